@@ -1,0 +1,1 @@
+"""Deciders: given the state, which tool calls come next."""

@@ -1,0 +1,1 @@
+"""Text to Reading: what a question says, and only that."""

@@ -1,0 +1,1 @@
+"""Runs and fronts the engines a plan describes."""

@@ -1,0 +1,60 @@
+"""Settings, read from the environment once at the edge and passed down. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.errors import BadValue
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How this Rigfit runs.
+
+    Attributes:
+        data_dir: folder for threads, the rig store and caches (``RIGFIT_DATA_DIR``, else the platform's user folder).
+        network: whether the hub and the web may be asked for a question (``RIGFIT_NETWORK``: ``on`` or ``off``).
+        hub_endpoint: base URL of the model hub (``HF_ENDPOINT``).
+        hub_timeout_s: limit for one hub answer.
+        search_timeout_s: limit for one web search.
+        llm_url: OpenAI-compatible endpoint that decides and writes instead of the rules (``RIGFIT_LLM_URL``).
+        llm_model: model name at that endpoint (``RIGFIT_LLM_MODEL``).
+        llm_key_env: name of the environment variable that holds that endpoint's key; never the key itself.
+    """
+
+    data_dir: Path
+    network: bool = True
+    hub_endpoint: str = "https://huggingface.co"
+    hub_timeout_s: float = 3.0
+    search_timeout_s: float = 6.0
+    llm_url: str | None = None
+    llm_model: str | None = None
+    llm_key_env: str = "RIGFIT_LLM_API_KEY"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Build settings from an environment (default: the process's).
+
+        Raises:
+            BadValue: ``RIGFIT_NETWORK`` is neither ``on`` nor ``off``.
+        """
+        env = os.environ if env is None else env
+        network = env.get("RIGFIT_NETWORK", "on").lower()
+        if network not in {"on", "off"}:
+            raise BadValue("errors.bad_setting", name="RIGFIT_NETWORK", value=network, allowed="on, off")
+        return cls(
+            data_dir=Path(env["RIGFIT_DATA_DIR"]) if env.get("RIGFIT_DATA_DIR") else _user_data_dir(),
+            network=network == "on",
+            hub_endpoint=env.get("HF_ENDPOINT") or cls.__dataclass_fields__["hub_endpoint"].default,
+            llm_url=env.get("RIGFIT_LLM_URL") or None,
+            llm_model=env.get("RIGFIT_LLM_MODEL") or None,
+        )
+
+
+def _user_data_dir() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("rigfit", appauthor=False)

@@ -1,0 +1,1 @@
+"""Facts: model and GPU catalogue, hub look-up, hardware detection."""

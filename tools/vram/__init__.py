@@ -1,0 +1,1 @@
+"""How much memory a deployment takes, by the engine's own arithmetic."""

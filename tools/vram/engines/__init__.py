@@ -1,0 +1,1 @@
+"""One module an engine: how it budgets GPU memory."""
