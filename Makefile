@@ -1,0 +1,33 @@
+# The whole developer interface. CI calls only these.
+SHELL := /bin/sh
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help run check test bench lock clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1	\2/p' Makefile
+
+run:  ## install if needed and open the chat page on http://127.0.0.1:7860
+	@sh scripts/install.sh app
+	@exec $(BIN)/rigfit ui
+
+test:  ## every test that needs no vLLM and no external validator
+	@sh scripts/install.sh dev
+	@sh scripts/browser.sh
+	@$(BIN)/pytest
+
+check:  ## lint, format and types
+	@sh scripts/install.sh dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright
+
+bench:  ## speed and size against their limits
+	@sh scripts/install.sh dev
+	@$(BIN)/python scripts/bench.py
+
+lock:  ## resolve the dependencies again into the hashed requirements files
+	@sh scripts/lock.sh
+
+clean:  ## remove the environment and caches
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
