@@ -1,0 +1,158 @@
+"""What a conversation turn shows while it runs. The page and the command line read these; nothing else leaves the graph.
+
+Order of one turn: ``StepStarted``/``StepFinished`` pairs, then ``PlanReady`` and ``FilesReady`` where there are any, then
+``Asked`` where something is asked back, then the answer in ``AnswerText`` chunks, and ``Finished`` last, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tools.domain import Note, Plan, Rig
+
+Language = Literal["en", "ru"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A tool call begins. ``id`` pairs it with its ``StepFinished``; calls of one step may overlap."""
+
+    name: str
+    args: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """A tool call ended. ``summary`` is one plain line in the asker's language (escape it where you show it)."""
+
+    name: str
+    seconds: float
+    ok: bool
+    summary: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerText:
+    """The next piece of the answer's Markdown; the pieces join to ``TurnResult.answer_markdown``."""
+
+    markdown_chunk: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReady:
+    """A plan was made in this turn; ``rig`` is what it was made for."""
+
+    plan: Plan
+
+    @property
+    def rig(self) -> Rig:
+        """The hardware the plan is for."""
+        return self.plan.request.rig
+
+
+@dataclass(frozen=True, slots=True)
+class FilesReady:
+    """Files were written in this turn. ``folder`` holds exactly ``paths`` (absolute)."""
+
+    paths: tuple[Path, ...]
+    folder: Path
+    target: str = "compose"
+    option: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The answer asks back: Notes to render with ``prompts.text(language, note.code, **note.params)``."""
+
+    notes: tuple[Note, ...]
+    offered_rig: Rig | None = None
+    """This machine's hardware, offered where the card is what is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the conversation itself (a damaged store was set aside, the endpoint failed); one plain line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    """A finished turn, in the words of the command line's ``rigfit ask``.
+
+    Attributes:
+        reading: what was understood, as ``rigfit read`` prints it.
+        tool_calls: ``{name, args, ok, seconds, summary}`` each, in order.
+        plan: the turn's plan, or the thread's last one.
+        artifacts: files written in this turn.
+        sources: ``{title, url, date}`` each.
+        asks: what is asked back, as sentences.
+        grounded: every figure of the answer is in a tool result or the asker's words.
+        llm: ``embedded`` (rules and templates) or the model's name.
+    """
+
+    thread_id: str
+    answer_markdown: str
+    language: Language
+    reading: Mapping[str, Any]
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    plan: Plan | None = None
+    artifacts: tuple[Path, ...] = ()
+    sources: tuple[Mapping[str, str], ...] = ()
+    asks: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    """Short follow-up questions worth a chip, in the asker's language."""
+    grounded: bool = True
+    llm: str = "embedded"
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The turn is over; always the last event, also after an error."""
+
+    result: TurnResult
+
+
+@dataclass(frozen=True, slots=True)
+class PastTurn:
+    """One stored turn of a thread, for a reload of the page.
+
+    Attributes:
+        plan: the turn's plan, rebuilt; None where it made none or it can't be rebuilt.
+        files: those of the turn's files that still exist.
+    """
+
+    user: str
+    answer_markdown: str
+    steps: tuple[StepFinished, ...] = ()
+    plan: Plan | None = None
+    files: tuple[Path, ...] = ()
+    language: Language = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadInfo:
+    """A stored conversation: its first words as ``title`` and ISO date-time of its last turn."""
+
+    thread_id: str
+    title: str
+    updated: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A thread's turns, oldest first; ``rig`` is the thread's remembered hardware."""
+
+    thread_id: str
+    turns: tuple[PastTurn, ...] = ()
+    rig: Rig | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+Event = StepStarted | StepFinished | AnswerText | PlanReady | FilesReady | Asked | Notice | Finished
