@@ -1,0 +1,190 @@
+"""The one graph: ``read -> decide <-> tools -> ground -> answer``.
+
+A decider (rules or a language model) only chooses tool calls and may write text; reading, tools, grounding and the
+written answer are the same for both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import BaseTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallRequest, ToolInvocationError
+from langgraph.store.base import BaseStore
+
+from agent.answer.compose import write_answer
+from agent.answer.steps import summarise
+from agent.events import AnswerText, Asked, FilesReady, StepFinished, StepStarted
+from agent.grounding import ground_draft
+from agent.reader import read
+from agent.reader.report import reading_json
+from agent.rigs import current_rig, is_yes
+from agent.state import KEPT_TURNS, State, artifact, this_turn
+from tools.errors import RigfitError
+
+MAX_STEPS = 6
+"""Tool rounds a turn may take; a looping model is cut off here and the answer is written from what there is."""
+
+
+class Decider(Protocol):
+    """Chooses the next tool calls from the state; no tool calls means: answer now, with the message's text if any."""
+
+    async def __call__(self, state: State) -> AIMessage:
+        """Return the next message. Raises nothing for an unreachable model: it falls back."""
+        ...
+
+
+def build_graph(
+    decide: Decider,
+    tools: Sequence[BaseTool],
+    *,
+    checkpointer: BaseCheckpointSaver[Any] | bool | None = None,
+    store: BaseStore | None = None,
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Compile the graph.
+
+    Args:
+        decide: the rules or a language model.
+        tools: what ``tools.toolkit.build_tools`` returns.
+        checkpointer: where threads are kept; None keeps nothing.
+        store: LangGraph's cross-thread store, for what outlives a thread.
+    """
+    graph = StateGraph(State)
+    graph.add_node("read", _read)
+    graph.add_node("decide", _decide_with(decide))
+    graph.add_node("tools", ToolNode(tools, handle_tool_errors=_wrong_arguments, awrap_tool_call=_run_tool))
+    graph.add_node("ground", _ground)
+    graph.add_node("answer", _answer)
+    graph.add_edge(START, "read")
+    graph.add_edge("read", "decide")
+    graph.add_conditional_edges("decide", _next, {"tools": "tools", "ground": "ground"})
+    graph.add_edge("tools", "decide")
+    graph.add_edge("ground", "answer")
+    graph.add_edge("answer", END)
+    return graph.compile(checkpointer=checkpointer, store=store, name="rigfit")
+
+
+def _read(state: State) -> State:
+    """Read the whole conversation again: a later turn may replace, refine or return to what an earlier one said."""
+    turns = [str(m.content) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
+    reading = dict(reading_json(read(turns)))
+    offered = state.get("offered_rig")
+    update: State = {"turns": turns, "reading": reading, "draft": None, "result": {}}
+    if offered and (is_yes(turns[-1]) or reading.get("wants_this_machine")):
+        update["known_rig"] = offered
+    return update
+
+
+def _decide_with(decide: Decider) -> Callable[[State], Awaitable[State]]:
+    async def decide_node(state: State) -> State:
+        return {"messages": [await decide(state)]}
+
+    return decide_node
+
+
+def _next(state: State) -> str:
+    """Go on to the tools while the decider asks for some and the turn has rounds left."""
+    messages = this_turn(state)
+    last = messages[-1] if messages else None
+    rounds = sum(1 for m in messages if isinstance(m, AIMessage) and m.tool_calls)
+    return "tools" if isinstance(last, AIMessage) and last.tool_calls and rounds <= MAX_STEPS else "ground"
+
+
+def _wrong_arguments(error: ToolInvocationError) -> str:
+    """Tell a model which arguments were wrong; the rules never get here."""
+    return str(error.message)[:1000]
+
+
+async def _run_tool(
+    request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[ToolMessage | Any]]
+) -> ToolMessage | Any:
+    """Run one call: hand it what the conversation knows, time it, show it, and turn our errors into its result."""
+    call, writer = request.tool_call, get_stream_writer()
+    name, args, call_id = call["name"], call["args"], call["id"] or ""
+    writer(StepStarted(name, args, call_id))
+    began = time.perf_counter()
+    given = _given(request.state)
+    try:
+        message = await execute(request.override(tool_call={**call, "args": {**args, "given": given}}))
+    except RigfitError as error:
+        message = ToolMessage(
+            content=_for_the_model(error),
+            name=name,
+            tool_call_id=call_id,
+            status="error",
+            artifact={"code": error.code, "params": _plain(error.params), "args": args},
+        )
+    seconds = time.perf_counter() - began
+    if isinstance(message, ToolMessage):
+        ok = message.status == "success"
+        summary = summarise(message, given["language"])
+        message.additional_kwargs["step"] = {"seconds": round(seconds, 4), "summary": summary}
+        writer(StepFinished(name, seconds, ok, summary, call_id))
+    return message
+
+
+def _given(state: State) -> dict[str, Any]:
+    """What a tool gets besides its arguments: never from a model, always from the conversation."""
+    planned = artifact(state, "calculate_vram")
+    plan = planned["request"] if planned and planned.get("plan") else (state.get("plan") or {}).get("request")
+    reading = state.get("reading", {})
+    return {
+        "rig": current_rig(state),
+        "language": reading.get("language", state.get("language_hint", "en")),
+        "plan": plan,
+        "turn": len(state.get("records", [])) + 1,
+    }
+
+
+def _for_the_model(error: RigfitError) -> str:
+    from prompts import text
+
+    return text("en", error.code, **error.params)
+
+
+def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce an error's parameters to plain data, as the state must be."""
+    plain = (str, int, float, bool, type(None))
+    return {k: v if isinstance(v, plain) else [str(x) for x in v] if isinstance(v, (list, tuple)) else str(v)
+            for k, v in params.items()}
+
+
+def _ground(state: State) -> State:
+    """Check a model's text sentence by sentence; the templates' text is checked when it is written."""
+    last = this_turn(state)[-1]
+    written = last.text if isinstance(last, AIMessage) and not last.tool_calls else ""
+    return {"draft": ground_draft(written, state) if written.strip() else None}
+
+
+def _answer(state: State) -> State:
+    """Write the answer, show it, and close the turn: its record is kept, its bulky artifacts are not."""
+    writer = get_stream_writer()
+    answer = write_answer(state)
+    if answer.files:
+        writer(FilesReady(answer.files, answer.folder, answer.target, answer.option))
+    if answer.asks:
+        writer(Asked(answer.asks, answer.offered_rig))
+    for chunk in answer.chunks():
+        writer(AnswerText(chunk))
+    lighter = [
+        m.model_copy(update={"artifact": None}) for m in this_turn(state) if isinstance(m, ToolMessage) and m.artifact
+    ]
+    update: State = {
+        "messages": [*lighter, AIMessage(content=answer.markdown, id=f"answer-{len(state.get('records', []))}")],
+        "records": [*state.get("records", []), answer.record(state)],
+        "result": answer.result,
+        "draft": None,
+    }
+    if answer.plan:
+        update["plan"] = answer.plan
+    if answer.offered:
+        update["offered_rig"] = answer.offered
+    return update

@@ -1,0 +1,25 @@
+"""Which hardware a turn is about, where the text names none: the panel's, else what the thread knows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from agent.state import State
+
+_YES = frozenset(
+    "yes y yep yeah ok okay sure please да ага угу ок окей конечно давай эта этой эту она её ее this that it".split()
+)
+"""Words of which a bare agreement consists ("да, эта", "yes, this one")."""
+_FILLER = frozenset("one card machine карта карту карте машина машину машине на for use бери возьми".split())
+
+
+def current_rig(state: State) -> dict[str, Any] | None:
+    """Return the rig that holds where the text names no card: the panel's, else the thread's known one."""
+    return state.get("panel_rig") or state.get("known_rig")
+
+
+def is_yes(text: str) -> bool:
+    """Whether a whole message is only an agreement: ``is_yes("Да, эта") and not is_yes("да, но 4090")``."""
+    words = re.findall(r"\w+", text.lower())
+    return bool(words) and words[0] in _YES and all(w in _YES or w in _FILLER for w in words)

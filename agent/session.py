@@ -1,0 +1,202 @@
+"""The assistant as the page and the command line use it: open it once, ask in threads, read a thread back.
+
+>>> async with Assistant.open(settings, rig="detect") as assistant:                              # doctest: +SKIP
+...     async for event in assistant.ask("Will two Qwen3-30B fit on a 96 GB card?", thread_id="a"):
+...         print(event)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from langchain_core.messages import HumanMessage
+
+from agent.decide import make_decider
+from agent.events import (
+    AnswerText,
+    Event,
+    Finished,
+    History,
+    Language,
+    Notice,
+    PastTurn,
+    PlanReady,
+    StepFinished,
+    ThreadInfo,
+    TurnResult,
+)
+from agent.graph import build_graph
+from agent.threads import ThreadStore, open_threads
+from prompts import text as say
+from tools.domain import Note, Plan, Rig
+from tools.errors import RigfitError
+from tools.settings import Settings
+from tools.toolkit import Workbench, build_tools
+
+MAX_CHARS = 20_000
+"""Longest message that is read, in characters; a pasted log of this length is about 200 lines."""
+_RECURSION_LIMIT = 40
+
+RigSource = Rig | Literal["detect"] | None
+
+
+class Assistant:
+    """One graph over one store of threads. Make it with ``Assistant.open``; it may be asked from many tasks at once.
+
+    Attributes:
+        workbench: the catalogues and the planner behind the tools, for the page's own controls.
+    """
+
+    def __init__(self, settings: Settings, workbench: Workbench, store: ThreadStore, rig: Rig | None) -> None:
+        self.settings = settings
+        self.workbench = workbench
+        self._store = store
+        self._rig = workbench.rig_json(rig) if rig else None
+        tools = build_tools(workbench)
+        self._decide = make_decider(settings, tools)
+        self._graph = build_graph(self._decide, tools, checkpointer=store)
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings, *, rig: RigSource = "detect") -> AsyncIterator[Assistant]:
+        """Open the store and the catalogues and warm what a first answer needs.
+
+        Args:
+            settings: where data lives, whether the network may be used, which model writes.
+            rig: hardware to plan for where a question names none; ``"detect"`` offers this machine's when the card is
+                asked for; None knows nothing of this machine.
+
+        Yields:
+            The assistant. A store that can't be opened is no error: it goes on in memory and says so in the first turn.
+        """
+        workbench = await asyncio.to_thread(Workbench.open, settings, detect=rig == "detect")
+        async with open_threads(settings.data_dir / "threads.sqlite") as store:
+            assistant = cls(settings, workbench, store, rig if isinstance(rig, Rig) else None)
+            await asyncio.to_thread(workbench.warm)
+            yield assistant
+
+    @property
+    def llm(self) -> str:
+        """What decides and writes: ``embedded`` or the model's name."""
+        return self._decide.name
+
+    async def ask(
+        self, text: str, *, thread_id: str, language_hint: Language = "en", rig: Rig | None = None
+    ) -> AsyncIterator[Event]:
+        """Answer one message of a thread.
+
+        Args:
+            text: the asker's words; empty or longer than ``MAX_CHARS`` gets one sentence and leaves the thread as it was.
+            thread_id: the conversation; a new id begins one.
+            language_hint: the page's language, for messages that show none ("98 GB").
+            rig: the panel's hardware; a card named in the text wins over it.
+
+        Yields:
+            Events as of ``agent.events``; ``Finished`` is always the last.
+        """
+        refusal = _refusal(text)
+        if refusal:
+            yield AnswerText(say(language_hint, refusal.code, **refusal.params))
+            yield Finished(_refused(thread_id, language_hint, refusal))
+            return
+        async with self._locks.setdefault(thread_id, asyncio.Lock()):
+            async for event in self._turn(_clean(text), thread_id, language_hint, rig):
+                yield event
+
+    async def _turn(self, text: str, thread_id: str, hint: Language, rig: Rig | None) -> AsyncIterator[Event]:
+        notices = [say(hint, n.code, **n.params) for n in self._store.take_notices()]
+        for line in notices:
+            yield Notice(line)
+        inputs: dict[str, Any] = {
+            "messages": [HumanMessage(text)],
+            "language_hint": hint,
+            "panel_rig": self.workbench.rig_json(rig) if rig else None,
+        }
+        if self._rig:
+            inputs["known_rig"] = self._rig
+        config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": _RECURSION_LIMIT}
+        async for event in self._graph.astream(inputs, config, stream_mode="custom"):
+            yield event
+        values = (await self._graph.aget_state(config)).values
+        await self._store.close_turn(thread_id, text)
+        result = self._result(thread_id, values, notices)
+        for note in self._store.take_notices():
+            line = say(result.language, note.code, **note.params)
+            yield Notice(line)
+        yield Finished(result)
+
+    def _result(self, thread_id: str, values: dict[str, Any], notices: list[str]) -> TurnResult:
+        done = values["result"]
+        return TurnResult(
+            thread_id=thread_id,
+            answer_markdown=values["records"][-1]["answer"],
+            language=done["language"],
+            reading=values["reading"],
+            tool_calls=tuple(done["tool_calls"]),
+            plan=self._plan(values.get("plan")),
+            artifacts=tuple(Path(p) for p in done["files"]),
+            sources=tuple(done["sources"]),
+            asks=tuple(done["asks"]),
+            suggestions=tuple(done["suggestions"]),
+            grounded=done["grounded"],
+            llm=done["llm"],
+            notices=(*notices, *done["notices"]),
+        )
+
+    def _plan(self, stored: dict[str, Any] | None) -> Plan | None:
+        """Rebuild a stored plan; a plan the catalogue can no longer make is no error for a conversation."""
+        if not stored:
+            return None
+        try:
+            return self.workbench.plan(stored["request"])
+        except RigfitError:
+            return None
+
+    async def history(self, thread_id: str) -> History:
+        """Return a thread's turns as they were shown; an unknown thread has none."""
+        config: Any = {"configurable": {"thread_id": thread_id}}
+        values = (await self._graph.aget_state(config)).values
+        records = values.get("records", [])
+        turns: list[PastTurn] = []
+        for record in records:
+            steps = tuple(StepFinished(**step) for step in record["steps"])
+            files = tuple(path for path in map(Path, record["files"]) if path.is_file())
+            plan = self._plan(record["plan"])
+            turns.append(PastTurn(record["user"], record["answer"], steps, plan, files, record["language"]))
+        known = values.get("panel_rig") or values.get("known_rig")
+        return History(thread_id, tuple(turns), self.workbench.rig_from_json(known) if known else None)
+
+    async def threads(self, limit: int = 50) -> tuple[ThreadInfo, ...]:
+        """Return stored conversations, newest first."""
+        return await self._store.threads(limit)
+
+    async def forget(self, thread_id: str) -> None:
+        """Delete a conversation; its written files stay until the asker deletes them."""
+        await self._store.adelete_thread(thread_id)
+
+
+def _refusal(text: str) -> Note | None:
+    """Return why a message is not read at all, or None."""
+    if not text.strip():
+        return Note("errors_agent.empty_message")
+    if len(text) > MAX_CHARS:
+        return Note("errors_agent.message_too_long", {"chars": len(text), "limit": MAX_CHARS})
+    return None
+
+
+def _clean(text: str) -> str:
+    """Drop what no one types: control characters except line breaks and tabs, and lone surrogates."""
+    kept = "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and ord(c) != 127))
+    return kept.encode("utf-8", "ignore").decode("utf-8")
+
+
+def _refused(thread_id: str, language: Language, refusal: Note) -> TurnResult:
+    return TurnResult(thread_id, say(language, refusal.code, **refusal.params), language, {})
+
+
+__all__ = ["MAX_CHARS", "Assistant", "PlanReady", "RigSource"]

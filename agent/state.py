@@ -1,0 +1,88 @@
+"""What the graph carries. Everything in it is plain data or LangChain messages, so a stored thread needs no code to load."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.graph.message import add_messages
+
+KEPT_TURNS = 40
+"""Turns of a thread that are read together; older ones stay in the history only."""
+
+
+class TurnRecord(TypedDict):
+    """One finished turn, for a reload: what was said, shown and made."""
+
+    user: str
+    answer: str
+    language: str
+    steps: list[dict[str, Any]]
+    plan: dict[str, Any] | None
+    files: list[str]
+
+
+class State(TypedDict, total=False):
+    """The graph's state.
+
+    Attributes:
+        messages: the conversation as LangChain messages; tool results carry an artifact during their turn only.
+        turns: the asker's own words, oldest first; what ``read`` reads.
+        records: finished turns, for a reload.
+        language_hint: language of the page, used where a turn's own language can't be told.
+        panel_rig: hardware set in the page's panel, as ``rig_json``.
+        known_rig: hardware remembered, given at the start, or accepted when offered, as ``rig_json``.
+        offered_rig: this machine's hardware, offered to the asker, as ``rig_json``.
+        reading: what was understood, as ``reading_json``.
+        plan: arguments and JSON of the thread's last plan.
+        draft: a model's text with its failing sentences marked; None where the templates write.
+        result: what the last turn comes to, for its events.
+    """
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    turns: list[str]
+    records: list[TurnRecord]
+    language_hint: str
+    panel_rig: dict[str, Any] | None
+    known_rig: dict[str, Any] | None
+    offered_rig: dict[str, Any] | None
+    reading: dict[str, Any]
+    plan: dict[str, Any] | None
+    draft: dict[str, Any] | None
+    result: dict[str, Any]
+
+
+def this_turn(state: State) -> list[AnyMessage]:
+    """Return the messages since the asker's last one, that one excluded."""
+    messages = state.get("messages", [])
+    for index in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[index], HumanMessage):
+            return messages[index + 1 :]
+    return list(messages)
+
+
+def tool_results(state: State) -> list[ToolMessage]:
+    """Return this turn's tool results, in order."""
+    return [m for m in this_turn(state) if isinstance(m, ToolMessage)]
+
+
+def tool_calls(state: State) -> list[Any]:
+    """Return this turn's tool calls, in order."""
+    return [call for m in this_turn(state) if isinstance(m, AIMessage) for call in m.tool_calls]
+
+
+def artifact(state: State, tool: str) -> dict[str, Any] | None:
+    """Return the newest successful artifact of a tool in this turn."""
+    for message in reversed(tool_results(state)):
+        if message.name == tool and message.status == "success" and isinstance(message.artifact, dict):
+            return message.artifact
+    return None
+
+
+def failures(state: State) -> list[dict[str, Any]]:
+    """Return this turn's tool errors as ``{tool, code, params, args}``."""
+    found: list[dict[str, Any]] = []
+    for message in tool_results(state):
+        if message.status == "error" and isinstance(message.artifact, dict):
+            found.append({"tool": message.name, **message.artifact})
+    return found
