@@ -168,6 +168,9 @@ class Attention:
         qk_norm: per-head RMSNorm on q and k (two vectors of ``head_dim``).
         bias: on q, k, v (``qkv_bias``) and on o (``o_bias``).
         sinks: one learned logit a head (gpt-oss).
+        qk_norm_span: ``head`` (one vector of ``head_dim``), ``rank`` (all heads of the rank) or ``all`` (every head).
+        qk_norm_bias: the q and k norms are LayerNorms with a bias.
+        gate: a per-head output gate doubles the q projection (Qwen3-Next class).
     """
 
     heads: int
@@ -178,6 +181,9 @@ class Attention:
     qkv_bias: bool = False
     o_bias: bool = False
     sinks: bool = False
+    qk_norm_span: Literal["head", "rank", "all"] = "head"
+    qk_norm_bias: bool = False
+    gate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +197,15 @@ class DenseMlp:
 
 @dataclass(frozen=True, slots=True)
 class MoeMlp:
-    """A mixture of experts: ``experts`` routed ones of which ``active`` run a token, and a shared one if not 0 wide."""
+    """A mixture of experts: ``experts`` routed ones of which ``active`` run a token, and a shared one if not 0 wide.
+
+    Attributes:
+        shared_gate: a one-row projection weighs the shared expert.
+        router_bias: the router projection has a bias.
+        expert_bias: the experts' projections have biases (gpt-oss).
+        score_bias: one float32 correction an expert, added when choosing (DeepSeek-V3 class).
+        router_bytes: bytes of one router weight (4 where the engine keeps the router in float32).
+    """
 
     experts: int
     active: int
@@ -200,6 +214,8 @@ class MoeMlp:
     shared_gate: bool = False
     router_bias: bool = False
     expert_bias: bool = False
+    score_bias: bool = False
+    router_bytes: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +283,8 @@ class ModelSpec:
         layers: ordered; empty where the architecture is not yet covered exactly (``not_exact`` says why).
         published_bytes: size of the native weight files as the catalogue or the hub states it.
         status: notes that answers must carry (needs review, estimated bytes, unverified).
+        final_norm_bias, head_bias: a bias on the last norm and on the output head.
+        tower_params: parameters outside the text model (vision or audio towers), kept in 16 bits.
     """
 
     name: str
@@ -289,6 +307,9 @@ class ModelSpec:
     source: str = ""
     status: tuple[Note, ...] = ()
     revision: str | None = None
+    final_norm_bias: bool = False
+    head_bias: bool = False
+    tower_params: int = 0
 
 
 # --- a deployment and what it takes ----------------------------------------------------------------------------------

@@ -1,0 +1,194 @@
+"""vLLM's budget on one card: what is taken before the KV cache, and the pool that is left.
+
+``pool = ceil(total x utilization) - weights - non-torch - activation peak - graphs`` (the graphs from 0.21 on).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tools.domain import Band, Deployment, Gpu, ModelSpec, MoeMlp
+from tools.units import GIB, MIB
+from tools.vram.engines.rules import AccountingRules, rules_for
+
+SORT_BYTES = Band(36.0, 38.7, 41.0)
+"""Bytes x sequences x vocabulary at the peak of a full sort of the logits (PyTorch top-k/top-p path; start-up logs of
+vLLM 0.6 to 0.16 give 38.3-40, live tensors alone are 24)."""
+
+CUDA_CONTEXT_BYTES = round(0.5 * GIB)
+"""The process's own CUDA context, taken before the budget is checked (RTX 5090: 30.85 of 31.36 GiB free)."""
+
+SLEEP_RESIDUE = Band(1.2 * GIB, 1.6 * GIB, 2.3 * GIB)
+"""What one process still holds while it sleeps (22 start-up logs with sleep mode)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Whether an engine may start: ``shortfall_bytes`` is 0 when it may."""
+
+    ok: bool
+    budget_bytes: int
+    shortfall_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetParts:
+    """What a deployment takes of a card beside its cache pool.
+
+    Attributes:
+        weights_bytes: held after loading, less what is offloaded.
+        non_torch, activation, graphs: bands, bytes; ``graphs_budgeted`` tells whether graphs come out of the budget.
+        outside_bytes: taken on the card outside the budget (CUDA context, and graphs where they are not budgeted).
+    """
+
+    weights_bytes: int
+    non_torch: Band
+    activation: Band
+    graphs: Band
+    graphs_budgeted: bool
+    outside_bytes: int
+
+    @property
+    def inside_bytes(self) -> int:
+        """What comes out of the budget before the pool, middle values."""
+        graphs = self.graphs.value if self.graphs_budgeted else 0
+        return math.ceil(self.weights_bytes + self.non_torch.value + self.activation.value + graphs)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDefaults:
+    """``max_num_batched_tokens`` and ``max_num_seqs`` an engine takes when not told."""
+
+    batched_tokens: int
+    sequences: int
+
+
+def start_check(total_bytes: int, free_bytes: int, utilization: float) -> Start:
+    """Apply vLLM's rule at start: free memory must not be less than ``ceil(total x utilization)``.
+
+    It also holds with ``--kv-cache-memory-bytes`` (``v1/worker/utils.py:request_memory``).
+
+    Args:
+        total_bytes: what the engine sees on the card.
+        free_bytes: free when it starts, its own CUDA context already taken.
+        utilization: share of the whole card.
+    """
+    budget = math.ceil(total_bytes * utilization)
+    return Start(free_bytes >= budget, budget, max(0, budget - free_bytes))
+
+
+def utilization_for(total_bytes: int, needed_bytes: int) -> float:
+    """Return the smallest share of 3 decimals whose budget holds ``needed_bytes``; above 1 = impossible."""
+    share = math.ceil(needed_bytes * 1000 / total_bytes) / 1000
+    while math.ceil(total_bytes * share) < needed_bytes:
+        share = round(share + 0.001, 3)
+    return share
+
+
+def batch_defaults(rules: AccountingRules, gpu: Gpu | None) -> BatchDefaults:
+    """Return the API server's defaults by card (``engine/arg_utils.py:get_batch_defaults``)."""
+    memory = gpu.cuda_total_bytes if gpu else 0
+    if rules.name == "V0":
+        return BatchDefaults(2048, 256)
+    if memory >= 160 * GIB:
+        return BatchDefaults(16384, 1024)
+    if gpu and memory >= 70 * GIB and "a100" not in gpu.name.lower():
+        return BatchDefaults(8192, 1024)
+    return BatchDefaults(2048, 256)
+
+
+def sequences_of(deployment: Deployment, gpu: Gpu | None) -> int:
+    """Sequences at once: as asked, or the engine's default for the card."""
+    return deployment.max_num_seqs or batch_defaults(_rules(deployment), gpu).sequences
+
+
+def batched_tokens_of(deployment: Deployment, gpu: Gpu | None) -> int:
+    """Tokens a scheduler step: as asked, or the default, which never exceeds ``max_num_seqs x max_model_len``."""
+    if deployment.max_num_batched_tokens:
+        return deployment.max_num_batched_tokens
+    default = batch_defaults(_rules(deployment), gpu).batched_tokens
+    length = deployment.max_model_len or deployment.model.max_context
+    return max(1, min(default, sequences_of(deployment, gpu) * length))
+
+
+def _rules(deployment: Deployment) -> AccountingRules:
+    return rules_for(deployment.engine_version, deployment.engine_generation)
+
+
+def activation(deployment: Deployment, gpu: Gpu | None) -> Band:
+    """Peak of one profiling run above what stays: the larger of forward transients and the dummy sampler run."""
+    forward = forward_bytes(deployment.model, batched_tokens_of(deployment, gpu), deployment.tp)
+    floor = Band(0.5 * forward, forward, 2.0 * forward + 0.3 * GIB)
+    if _rules(deployment).sampler == "fused":
+        return floor
+    logits = sequences_of(deployment, gpu) * deployment.model.vocab_size
+    return Band(
+        max(floor.low, SORT_BYTES.low * logits),
+        max(floor.value, SORT_BYTES.value * logits),
+        max(floor.high, SORT_BYTES.high * logits),
+    )
+
+
+def forward_bytes(model: ModelSpec, tokens: int, tp: int) -> int:
+    """Bytes alive at once in the widest layer of a forward pass over ``tokens`` tokens in 16 bits."""
+    widest = 0
+    for layer in {id(layer): layer for layer in model.layers}.values():
+        mlp = layer.mlp
+        inner = (mlp.active if isinstance(mlp, MoeMlp) else 1) * 3 * mlp.intermediate // tp
+        spread = (mlp.active if isinstance(mlp, MoeMlp) else 0) * model.hidden_size
+        widest = max(widest, inner + spread + 4 * model.hidden_size)
+    return 2 * tokens * widest
+
+
+def graphs(deployment: Deployment) -> Band:
+    """Memory of captured CUDA graphs: 0 in eager mode; 72 logs: median 0.53 GiB, nine in ten below 2.7."""
+    if deployment.enforce_eager:
+        return Band(0, 0, 0)
+    if _rules(deployment).subtracts_graphs:
+        return Band(0.2 * GIB, 0.7 * GIB, 2.0 * GIB)
+    return Band(0.1 * GIB, 0.53 * GIB, 2.7 * GIB)
+
+
+def non_torch(tp: int) -> Band:
+    """Memory outside PyTorch's allocator, by tensor-parallel ranks (NCCL buffers grow with them)."""
+    if tp == 1:
+        return Band(20 * MIB, round(0.13 * GIB), round(0.6 * GIB))
+    return Band(0.13 * GIB, 0.4 * GIB if tp == 2 else 0.6 * GIB, 1.0 * GIB if tp <= 4 else 2.0 * GIB)
+
+
+def budget_parts(deployment: Deployment, gpu: Gpu | None) -> BudgetParts:
+    """Return everything a deployment takes on its fullest card except the cache pool.
+
+    Raises:
+        NotYetExact: the model or its format is not covered.
+        BadValue: the sizes do not divide among the ranks.
+    """
+    from tools.vram.loaded import loaded_bytes
+
+    budgeted, captured = _rules(deployment).subtracts_graphs, graphs(deployment)
+    return BudgetParts(
+        weights_bytes=max(0, loaded_bytes(deployment) - deployment.cpu_offload_bytes),
+        non_torch=non_torch(deployment.tp),
+        activation=activation(deployment, gpu),
+        graphs=captured,
+        graphs_budgeted=budgeted,
+        outside_bytes=CUDA_CONTEXT_BYTES + (0 if budgeted else math.ceil(captured.value)),
+    )
+
+
+def budget_bytes(deployment: Deployment, gpu: Gpu) -> int:
+    """Return ``ceil(total x utilization)`` with the version's default utilization where none is set."""
+    share = deployment.gpu_memory_utilization or _rules(deployment).default_utilization
+    return math.ceil(gpu.cuda_total_bytes * share)
+
+
+def pool(deployment: Deployment, gpu: Gpu, parts: BudgetParts) -> Band:
+    """Return the bytes vLLM reserves for KV cache; ``--kv-cache-memory-bytes`` sets them outright. May be negative."""
+    if deployment.kv_cache_memory_bytes is not None:
+        fixed = deployment.kv_cache_memory_bytes
+        return Band(fixed, fixed, fixed)
+    left = budget_bytes(deployment, gpu) - parts.weights_bytes
+    taken = [parts.non_torch, parts.activation] + ([parts.graphs] if parts.graphs_budgeted else [])
+    low, value, high = (left - sum(getattr(band, end) for band in taken) for end in ("high", "value", "low"))
+    return Band(math.floor(low), math.floor(value), math.floor(high))

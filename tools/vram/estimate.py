@@ -1,0 +1,100 @@
+"""One deployment on one card: the parts, their sum, and whether it starts. Pure; well under a millisecond."""
+
+from __future__ import annotations
+
+import math
+
+from tools.domain import Band, Deployment, Footprint, Gpu, Provenance
+from tools.errors import BadValue, NotYetExact
+from tools.vram import kv
+from tools.vram.engines import vllm
+from tools.vram.loaded import backend, registered_bytes
+
+
+def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
+    """Predict what a deployment takes on its fullest GPU.
+
+    Args:
+        deployment: model, checkpoint, engine and flags; None means the engine's own default.
+        gpu: the card, or None: weights and cache are still answered, the pool is not.
+
+    Returns:
+        Every part in bytes, with provenance by field.
+
+    Raises:
+        NotYetExact: the architecture, format or engine is not covered.
+        BadValue: the sizes do not divide among the ranks, or a flag is absurd.
+    """
+    _check(deployment)
+    registered = registered_bytes(deployment)
+    parts = vllm.budget_parts(deployment, gpu)
+    kinds = kv.caches(deployment.model.layers, deployment.tp, kv_element_bytes(deployment))
+    length = deployment.max_model_len or deployment.model.max_context
+    batched = vllm.batched_tokens_of(deployment, gpu)
+    needed = kv.needed_bytes(kinds, length, deployment.max_num_seqs or 1, batched)
+    pool = vllm.pool(deployment, gpu, parts) if gpu or deployment.kv_cache_memory_bytes is not None else None
+    held = math.floor(pool.value) if pool else needed
+    crowd = kv.concurrency(kinds, max(0, held), length, batched) if pool else None
+    context = _shift(parts.non_torch, vllm.CUDA_CONTEXT_BYTES)
+    rest = parts.activation.value + parts.graphs.value + context.value
+    return Footprint(
+        deployment=deployment,
+        parameter_bytes=registered,
+        weights_bytes=parts.weights_bytes,
+        backend=backend(deployment),
+        kv_bytes_per_token=kv.bytes_per_token(kinds),
+        kv_needed_bytes=needed,
+        kv_pool_bytes=pool,
+        kv_pool_tokens=None if crowd is None else math.floor(crowd * length),
+        max_concurrency=crowd,
+        activation_bytes=parts.activation,
+        cuda_graph_bytes=parts.graphs,
+        context_bytes=context,
+        total_bytes=math.ceil(parts.weights_bytes + max(0, held) + rest),
+        verdict=None if crowd is None else ("fits" if crowd >= 1 else "does_not_fit"),
+        provenance=_provenance(deployment),
+    )
+
+
+def kv_element_bytes(deployment: Deployment) -> int:
+    """Bytes of one cached element.
+
+    Raises:
+        BadValue: the cache type is not known.
+    """
+    size = kv.KV_BYTES.get(deployment.kv_dtype)
+    if size is None:
+        raise BadValue("errors_vram.bad_kv_dtype", value=deployment.kv_dtype, allowed=", ".join(kv.KV_BYTES))
+    return 4 if deployment.kv_dtype == "auto" and deployment.checkpoint.dtype == "float32" else size
+
+
+def _check(deployment: Deployment) -> None:
+    if deployment.engine != "vllm":
+        raise NotYetExact("errors_vram.engine_not_covered", engine=deployment.engine)
+    for name in ("tp", "pp", "max_model_len", "max_num_seqs", "max_num_batched_tokens"):
+        value = getattr(deployment, name)
+        if value is not None and not 1 <= value <= 1 << 40:
+            raise BadValue("errors_vram.bad_field", field=name, value=str(value)[:40])
+    share = deployment.gpu_memory_utilization
+    if share is not None and not 0 < share <= 1:
+        raise BadValue("errors_vram.bad_field", field="gpu_memory_utilization", value=str(share))
+
+
+def _shift(band: Band, by: float) -> Band:
+    return Band(band.low + by, band.value + by, band.high + by)
+
+
+def _provenance(deployment: Deployment) -> dict[str, Provenance]:
+    fixed = deployment.kv_cache_memory_bytes is not None
+    return {
+        "parameter_bytes": "computed",
+        "weights_bytes": "estimated",
+        "kv_bytes_per_token": "computed",
+        "kv_needed_bytes": "computed",
+        "kv_pool_bytes": "computed" if fixed else "estimated",
+        "kv_pool_tokens": "computed" if fixed else "estimated",
+        "max_concurrency": "computed" if fixed else "estimated",
+        "activation_bytes": "estimated",
+        "cuda_graph_bytes": "estimated",
+        "context_bytes": "estimated",
+    }

@@ -1,0 +1,110 @@
+"""The output object of ``rigfit estimate``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import prompts
+from tools.domain import Band, Footprint, ModelSpec, Note
+from tools.errors import RigfitError
+
+_FIELDS = {
+    "parameter_bytes": "parameter_bytes_per_gpu",
+    "weights_bytes": "weights_bytes_per_gpu",
+    "kv_bytes_per_token": "kv_bytes_per_token_per_gpu",
+    "kv_pool_bytes": "kv_pool_bytes_per_gpu",
+    "total_bytes": "total_bytes_per_gpu",
+}
+"""Footprint fields whose name in the output says "per GPU"; the others keep theirs."""
+
+
+def band_json(band: Band | None) -> dict[str, int] | None:
+    """Return a band of bytes as whole numbers, or None."""
+    if band is None:
+        return None
+    return {"low": round(band.low), "value": round(band.value), "high": round(band.high)}
+
+
+def footprint_json(
+    footprint: Footprint,
+    *,
+    request_id: str | None = None,
+    assumptions: Sequence[Note] = (),
+    language: str = "en",
+) -> dict[str, Any]:
+    """Return the object of ``rigfit estimate`` for an answered request.
+
+    Args:
+        footprint: the calculator's answer.
+        request_id: the batch row's ``id``.
+        assumptions: notes of the request; the footprint's own follow them.
+        language: of the assumptions' sentences.
+    """
+    model, checkpoint = footprint.deployment.model, footprint.deployment.checkpoint
+    concurrency = footprint.max_concurrency
+    return {
+        "id": request_id,
+        "ok": True,
+        "error": None,
+        "model": model.name,
+        "checkpoint": checkpoint.repo,
+        "precision": checkpoint.precision,
+        "params": model.params_total,
+        "parameter_bytes_per_gpu": footprint.parameter_bytes,
+        "weights_bytes_per_gpu": footprint.weights_bytes,
+        "backend": footprint.backend,
+        "kv_bytes_per_token_per_gpu": footprint.kv_bytes_per_token,
+        "kv_needed_bytes": footprint.kv_needed_bytes,
+        "kv_pool_bytes_per_gpu": band_json(footprint.kv_pool_bytes),
+        "kv_pool_tokens": footprint.kv_pool_tokens,
+        "max_concurrency": None if concurrency is None else round(concurrency, 2),
+        "activation_bytes": band_json(footprint.activation_bytes),
+        "cuda_graph_bytes": band_json(footprint.cuda_graph_bytes),
+        "context_bytes": band_json(footprint.context_bytes),
+        "total_bytes_per_gpu": footprint.total_bytes,
+        "verdict": footprint.verdict,
+        "provenance": {_FIELDS.get(name, name): status for name, status in footprint.provenance.items()},
+        "assumptions": notes_json((*assumptions, *footprint.assumptions), language),
+    }
+
+
+def refusal_json(
+    error: RigfitError,
+    *,
+    request_id: str | None = None,
+    model: ModelSpec | None = None,
+    published_bytes: int | None = None,
+    language: str = "en",
+) -> dict[str, Any]:
+    """Return the object for a request that can't be answered, with the catalogue's bytes where there are any.
+
+    Args:
+        error: why not.
+        request_id: the batch row's ``id``.
+        model: the model, if it was found.
+        published_bytes: size of the checkpoint's files, which is then given as weights, marked ``published``.
+        language: of the message.
+    """
+    figures = () if published_bytes is None else ("weights_bytes_per_gpu",)
+    return {
+        "id": request_id,
+        "ok": False,
+        "error": prompts.text(language, error.code, **error.params),
+        "code": error.code,
+        "model": model.name if model else None,
+        "params": model.params_total if model else None,
+        **dict.fromkeys(("parameter_bytes_per_gpu", "kv_bytes_per_token_per_gpu", "kv_pool_bytes_per_gpu")),
+        "weights_bytes_per_gpu": published_bytes,
+        "provenance": dict.fromkeys(figures, "published"),
+        "assumptions": [],
+    }
+
+
+def notes_json(notes: Sequence[Note], language: str) -> list[str]:
+    """Return notes as sentences."""
+    return [prompts.text(language, note.code, **_plain(note.params)) for note in notes]
+
+
+def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(params)

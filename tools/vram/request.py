@@ -1,0 +1,279 @@
+"""From the words of ``rigfit estimate`` (options or a batch row) to a Deployment and a card."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools.domain import Checkpoint, Deployment, Gpu, ModelSpec, Note, note
+from tools.errors import BadValue
+
+if TYPE_CHECKING:
+    from tools.specs.gpus import GpuCatalogue
+    from tools.specs.models import ModelCatalogue
+
+FIELDS = frozenset(
+    {
+        "id",
+        "model",
+        "config",
+        "precision",
+        "dtype",
+        "gpu",
+        "gpu_count",
+        "gpu_total_bytes",
+        "tp",
+        "pp",
+        "ep",
+        "gpu_memory_utilization",
+        "kv_cache_memory_bytes",
+        "max_model_len",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "kv_cache_dtype",
+        "enforce_eager",
+        "engine",
+        "engine_version",
+        "engine_generation",
+        "extra_flags",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateRequest:
+    """A batch row or the command's options, resolved.
+
+    Attributes:
+        deployment: what runs.
+        gpu: the card, or None where none is said.
+        assumptions: how the words were understood.
+        id: the batch row's.
+    """
+
+    deployment: Deployment
+    gpu: Gpu | None
+    assumptions: tuple[Note, ...]
+    id: str | None
+
+
+def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, gpus: GpuCatalogue) -> EstimateRequest:
+    """Resolve the fields of one request.
+
+    Args:
+        fields: option names of ``rigfit estimate`` to values; None is the same as absent.
+        models: where names are looked up.
+        gpus: where cards are looked up.
+
+    Raises:
+        BadValue: a field is unknown or its value is not allowed.
+        UnknownModel: the catalogue has no such model.
+        UnknownGpu: the catalogue has no such card.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    for name in given:
+        if name not in FIELDS:
+            raise BadValue("errors_vram.unknown_field", field=str(name)[:60], allowed=", ".join(sorted(FIELDS)))
+    spec, checkpoint, notes = _model(given, models)
+    gpu, gpu_notes = _gpu(given, gpus)
+    flags, flag_notes = read_flags(given.get("extra_flags"))
+    tp, tp_notes = _ranks(given, flags)
+    merged = flags | given
+    deployment = Deployment(
+        model=spec,
+        checkpoint=checkpoint,
+        engine=str(merged.get("engine", "vllm")),
+        engine_version=_text(merged, "engine_version"),
+        engine_generation=_text(merged, "engine_generation"),
+        max_model_len=_whole(merged, "max_model_len"),
+        max_num_seqs=_whole(merged, "max_num_seqs"),
+        max_num_batched_tokens=_whole(merged, "max_num_batched_tokens"),
+        kv_dtype=kv_dtype(str(merged.get("kv_cache_dtype", "auto"))),
+        tp=tp,
+        pp=_whole(merged, "pp") or 1,
+        ep=bool(merged.get("ep", False)),
+        gpu_memory_utilization=_share(merged),
+        kv_cache_memory_bytes=_whole(merged, "kv_cache_memory_bytes"),
+        enforce_eager=bool(merged.get("enforce_eager", False)),
+        cpu_offload_bytes=int(merged.get("cpu_offload_bytes", 0)),
+        sleep_mode=bool(merged.get("sleep_mode", False)),
+    )
+    identity = given.get("id")
+    every_note = (*notes, *gpu_notes, *tp_notes, *flag_notes)
+    return EstimateRequest(deployment, gpu, every_note, None if identity is None else str(identity))
+
+
+def _model(given: Mapping[str, Any], models: ModelCatalogue) -> tuple[ModelSpec, Checkpoint, tuple[Note, ...]]:
+    """Find the model and the checkpoint of the asked precision."""
+    from tools.specs.checkpoints import checkpoints_for, parse_model_ref
+
+    if "config" in given:
+        spec = spec_from_folder(str(given["config"]))
+        return spec, _dtype(spec.checkpoints[0], given), ()
+    if "model" not in given:
+        raise BadValue("errors_vram.missing_field", field="model")
+    reference = parse_model_ref(str(given["model"]))
+    match = models.find(reference.name)
+    precision = given.get("precision") or reference.precision
+    if precision is None:
+        return match.spec, _dtype(_said_or_native(match.spec, reference.name), given), match.notes
+    found = checkpoints_for(match.spec, str(precision))
+    if not found:
+        raise BadValue("errors_vram.no_checkpoint", model=match.spec.name, precision=str(precision))
+    exact = [one for one in found if one.repo == reference.name]
+    return match.spec, _dtype((exact or list(found))[0], given), match.notes
+
+
+def _said_or_native(spec: ModelSpec, name: str) -> Checkpoint:
+    """The checkpoint whose repository was named, else the model's native one."""
+    return next((one for one in spec.checkpoints if one.repo.lower() == name.lower()), spec.checkpoints[0])
+
+
+def _dtype(checkpoint: Checkpoint, given: Mapping[str, Any]) -> Checkpoint:
+    words = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+    asked = given.get("dtype")
+    if asked in (None, "auto"):
+        return checkpoint
+    dtype = words.get(str(asked), str(asked))
+    if dtype not in {"bfloat16", "float16", "float32"}:
+        raise BadValue("errors_vram.bad_dtype", value=dtype[:40], allowed="auto, bfloat16, float16, float32")
+    return replace(checkpoint, dtype=dtype)
+
+
+def spec_from_folder(folder: str) -> ModelSpec:
+    """Read ``config.json`` (and ``hf_quant_config.json``) of a folder.
+
+    Raises:
+        BadValue: there is no readable ``config.json``, or a field is absurd.
+    """
+    from tools.vram.architecture import spec_from_config
+
+    path = Path(folder)
+    config = _json(path / "config.json")
+    quant = path / "hf_quant_config.json"
+    return spec_from_config(config, name=path.resolve().name, quant_config=_json(quant) if quant.is_file() else None)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise BadValue("errors_vram.bad_config", path=str(path)) from None
+    if not isinstance(value, dict):
+        raise BadValue("errors_vram.bad_config", path=str(path))
+    return value
+
+
+def _gpu(given: Mapping[str, Any], gpus: GpuCatalogue) -> tuple[Gpu | None, tuple[Note, ...]]:
+    """Find the card; a stated total is what the engine sees."""
+    total = _whole(given, "gpu_total_bytes")
+    if "gpu" not in given:
+        if total is None:
+            return None, ()
+        return Gpu("card", "", total, total, "measured"), ()
+    match = gpus.find(str(given["gpu"]))
+    if total is None:
+        return match.gpu, match.notes
+    return replace(match.gpu, cuda_total_bytes=total, total_provenance="measured"), match.notes
+
+
+def _ranks(given: Mapping[str, Any], flags: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
+    """Tensor-parallel ranks: as said, else all cards (less those of a pipeline)."""
+    tp = _whole(given, "tp") or _whole(flags, "tp")
+    if tp is not None:
+        return tp, ()
+    count = _whole(given, "gpu_count") or 1
+    ranks = max(1, count // (_whole(given, "pp") or 1))
+    return ranks, (note("vram.assume_tp", ranks=ranks),) if ranks > 1 else ()
+
+
+def kv_dtype(word: str) -> str:
+    """Normalise a cache type.
+
+    Raises:
+        BadValue: not a type the calculator knows.
+    """
+    from tools.vram.kv import KV_BYTES
+
+    if word not in KV_BYTES:
+        raise BadValue("errors_vram.bad_kv_dtype", value=word[:40], allowed=", ".join(KV_BYTES))
+    return word
+
+
+_FLAGS = {
+    "tensor-parallel-size": ("tp", int),
+    "tp": ("tp", int),
+    "pipeline-parallel-size": ("pp", int),
+    "max-num-seqs": ("max_num_seqs", int),
+    "max-model-len": ("max_model_len", int),
+    "max-num-batched-tokens": ("max_num_batched_tokens", int),
+    "gpu-memory-utilization": ("gpu_memory_utilization", float),
+    "kv-cache-dtype": ("kv_cache_dtype", str),
+    "cpu-offload-gb": ("cpu_offload_bytes", lambda text: round(float(text) * (1 << 30))),
+}
+_SWITCHES = {"enforce-eager": "enforce_eager", "enable-expert-parallel": "ep", "enable-sleep-mode": "sleep_mode"}
+
+
+def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
+    """Use what is understood of a free-text hint of flags; list the rest.
+
+    Args:
+        text: e.g. ``"--enforce-eager --max-num-seqs 8 (spec decode)"``, or a list of such.
+
+    Returns:
+        Request fields, and a note with what was not used.
+    """
+    if text is None:
+        return {}, ()
+    words = re.split(r"[\s=,;]+", " ".join(map(str, text)) if isinstance(text, list | tuple) else str(text)[:4000])
+    found: dict[str, Any] = {}
+    unused: list[str] = []
+    index = 0
+    while index < len(words):
+        name = words[index].lstrip("-").replace("_", "-")
+        if name in _SWITCHES:
+            found[_SWITCHES[name]] = True
+        elif name in _FLAGS and index + 1 < len(words):
+            index += _flag_value(name, words[index + 1], found, unused)
+        elif words[index]:
+            unused.append(words[index])
+        index += 1
+    return found, (note("vram.flags_unused", flags=" ".join(unused)[:200]),) if unused else ()
+
+
+def _flag_value(name: str, word: str, found: dict[str, Any], unused: list[str]) -> int:
+    """Read a flag's value into ``found``; returns how many words it took."""
+    field, kind = _FLAGS[name]
+    try:
+        found[field] = kind(word)
+    except (ValueError, OverflowError):
+        unused.append(name)
+        return 0
+    return 1
+
+
+def _whole(given: Mapping[str, Any], name: str) -> int | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 or not 0 < value <= 1 << 50:
+        raise BadValue("errors_vram.bad_field", field=name, value=repr(value)[:80])
+    return int(value)
+
+
+def _share(given: Mapping[str, Any]) -> float | None:
+    value = given.get("gpu_memory_utilization")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise BadValue("errors_vram.bad_field", field="gpu_memory_utilization", value=repr(value)[:80])
+    return float(value)
+
+
+def _text(given: Mapping[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    return None if value is None else str(value)

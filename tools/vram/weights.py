@@ -1,0 +1,190 @@
+"""What a rank registers: every tensor of a model, sharded as vLLM shards it, in the checkpoint's storage format.
+
+A layer is a list of matrices and a count of plain vector elements; a model's bytes are the sum over its layers plus
+embeddings, head, last norm and towers. Sharding follows vLLM 0.32 ``model_executor/layers/linear.py``
+(``QKVParallelLinear`` replicates KV heads when there are more ranks than heads), ``fused_moe/layer.py`` and
+``vocab_parallel_embedding.py`` (vocabulary padded to a multiple of 64, then divided).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tools.domain import Attention, Checkpoint, DenseMlp, Layer, ModelSpec, MoeMlp, Quantization
+from tools.errors import BadValue, NotYetExact
+from tools.vram.storage import Matrix, is_excluded, matrix_bytes, scale_bytes
+
+VOCAB_PADDING = 64
+"""Vocabulary rows are padded to a multiple of this (vLLM ``vocab_parallel_embedding.DEFAULT_VOCAB_PADDING_SIZE``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWeights:
+    """One layer on one rank: matrices a format may quantise, and bytes of vectors that stay as they are."""
+
+    matrices: tuple[Matrix, ...]
+    vector_bytes: int
+
+
+def divide(size: int, ranks: int, what: str) -> int:
+    """Share a dimension among tensor-parallel ranks.
+
+    Raises:
+        BadValue: it does not divide; vLLM refuses such a start.
+    """
+    if size % ranks:
+        raise BadValue("errors_vram.does_not_divide", what=what, size=size, ranks=ranks)
+    return size // ranks
+
+
+def kv_heads_on_rank(attention: Attention, tp: int) -> int:
+    """KV heads a rank holds: a share of them, or one, replicated, when there are more ranks than heads."""
+    if attention.kv_heads >= tp:
+        return divide(attention.kv_heads, tp, "num_key_value_heads")
+    divide(tp, attention.kv_heads, "tensor_parallel_size")
+    return 1
+
+
+def layer_weights(layer: Layer, hidden: int, tp: int, width: int = 2) -> LayerWeights:
+    """Expand a layer into its tensors on one rank.
+
+    Args:
+        layer: what the config declares.
+        hidden: the model's hidden size.
+        tp: tensor-parallel ranks.
+        width: bytes of an unquantised element.
+    """
+    matrices = list(_mixer_matrices(layer.mixer, hidden, tp))
+    matrices += _mlp_matrices(layer.mlp, hidden, tp)
+    vectors = width * (layer.norms * hidden + _mixer_vectors(layer.mixer, tp))
+    if isinstance(layer.mlp, MoeMlp):
+        vectors += _router_bytes(layer.mlp, hidden, width)
+    return LayerWeights(tuple(matrices), vectors)
+
+
+def _mixer_matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
+    heads = divide(mixer.heads, tp, "num_attention_heads")
+    kv_heads = kv_heads_on_rank(mixer, tp)
+    qkv = (heads * (2 if mixer.gate else 1) * mixer.head_dim, kv_heads * mixer.head_dim, kv_heads * mixer.head_dim)
+    yield Matrix("self_attn.qkv_proj", qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0)
+    yield Matrix("self_attn.o_proj", (hidden,), heads * mixer.head_dim, bias=hidden if mixer.o_bias else 0)
+
+
+def _mixer_vectors(mixer: Attention, tp: int) -> int:
+    """Elements of q/k norms and attention sinks."""
+    elements = mixer.heads // tp if mixer.sinks else 0
+    if mixer.qk_norm:
+        spans = {
+            "head": 2,
+            "rank": mixer.heads // tp + kv_heads_on_rank(mixer, tp),
+            "all": mixer.heads + mixer.kv_heads,
+        }
+        elements += spans[mixer.qk_norm_span] * mixer.head_dim * (2 if mixer.qk_norm_bias else 1)
+    return elements
+
+
+def _mlp_matrices(mlp: DenseMlp | MoeMlp, hidden: int, tp: int) -> list[Matrix]:
+    if isinstance(mlp, DenseMlp):
+        return _dense_matrices(mlp, hidden, tp, "mlp")
+    inner = divide(mlp.intermediate, tp, "moe_intermediate_size")
+    bias = (2 * inner, hidden) if mlp.expert_bias else (0, 0)
+    found = [
+        Matrix("mlp.experts.w13", (inner, inner), hidden, bias=bias[0], experts=mlp.experts),
+        Matrix("mlp.experts.w2", (hidden,), inner, bias=bias[1], experts=mlp.experts),
+    ]
+    if mlp.shared_intermediate:
+        found += _dense_matrices(DenseMlp(mlp.shared_intermediate), hidden, tp, "mlp.shared_expert")
+    return found
+
+
+def _dense_matrices(mlp: DenseMlp, hidden: int, tp: int, name: str) -> list[Matrix]:
+    inner = divide(mlp.intermediate, tp, "intermediate_size")
+    up = (inner, inner) if mlp.gated else (inner,)
+    return [
+        Matrix(f"{name}.{'gate_up_proj' if mlp.gated else 'up_proj'}", up, hidden, bias=sum(up) if mlp.bias else 0),
+        Matrix(f"{name}.down_proj", (hidden,), inner, bias=hidden if mlp.bias else 0),
+    ]
+
+
+def _router_bytes(mlp: MoeMlp, hidden: int, width: int) -> int:
+    """Bytes of the router, the shared expert's gate and the score correction; all replicated and never quantised."""
+    router = mlp.experts * hidden * (mlp.router_bytes if mlp.router_bytes > width else width)
+    router += width * (hidden if mlp.shared_gate else 0) + width * (mlp.experts if mlp.router_bias else 0)
+    return router + (4 * mlp.experts if mlp.score_bias else 0)
+
+
+def parameter_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int = 1) -> int:
+    """Sum what vLLM's model code registers on one rank, in bytes.
+
+    Worked example: Qwen3-30B-A3B in bfloat16 on one GPU is 61,064,245,248 B; in two ranks 30,544,916,480 B each.
+
+    Raises:
+        NotYetExact: the model's architecture or the checkpoint's format is not covered.
+        BadValue: the sizes do not divide among ``tp`` ranks.
+    """
+    if not model.layers:
+        raise _not_exact(model)
+    quantization, width = checkpoint.quantization, element_bytes(checkpoint.dtype)
+    total = outer_bytes(model, tp, width)
+    for layer, first, times in _grouped(model.layers, quantization):
+        weights = layer_weights(layer, model.hidden_size, tp, width)
+        total += times * (weights.vector_bytes + scale_bytes(quantization))
+        for matrix in weights.matrices:
+            skipped = is_excluded(quantization, first, matrix.name)
+            total += times * matrix_bytes(matrix, None if skipped else quantization, width)
+    return total
+
+
+def _grouped(layers: tuple[Layer, ...], quantization: Quantization) -> Iterator[tuple[Layer, int, int]]:
+    """Yield (layer, its first index, how often): equal layers once, unless exclusions name single layers."""
+    if any(".layers." in name or "re:" in name for name in quantization.excluded):
+        yield from ((layer, index, 1) for index, layer in enumerate(layers))
+        return
+    counts, first = Counter(map(id, layers)), dict[int, tuple[Layer, int]]()
+    for index, layer in enumerate(layers):
+        first.setdefault(id(layer), (layer, index))
+    yield from ((layer, index, counts[key]) for key, (layer, index) in first.items())
+
+
+def outer_bytes(model: ModelSpec, tp: int, width: int) -> int:
+    """Bytes outside the layers: embeddings, head, last norm, towers; none of them quantised."""
+    rows = divide(-(-model.vocab_size // VOCAB_PADDING) * VOCAB_PADDING, tp, "vocab_size")
+    tables = 1 if model.tied_embeddings else 2
+    elements = tables * rows * model.hidden_size + (rows if model.head_bias else 0)
+    if model.final_norm:
+        elements += model.hidden_size * (2 if model.final_norm_bias else 1)
+    return width * (elements + model.tower_params)
+
+
+def parameter_count(model: ModelSpec) -> int:
+    """Count a model's parameters as published: unpadded vocabulary, packed formats never counted."""
+    elements = model.vocab_size * model.hidden_size * (1 if model.tied_embeddings else 2) + model.tower_params
+    elements += model.vocab_size if model.head_bias else 0
+    if model.final_norm:
+        elements += model.hidden_size * (2 if model.final_norm_bias else 1)
+    for layer, _, times in _grouped(model.layers, Quantization()):
+        elements += times * _layer_count(layer, model.hidden_size)
+    return elements
+
+
+def _layer_count(layer: Layer, hidden: int) -> int:
+    weights = layer_weights(layer, hidden, 1, 1)
+    vectors = layer.norms * hidden + _mixer_vectors(layer.mixer, 1)
+    if isinstance(layer.mlp, MoeMlp):
+        extra = layer.mlp.experts * (layer.mlp.router_bias + layer.mlp.score_bias)
+        vectors += layer.mlp.experts * hidden + extra + (hidden if layer.mlp.shared_gate else 0)
+    return vectors + sum(matrix.elements for matrix in weights.matrices)
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of an unquantised element. vLLM loads float32 checkpoints in 16 bits unless told otherwise."""
+    return 4 if dtype == "float32" else 2
+
+
+def _not_exact(model: ModelSpec) -> NotYetExact:
+    reason = model.not_exact
+    if reason is None:
+        return NotYetExact("errors_vram.unknown_architecture", architecture=model.architecture)
+    return NotYetExact(reason.code, **reason.params)
