@@ -260,6 +260,7 @@ class Checkpoint:
         in_flight: quantised by the engine while loading; ``repo`` is then the 16-bit repository.
         file_bytes: size of the weight files, with ``file_provenance``.
         sibling_of: set where ``repo`` is not this model but its nearest quantised relative.
+        hypothetical: no repository in this format is known; it stands for the format's arithmetic and can't be run.
     """
 
     repo: str
@@ -273,6 +274,7 @@ class Checkpoint:
     downloads: int = 0
     sibling_of: str | None = None
     revision: str | None = None
+    hypothetical: bool = False
 
 
 @dataclass(frozen=True, slots=True)
