@@ -23,6 +23,7 @@ class Settings:
         llm_url: OpenAI-compatible endpoint that decides and writes instead of the rules (``RIGFIT_LLM_URL``).
         llm_model: model name at that endpoint (``RIGFIT_LLM_MODEL``).
         llm_key_env: name of the environment variable that holds that endpoint's key; never the key itself.
+        language: the terminal's, ``en`` or ``ru`` (``RIGFIT_LANG``, else ``LC_ALL``, ``LC_MESSAGES`` or ``LANG``).
     """
 
     data_dir: Path
@@ -33,6 +34,7 @@ class Settings:
     llm_url: str | None = None
     llm_model: str | None = None
     llm_key_env: str = "RIGFIT_LLM_API_KEY"
+    language: str = "en"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -51,7 +53,14 @@ class Settings:
             hub_endpoint=env.get("HF_ENDPOINT") or cls.__dataclass_fields__["hub_endpoint"].default,
             llm_url=env.get("RIGFIT_LLM_URL") or None,
             llm_model=env.get("RIGFIT_LLM_MODEL") or None,
+            language=_language(env),
         )
+
+
+def _language(env: Mapping[str, str]) -> str:
+    """Return the first set locale variable's language; POSIX order, with Rigfit's own first."""
+    said = next((env[name] for name in ("RIGFIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG") if env.get(name)), "")
+    return "ru" if said.lower().startswith("ru") else "en"
 
 
 def _user_data_dir() -> Path:
