@@ -1,0 +1,130 @@
+"""``rigfit estimate``: one deployment on one engine, no search."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from ui.arguments import Parser
+from ui.output import chosen_language, columns, each_row, print_batch, print_json, print_lines
+
+ABOUT = "Compute what one deployment takes on each card; no search."
+EXAMPLE = 'rigfit estimate Qwen/Qwen3-30B-A3B@fp8 --gpu "RTX PRO 6000" --max-num-seqs 8'
+_NUMBERS = {
+    "gpu-count": "cards used",
+    "gpu-total-bytes": "what the engine sees on a card",
+    "tp": "tensor-parallel ranks",
+    "pp": "pipeline stages",
+    "kv-cache-memory-bytes": "sets the cache pool outright",
+    "max-model-len": "tokens a sequence may have",
+    "max-num-seqs": "sequences at once",
+    "max-num-batched-tokens": "tokens in one step",
+}
+_WORDS = {
+    "config": "a folder with a config.json, instead of a model's name",
+    "precision": "bf16, fp8, gptq-int4, awq, nvfp4, bnb-4bit, ...",
+    "dtype": "type of unquantised weights",
+    "gpu": "the card; without it no pool is computed",
+    "kv-cache-dtype": "auto or fp8",
+    "engine": "vllm",
+    "engine-version": "e.g. 0.32.0",
+    "engine-generation": "V0 or V1",
+    "extra-flags": "more engine flags, as text",
+}
+_SWITCHES = {"ep": "expert parallel", "enforce-eager": "no CUDA graphs"}
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("model", nargs="?", metavar="MODEL[@PRECISION]", help="name, alias or hub id")
+    for name, about in _WORDS.items():
+        parser.add(f"--{name}", about)
+    for name, about in _NUMBERS.items():
+        parser.add_number(f"--{name}", about)
+    parser.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE", help="share of the whole card")
+    for name, about in _SWITCHES.items():
+        parser.add_argument(f"--{name}", action="store_true", default=None, help=about)
+    parser.add("--batch", "JSON lines with these names; - is standard input", metavar="FILE|-")
+    parser.add_output()
+
+
+def run(arguments: Namespace) -> int:
+    """Print the estimate."""
+    language = chosen_language(arguments.lang)
+    answer = Estimator(language)
+    if arguments.batch is not None:
+        print_batch(each_row(arguments.batch, answer.row, language))
+        return 0
+    fields = {name: value for name, value in vars(arguments).items() if name not in {"batch", "json", "lang"}}
+    result = answer.one({name: value for name, value in fields.items() if value is not None})
+    if arguments.json:
+        print_json(result)
+    else:
+        print_lines(_human(result, language))
+    return 0
+
+
+class Estimator:
+    """Answers requests from one pair of catalogues."""
+
+    def __init__(self, language: str) -> None:
+        from tools.specs.gpus import GpuCatalogue
+        from tools.specs.models import ModelCatalogue
+
+        self._models, self._gpus, self._language = ModelCatalogue.load(), GpuCatalogue.load(), language
+
+    def one(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request.
+
+        Raises:
+            RequestError: it can't be read or names something unknown.
+        """
+        from tools.vram.estimate import estimate
+        from tools.vram.report import footprint_json
+        from tools.vram.request import deployment_from_request
+
+        asked = deployment_from_request(fields, self._models, self._gpus)
+        footprint = estimate(asked.deployment, asked.gpu)
+        return footprint_json(footprint, request_id=asked.id, assumptions=asked.assumptions, language=self._language)
+
+    def row(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Answer a batch row; an architecture that is not covered exactly keeps its published bytes."""
+        from tools.errors import NotYetExact
+        from tools.vram.report import refusal_json
+
+        try:
+            return self.one(fields)
+        except NotYetExact as error:
+            identity = fields.get("id")
+            return refusal_json(error, request_id=None if identity is None else str(identity), language=self._language)
+
+
+def _human(result: dict[str, Any], language: str) -> list[str]:
+    from prompts import text
+    from tools.units import gib
+
+    def row(name: str, size: float | None) -> list[tuple[str, str]]:
+        return [] if size is None else [(text(language, f"cli.{name}"), gib(size, 2))]
+
+    def value(field: str) -> float | None:
+        band = result.get(field)
+        return band["value"] if band else None
+
+    lines = [f"{result['model']}  {result['precision']}"]
+    rows = [
+        *row("parameters", result["parameter_bytes_per_gpu"]),
+        *row("weights", result["weights_bytes_per_gpu"]),
+        *row("kv_pool", value("kv_pool_bytes_per_gpu")),
+        *row("activation", value("activation_bytes")),
+        *row("graphs", value("cuda_graph_bytes")),
+        *row("context", value("context_bytes")),
+        *row("total", result["total_bytes_per_gpu"]),
+    ]
+    lines += columns(rows)
+    if result["kv_bytes_per_token_per_gpu"]:
+        lines.append("  " + text(language, "cli.kv_per_token", bytes=result["kv_bytes_per_token_per_gpu"]))
+    if result["kv_pool_tokens"] is not None:
+        lines.append("  " + text(language, "cli.pool_tokens", tokens=result["kv_pool_tokens"]))
+    if result["verdict"]:
+        lines.append(text(language, f"cli.verdict_{result['verdict']}"))
+    return lines + [f"- {line}" for line in result["assumptions"]]

@@ -1,0 +1,72 @@
+"""``rigfit launch``: the files that run a plan."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ui.arguments import Parser
+from ui.output import chosen_language, print_json, print_lines, read_json
+
+if TYPE_CHECKING:
+    from tools.domain import Plan
+
+ABOUT = "Write the files that run a plan, and check them."
+EXAMPLE = 'rigfit launch 2xQwen/Qwen3-30B-A3B@fp8 --gpu "RTX PRO 6000" --target compose --out two-qwens'
+_CHECK_WORDS = {True: "ok", False: "failed", None: "not_checked"}
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_plan()
+    parser.add("--plan", "output of rigfit plan --json, or - for standard input", metavar="FILE")
+    parser.add("--option", "an option's id (default: the recommended one)", metavar="ID")
+    parser.add("--target", "compose (default) or vllm", metavar="TARGET")
+    parser.add("--out", "folder for the files (default: rigfit-files)", metavar="DIR")
+    parser.add_output()
+
+
+def run(arguments: Namespace) -> int:
+    """Write the files."""
+    from tools.launch.generate import generate, write
+
+    language = chosen_language(arguments.lang)
+    out = Path(arguments.out or "rigfit-files")
+    made = generate(_plan(arguments), option=arguments.option, target=arguments.target or "compose", language=language)
+    write(made, out)
+    result = {
+        "target": made.target,
+        "option": made.option,
+        "files": [str(out / file.path) for file in made.files],
+        "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in made.checks],
+    }
+    if arguments.json:
+        print_json(result)
+    else:
+        print_lines(_human(result, language))
+    return 0
+
+
+def _plan(arguments: Namespace) -> Plan:
+    if arguments.plan is None:
+        from ui.commands.plan import plan_from_words
+
+        return plan_from_words(arguments)
+    from tools.plan.report import plan_from_json
+
+    from tools.specs.gpus import GpuCatalogue
+    from tools.specs.models import ModelCatalogue
+
+    return plan_from_json(read_json(arguments.plan), ModelCatalogue.load(), GpuCatalogue.load())
+
+
+def _human(result: dict[str, Any], language: str) -> Iterator[str]:
+    from prompts import text
+
+    yield text(language, "cli.written", option=result["option"], target=result["target"])
+    yield from (f"  {path}" for path in result["files"])
+    for check in result["checks"]:
+        word = text(language, f"cli.check_{_CHECK_WORDS[check['ok']]}")
+        yield f"  {word}  {check['name']}" + (f": {check['detail']}" if check["detail"] else "")

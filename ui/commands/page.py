@@ -1,0 +1,31 @@
+"""``rigfit ui``: the chat page."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from ui.arguments import Parser
+from ui.output import chosen_language
+
+ABOUT = "Open the chat page on this machine."
+EXAMPLE = "rigfit ui --port 7861"
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add("--host", "address to listen on (default: 127.0.0.1)")
+    parser.add_number("--port", "TCP port (default: 7860)", least=1)
+    parser.add("--lang", "language of the lines in the terminal", metavar="en|ru")
+
+
+def run(arguments: Namespace) -> int:
+    """Serve the page until it is stopped."""
+    from dataclasses import replace
+
+    from tools.settings import Settings
+    from ui.server import require_free_port, serve
+
+    host, port = arguments.host or "127.0.0.1", arguments.port or 7860
+    require_free_port(host, port)
+    serve(host, port, replace(Settings.from_env(), language=chosen_language(arguments.lang)))
+    return 0

@@ -1,0 +1,50 @@
+"""``rigfit plan``: will these models fit on this hardware, and what else would work."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from ui.arguments import PLAN_WORDS, Parser
+from ui.output import chosen_language, print_json, print_lines
+
+if TYPE_CHECKING:
+    from tools.domain import Plan
+
+ABOUT = "Plan models on cards: as asked first, then every way that works, with its cost."
+EXAMPLE = 'rigfit plan 2xQwen/Qwen3-30B-A3B --gpu "RTX PRO 6000"'
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the arguments."""
+    parser.add_plan()
+    parser.add_argument("--check", action="store_true", help="exit code 1 where nothing fits")
+    parser.add_output()
+
+
+def run(arguments: Namespace) -> int:
+    """Print the plan."""
+    language = chosen_language(arguments.lang)
+    plan = plan_from_words(arguments)
+    if arguments.json:
+        from tools.plan.report import plan_json
+
+        print_json(plan_json(plan, language))
+    else:
+        from ui.commands.plan_text import plan_lines
+
+        print_lines(plan_lines(plan, language))
+    return 1 if arguments.check and plan.verdict == "does_not_fit" else 0
+
+
+def plan_from_words(arguments: Namespace) -> Plan:
+    """Make the plan of a command line.
+
+    Raises:
+        RequestError: a word can't be read or names something unknown.
+    """
+    from tools.plan.planner import make_plan
+    from tools.plan.resolve import resolve_arguments
+
+    words = {name: getattr(arguments, name) for name in PLAN_WORDS if getattr(arguments, name) is not None}
+    return make_plan(resolve_arguments(arguments.models, **words))
