@@ -1,0 +1,249 @@
+"""What every target starts from: the chosen placement, checked, in start order, with names, ports and devices."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prompts import text
+from tools.domain import Checkpoint, Gpu, InstancePlan, Note, Option, Placement, Plan
+from tools.errors import BadValue, NoSuchOption, NothingFits
+from tools.launch import pins
+from tools.launch.argv import checked_word
+from tools.units import gib
+
+FIRST_PORT = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One engine to start.
+
+    Attributes:
+        name: a DNS label, unique in the job, so that it may stand in file names, service names and addresses.
+        port: TCP port where each engine listens on the host itself.
+        vendor: ``nvidia`` or ``amd``.
+        node: index of its machine.
+        devices: its cards, counted on that machine.
+        load_s: generous limit for the time until it is ready.
+        sleeps: goes to sleep as soon as it is ready, before the next one starts.
+    """
+
+    name: str
+    instance: InstancePlan
+    port: int
+    vendor: str
+    node: int
+    devices: tuple[int, ...]
+    load_s: int
+    sleeps: bool
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What the engine loads."""
+        return self.instance.deployment.checkpoint
+
+    @property
+    def can_sleep(self) -> bool:
+        """Whether the engine starts with sleep mode."""
+        return self.instance.deployment.sleep_mode
+
+    @property
+    def needs_bnb(self) -> bool:
+        """Whether the engine needs the bitsandbytes plugin."""
+        return self.checkpoint.quantization.method.startswith("bnb_")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One option of a plan, to be started on one machine; ``node`` is its index and ``folder`` where its files go."""
+
+    plan: Plan
+    option: str
+    placement: Placement
+    units: tuple[Unit, ...]
+    language: str
+    node: int = 0
+    folder: str = ""
+
+    @property
+    def swaps(self) -> bool:
+        """Whether some engines sleep while others work."""
+        return any(unit.sleeps for unit in self.units)
+
+    @property
+    def vendor(self) -> str:
+        """Maker of the cards (one kind a machine)."""
+        return self.units[0].vendor
+
+    @property
+    def chosen(self) -> Option | None:
+        """The option, or None for the placement as asked."""
+        return next((o for o in self.plan.options if o.id == self.option), None)
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """What has to be downloaded, each once."""
+        return tuple({(u.checkpoint.repo, u.checkpoint.revision): u.checkpoint for u in self.units}.values())
+
+    def say(self, code: str, /, **params: Any) -> str:
+        """Render a message in the job's language."""
+        return text(self.language, code, **params)
+
+    def note(self, note: Note) -> str:
+        """Render a Note in the job's language."""
+        return text(self.language, note.code, **note.params)
+
+
+def prepare(plan: Plan, option: str | None, language: str) -> tuple[Job, ...]:
+    """Return a job for each machine of the chosen option.
+
+    Args:
+        plan: a plan for vLLM.
+        option: an option's id, ``"as_asked"``, or None for the recommended one.
+        language: of comments and README.
+
+    Raises:
+        NoSuchOption: the plan has no such option.
+        NothingFits: that option does not fit.
+        BadValue: another engine, cards vLLM has no image for, an engine across machines, a name that can't be used.
+    """
+    chosen = option or plan.recommended
+    placement = _placement(plan, chosen)
+    units = _units(plan, placement)
+    nodes = sorted({unit.node for unit in units})
+    return tuple(
+        Job(
+            plan=plan,
+            option=chosen,
+            placement=placement,
+            units=tuple(unit for unit in units if unit.node == node),
+            language=language,
+            node=node,
+            folder=f"machine-{node + 1}/" if len(nodes) > 1 else "",
+        )
+        for node in nodes
+    )
+
+
+def _placement(plan: Plan, option: str) -> Placement:
+    try:
+        placement = plan.placement(option)
+    except KeyError:
+        allowed = ", ".join(["as_asked", *(o.id for o in plan.options)])
+        raise NoSuchOption("errors_launch.no_such_option", option=option, allowed=allowed) from None
+    if placement.verdict == "does_not_fit" or not placement.instances:
+        raise NothingFits(
+            "errors_launch.nothing_fits",
+            option=option,
+            deficit=gib(placement.deficit_bytes),
+            deficit_bytes=placement.deficit_bytes,
+        )
+    return placement
+
+
+def _units(plan: Plan, placement: Placement) -> tuple[Unit, ...]:
+    """Engines in start order: those that go to sleep come first, so that each starts on a card that is free."""
+    ordered = sorted(_able_to_sleep(placement.instances), key=lambda i: (i.awake, i.start_order, i.name))
+    taken: set[str] = set()
+    return tuple(_unit(plan, instance, index, taken) for index, instance in enumerate(ordered))
+
+
+def _able_to_sleep(instances: tuple[InstancePlan, ...]) -> list[InstancePlan]:
+    """Turn sleep mode on for every engine that shares a card with one that sleeps: they take turns."""
+    cards = {card for instance in instances if not instance.awake for card in instance.gpu_indices}
+    return [
+        replace(i, deployment=replace(i.deployment, sleep_mode=True)) if cards & set(i.gpu_indices) else i
+        for i in instances
+    ]
+
+
+def _unit(plan: Plan, instance: InstancePlan, index: int, taken: set[str]) -> Unit:
+    deployment = instance.deployment
+    if deployment.engine != "vllm":
+        raise BadValue("errors_launch.other_engine", engine=deployment.engine)
+    for name in (deployment.checkpoint.repo, *instance.served_names):
+        checked_word(name)
+    cards = [_card(plan, i) for i in instance.gpu_indices]
+    vendors, nodes = {_vendor(card) for card in cards}, {card.node for card in cards}
+    if len(vendors) != 1 or len(nodes) != 1:
+        raise BadValue("errors_launch.spans_machines", name=instance.name)
+    node = nodes.pop()
+    first = next((i for i, gpu in enumerate(plan.request.rig.gpus) if gpu.node == node), 0)
+    return Unit(
+        name=_label(instance.name, taken),
+        instance=instance,
+        port=FIRST_PORT + index,
+        vendor=vendors.pop(),
+        node=node,
+        devices=tuple(i - first for i in instance.gpu_indices),
+        load_s=_load_seconds(deployment.checkpoint, instance.footprint.parameter_bytes * len(cards)),
+        sleeps=not instance.awake,
+    )
+
+
+def _card(plan: Plan, index: int) -> Gpu:
+    """The rig's card, or for one that an option adds, a card like the first."""
+    gpus = plan.request.rig.gpus
+    return gpus[index] if index < len(gpus) else gpus[0]
+
+
+def _vendor(card: Gpu) -> str:
+    """Maker of a card; a card known only by its memory is taken for NVIDIA's."""
+    vendor = card.vendor.lower()
+    if vendor in pins.IMAGES:
+        return vendor
+    if vendor in {"", "unknown", "any"}:
+        return "nvidia"
+    raise BadValue("errors_launch.no_image", card=card.name)
+
+
+def _label(name: str, taken: set[str]) -> str:
+    """A DNS label made from a name: at most 50 of ``a-z 0-9 -``, unique among ``taken`` (which it joins)."""
+    base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "engine"
+    label, number = base, 1
+    while label in taken or label in _RESERVED:
+        number += 1
+        label = f"{base}-{number}"
+    taken.add(label)
+    return label
+
+
+_RESERVED = frozenset({"download", "endpoint", "all"})
+
+
+def _load_seconds(checkpoint: Checkpoint, weight_bytes: int) -> int:
+    size = checkpoint.file_bytes or weight_bytes
+    return math.ceil((pins.START_S + size / pins.LOAD_BYTES_PER_S) / 60) * 60
+
+
+def memory_row(job: Job, unit: Unit) -> Mapping[str, Any]:
+    """What an engine takes on each of its cards, in words: the keys are placeholders of ``launch.share``."""
+    footprint = unit.instance.footprint
+    pool = int(footprint.kv_pool_bytes.value) if footprint.kv_pool_bytes else footprint.kv_needed_bytes
+    rest = footprint.activation_bytes.value + footprint.cuda_graph_bytes.value + footprint.context_bytes.value
+    index = unit.instance.gpu_indices[0] if unit.instance.gpu_indices else 0
+    card = next((gpu for gpu in job.placement.gpus if gpu.index == index), None)
+    return {
+        "name": unit.name,
+        "repo": unit.checkpoint.repo,
+        "precision": unit.checkpoint.precision,
+        "gpus": ", ".join(str(device) for device in unit.devices),
+        "weights": gib(footprint.weights_bytes),
+        "cache": gib(pool),
+        "rest": gib(rest),
+        "total": gib(footprint.total_bytes),
+        "card": gib(card.total_bytes) if card else "?",
+        "tokens": footprint.kv_pool_tokens,
+    }
+
+
+def download_arguments(job: Job) -> list[str]:
+    """The words for the download program: repository, revision (may be empty) and bytes, for each checkpoint."""
+    words: list[str] = []
+    for checkpoint in job.checkpoints:
+        words += [checkpoint.repo, checkpoint.revision or "", str(checkpoint.file_bytes or 0)]
+    return words

@@ -1,0 +1,101 @@
+"""The README of a set of launch files, from a template in the asker's language."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prompts import LANGUAGES
+from tools.domain import Option
+from tools.launch import pins
+from tools.launch.job import Job, Unit, memory_row
+from tools.launch.yaml_text import comment_line
+from tools.units import gib
+
+
+def readme(job: Job, target: str, *, bases: Mapping[str, str]) -> str:
+    """Render ``templates/<target>.<language>.md.j2``.
+
+    Args:
+        job: what is started.
+        target: name of the target.
+        bases: by engine name, the address before ``/v1``.
+
+    Returns:
+        Markdown in which no name of the plan can act as markup.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    folder = Path(__file__).parent / "templates"
+    environment: Any = Environment(  # noqa: S701 - the output is Markdown; its escaping is md_code and md_text
+        loader=FileSystemLoader(folder),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"code": md_code, "prose": md_text}
+    language = job.language if job.language in LANGUAGES else "en"
+    template = environment.get_template(f"{target}.{language}.md.j2")
+    return template.render(_context(job, bases))
+
+
+def md_code(text: object) -> str:
+    """Return text as an inline code span that also survives inside a table cell."""
+    line = comment_line(str(text)).replace("|", "\\|")
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    pad = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
+
+
+def md_text(text: object) -> str:
+    """Return text as one line of prose without markup of its own."""
+    return re.sub(r"([\\`*\[\]<>|#])", r"\\\1", comment_line(str(text)))
+
+
+def _context(job: Job, bases: Mapping[str, str]) -> dict[str, Any]:
+    chosen = job.chosen
+    assumptions = [*job.plan.assumptions, *(note for unit in job.units for note in unit.instance.footprint.assumptions)]
+    return {
+        "job": job,
+        "pins": pins,
+        "image": pins.IMAGES[job.vendor],
+        "title": job.note(chosen.title) if chosen else "",
+        "needs": [job.note(note) for note in chosen.needs] if chosen else [],
+        "ram": gib(chosen.costs.ram_bytes) if isinstance(chosen, Option) and chosen.costs.ram_bytes else "",
+        "rows": [_row(job, unit, bases[unit.name]) for unit in job.units],
+        "downloads": [
+            {"repo": c.repo, "size": gib(c.file_bytes) if c.file_bytes else "?", "sibling_of": c.sibling_of}
+            for c in job.checkpoints
+        ],
+        "cards": [gpu for gpu in job.placement.gpus if any(gpu.index in u.instance.gpu_indices for u in job.units)],
+        "gib": gib,
+        "bnb": any(unit.needs_bnb for unit in job.units),
+        "bnb_packages": " ".join(pins.BNB_PLUGIN),
+        "assumptions": list(dict.fromkeys(job.note(note) for note in assumptions)),
+        "sleepers": [unit.name for unit in job.units if unit.sleeps],
+        "swappers": [unit.name for unit in job.units if unit.can_sleep],
+    }
+
+
+def _row(job: Job, unit: Unit, base: str) -> dict[str, Any]:
+    return {
+        **memory_row(job, unit),
+        "served": unit.instance.served_names,
+        "base": f"{base}/v1",
+        "port": unit.port,
+        "sleeps": unit.sleeps,
+        "curl": _curl(base, unit.instance.served_names[0] if unit.instance.served_names else unit.checkpoint.repo),
+        "minutes": unit.load_s // 60,
+    }
+
+
+def _curl(base: str, model: str) -> str:
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 64}
+    return shlex.join(["curl", f"{base}/v1/chat/completions", "-H", "Content-Type: application/json"]) + (
+        " \\\n  -d " + shlex.quote(json.dumps(body, ensure_ascii=False))
+    )

@@ -1,0 +1,107 @@
+"""YAML for Docker Compose out of plain Python values: safe by default, with comments for people.
+
+Compose replaces ``$NAME`` and ``${NAME}`` in every value, so each ``$`` is doubled unless the text is an ``EnvRef``.
+Text that some YAML reader could take for something else than text is double-quoted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any, cast
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
+
+# flags, durations, and names: never what some YAML reader takes for a number, a date, a tag, an anchor or a comment
+_PLAIN = re.compile(
+    r"--[a-z][a-z-]*|[1-9][0-9]*(?:s|gb)|"
+    r"(?!(?:y|n|yes|no|on|off|true|false|null|nan|inf)\Z)[A-Za-z/](?:[A-Za-z0-9_/.@+-]|:(?=[A-Za-z0-9_/]))*",
+    re.IGNORECASE,
+)
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+class EnvRef(str):
+    """A value that refers to the environment on purpose, such as ``"${HF_TOKEN:-}"``; never made from foreign text."""
+
+    __slots__ = ()
+
+
+class Block(str):
+    """A text of several lines, written as a literal block."""
+
+    __slots__ = ()
+
+
+class Flow(tuple[Any, ...]):
+    """A short sequence, written on one line."""
+
+    __slots__ = ()
+
+
+class Commented:
+    """A value with lines of comment above it."""
+
+    __slots__ = ("lines", "value")
+
+    def __init__(self, value: Any, *lines: str) -> None:
+        self.value = value
+        self.lines = lines
+
+
+def comment_line(text: str) -> str:
+    """Return text as one line that cannot leave a comment."""
+    return _UNPRINTABLE.sub(" ", text)
+
+
+def dump(document: Mapping[str, Any], *, header: tuple[str, ...] = ()) -> str:
+    """Write a document.
+
+    Args:
+        document: mappings, sequences, text, whole numbers and booleans; values may be wrapped in ``Commented``.
+        header: lines of comment at the top.
+
+    Returns:
+        YAML text that ends in a newline.
+    """
+    yaml: Any = YAML()
+    yaml.width = 1_000_000
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = StringIO()
+    yaml.dump(_tree(document, 0), stream)
+    top = "".join(f"# {comment_line(line)}".rstrip() + "\n" for line in header)
+    return top + ("\n" if top else "") + stream.getvalue()
+
+
+def _tree(value: Any, depth: int) -> Any:
+    if isinstance(value, Mapping):
+        return _mapping(cast("Mapping[str, Any]", value), depth)
+    if isinstance(value, list | tuple):
+        items: Any = CommentedSeq([_tree(item, depth + 1) for item in cast("Sequence[Any]", value)])
+        if isinstance(value, Flow):
+            items.fa.set_flow_style()
+        return items
+    return _scalar(value)
+
+
+def _mapping(value: Mapping[str, Any], depth: int) -> Any:
+    tree: Any = CommentedMap()
+    for key, item in value.items():
+        lines = item.lines if isinstance(item, Commented) else ()
+        tree[key] = _tree(item.value if isinstance(item, Commented) else item, depth + 1)
+        if lines:
+            text = "\n" + "\n".join(comment_line(line) for line in lines)
+            tree.yaml_set_comment_before_after_key(key, before=text, indent=2 * depth)
+    return tree
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = str(value) if isinstance(value, EnvRef) else value.replace("$", "$$")
+    if isinstance(value, Block):
+        return LiteralScalarString(text)
+    return text if _PLAIN.fullmatch(text) else DoubleQuotedScalarString(text)
