@@ -1,0 +1,208 @@
+"""Amounts that are not part of a name: RAM, memory already in use, context, users, machines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from agent.reader.cards import UNIT
+from agent.reader.flags import Flags, tokens
+from agent.reader.lexicon import Lexicon
+from agent.reader.sheet import Sheet
+
+_MEMORY = re.compile(
+    rf"(?<![\w.])~?(\d+(?:\.\d+)?)\s?-?(?:({UNIT})|(tb|тб|терабайт\w*|t(?=\s(?:of\s)?(?:ram|ddr)))(?![a-zа-я0-9])|(mb|mib|мб)(?![a-zа-я0-9]))"
+)
+_RAM = r"(?:(?:system|main|host|cpu|server)\s)?(?<!v)(?:ram|ddr\d?|dram|lpddr\d\w?|rdimm|озу|оператив\w*|рам[аы]?|system memory|host memory)(?![a-zа-я])"
+_RAM_AFTER = re.compile(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
+_RAM_BEFORE = re.compile(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=]*(?:is\s|на\s|-\s|всего\s)?$")
+_BARE_RAM = re.compile(
+    r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![a-zа-я])|(?:озу|оператив\w*|(?<!v)ram)[\s:]+(\d{1,4})(?![\w.])"
+)
+_DISK_AFTER = re.compile(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![a-zа-я])")
+_DISK_BEFORE = re.compile(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
+_VRAM_AFTER = re.compile(
+    r"\s?(?:of\s|на\s|on\s(?:the\s|my\s)?|в\s)?(?:(?:total|gpu|graphics|dedicated)\s)?(?:vram|video|gpu|card|graphics|gddr\d\w*|hbm\w*|видеопам\w*|видео|врам\w*|карт\w*|видюх\w*|видях\w*|unified|памяти)"
+)
+_VRAM_BEFORE = re.compile(
+    r"(?:vram|врам\w*|видеопам\w*|video memory|gpu memory|cards?|gpus?|карт\w*|карточк\w*|видеокарт\w*|видюх\w*|видях\w*)(?:\s(?:is|на|с|по|of|with|has|всего|only|at|у меня|там|have))*[\s:,=-]*$"
+)
+_USED = re.compile(
+    r"(?:already|taken|in use|occupied|занят\w*|съел\w*|съедает|жрет|отъел\w*|отъедает|уже висит|уже занима\w+|забирает|забит\w*)"
+)
+_USER_OF_MEMORY = re.compile(
+    r"(?:browser|desktop|chrome|firefox|xorg|windows|display|system|game|another process|other process|someone|браузер\w*|хром\w*|десктоп|рабочий стол|винд\w*|систем\w*|иксы|игр\w*|другой процесс|другим процессом|коллег\w*|яндекс|телеграм)"
+)
+_MODEL_USES = re.compile(
+    r"(?:sits at|uses|using|takes|taking|needs|weighs|consum\w+|занимает|весит|ест|кушает|requires|went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
+)
+_LOOSE_BEFORE = re.compile(
+    r"(?:^|(?:\b(?:on|in|into|within|with|have|has|only|got|at|under|just|my|a|на|в|во|с|до|есть|имею|всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
+)
+_K = r"(\d{1,13}(?:\.\d+)?)\s?(k|к|m|м|тыс\w*|thousand|million)?"
+_CONTEXT_WORD = (
+    r"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|tokens?|токен\w*|prompts?|промпт\w*|seq(?:uence)?(?:\slen\w*)?)"
+)
+_BEFORE_WORD = re.compile(
+    rf"(?<![\w.-])(?:\d+\s?[kк]?\s?(?:to|-|до|or)\s?)?{_K}(?![\w])(?:\s?-?(?:токен\w*|tokens?|token)\s(?:of\s)?)?[\s-](?:long\s|max\s|full\s)?{_CONTEXT_WORD}"
+)
+_AFTER_WORD = re.compile(
+    rf"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|prompts?|промпт\w*|диалог\w*|seq len|(?:context|max|sequence) length|истори\w*|документ\w*|documents?|chats of)(?:\s(?:of|is|to|about|up|at|до|в|на|по|около|примерно|size|length|len|max|длиной|длина|окно|нужен|нужно|хочу|мне|хотя|бы|где|то|around|и|for|each))*[\s=:~]*{_K}(?![\w.]|\s?(?:{UNIT}|%|users?|юзер|польз|чел|people|х|x))"
+)
+_BARE_K = re.compile(r"(?<![\w.$-])(\d{1,4}(?:\.\d)?)\s?(k|к)(?![a-zа-я0-9])")
+_BARE_M = re.compile(r"(?<![\w.$-])(1|2|10)(m|м)(?![a-zа-я0-9])")
+_OVER = re.compile(r"(?:more than|above|over|beyond|больше|выше|свыше|larger than)\s$")
+_USERS = re.compile(
+    r"(?<![\w.])(\d{1,6}|[a-zа-я]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|async|other|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
+    r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*|одновременно|concurrent|concurrently|simultaneously|parallel|in parallel|at once|разом)(?![a-zа-я])"
+)
+_NODES = re.compile(
+    r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})[\s-](?:(?:gpu|физических|отдельных|separate|identical)\s)?(nodes?|servers?|machines?|boxes|hosts|узл\w*|нод\w*|сервер\w*|сервак\w*|машин\w*|тач(?:ки|ек|ках)|хост\w*)(?![a-zа-я])"
+)
+_EACH_NODE = re.compile(
+    r"per (?:node|server|machine|box|host)|each|на (?:узел|ноду|сервер|каждом|каждой|каждый|узле|ноде)|в каждом|в каждой"
+)
+_NODE_WITH = re.compile(
+    r"[\s,:-]*(?:x|по|with|of|having|each with|each having|с|в каждом|на каждом)\s?$|[\s,:-]*(?:x|по|with|of|with a|с)\s?(?:одной|одному|одна)?\s?$"
+)
+
+
+@dataclass(slots=True)
+class Memory:
+    """A memory size nothing has claimed yet, in GB, sorted by what it belongs to."""
+
+    kind: str
+    gb: float
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Amounts:
+    """Amounts of one text."""
+
+    ram_gb: float | None = None
+    reserved_gb: float | None = None
+    vram: list[Memory] = field(default_factory=list)
+    loose: list[Memory] = field(default_factory=list)
+
+
+def read_memory(sheet: Sheet) -> Amounts:
+    """Sort every unclaimed memory size: RAM, a card's, in use, disk, or loose."""
+    amounts = Amounts()
+    for match in sheet.find(_MEMORY):
+        value = float(match.group(1)) * (1024 if match.group(3) else 1) / (1024 if match.group(4) else 1)
+        kind = _kind_of(sheet, match)
+        sheet.claim(*match.span())
+        memory = Memory(kind, round(value, 3), *match.span())
+        if kind == "ram" and amounts.ram_gb is None:
+            amounts.ram_gb = memory.gb
+        elif kind == "reserved":
+            amounts.reserved_gb = memory.gb
+        elif kind in {"vram", "loose"}:
+            getattr(amounts, kind).append(memory)
+    for match in sheet.find(_BARE_RAM, claim=True):
+        amounts.ram_gb = amounts.ram_gb or float(match.group(1) or match.group(2))
+    return amounts
+
+
+def _kind_of(sheet: Sheet, match: re.Match[str]) -> str:
+    before, after = sheet.low[max(0, match.start() - 40) : match.start()], sheet.low[match.end() : match.end() + 40]
+    near = re.split(r"[.?!\n;]\s", before)[-1] + " # " + re.split(r"[.?!\n;,]\s", after)[0]
+    if _DISK_AFTER.match(after) or _DISK_BEFORE.search(before):
+        return "disk"
+    if _USER_OF_MEMORY.search(near) or (_USED.search(near) and not _RAM_AFTER.match(after)):
+        return "reserved"
+    if _RAM_AFTER.match(after):
+        return "ram"
+    if _MODEL_USES.search(before) or match.group(4):
+        return "used"
+    if _VRAM_AFTER.match(after) or _VRAM_BEFORE.search(before):
+        return "vram"
+    if _RAM_BEFORE.search(before):
+        return "ram"
+    return "loose" if _LOOSE_BEFORE.search(before) or not after.strip(" .?!") else "other"
+
+
+def read_context(sheet: Sheet, flags: Flags) -> int | None:
+    """Return the context asked for, in tokens: a flag's value first, then what words say, then a bare ``64k``."""
+    worded = [_value(m, sheet) for p in (_BEFORE_WORD, _AFTER_WORD) for m in sheet.find(p, claim=True)]
+    bare = [_value(m, sheet) for p in (_BARE_K, _BARE_M) for m in sheet.find(p, claim=True)]
+    if flags.context:
+        return flags.context[0]
+    stated = [v for v in worded if v and v >= 16]
+    loose = [v for v in bare if v]
+    return max(stated + loose) if stated else loose[0] if loose else None
+
+
+def _value(match: re.Match[str], sheet: Sheet) -> int | None:
+    if _OVER.search(sheet.low[max(0, match.start() - 12) : match.start()]):
+        return None
+    number, suffix = match.group(1), match.group(2) or ""
+    suffix = "k" if suffix[:1] in {"k", "к", "т"} or suffix == "thousand" else "m" if suffix else ""
+    return tokens(number, suffix)
+
+
+def read_users(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> int | None:
+    """Return how many people or requests at once; "several hundred" is no number."""
+    found = [
+        number
+        for m in sheet.find(_USERS)
+        if (number := lexicon.number(m.group(1)))
+        and not re.search(r"^(?:a|an|the|one|один|одна|одной)$", m.group(1))
+        and _claimed(sheet, m)
+    ]
+    return flags.users[0] if flags.users else found[0] if found else None
+
+
+def _claimed(sheet: Sheet, match: re.Match[str]) -> bool:
+    sheet.claim(*match.span())
+    return True
+
+
+@dataclass(slots=True)
+class Nodes:
+    """How many machines, where that was said, and whether what follows is for each of them."""
+
+    count: int | None = None
+    start: int = -1
+    end: int = -1
+    per_node: bool = False
+    several: bool = False
+
+
+def read_nodes(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> Nodes:
+    """Read the number of machines. One machine is not a number worth stating."""
+    nodes = Nodes(
+        several=bool(
+            re.search(
+                r"multi[- ]?node|several nodes|per (?:node|box|server)|несколько (?:нод|узлов|серверов)|cluster|кластер",
+                sheet.low,
+            )
+        )
+    )
+    nodes.per_node = bool(_EACH_NODE.search(sheet.low))
+    if flags.nodes:
+        nodes.count = flags.nodes[0]
+        return nodes
+    for match in sheet.find(_NODES):
+        number = lexicon.number(match.group(1))
+        if number and number > 1:
+            nodes.count, nodes.start, nodes.end = number, match.start(), match.end()
+            sheet.claim(*match.span())
+            break
+    return nodes
+
+
+def multiplies(sheet: Sheet, nodes: Nodes, start: int) -> bool:
+    """Whether a count that starts at ``start`` is for each machine."""
+    if nodes.count is None:
+        return False
+    return nodes.per_node or (
+        0 <= nodes.end <= start
+        and bool(
+            _NODE_WITH.match(sheet.low[nodes.end : start] + " ")
+            or _NODE_WITH.search(sheet.low[nodes.end : start][-12:])
+        )
+        and start - nodes.end < 16
+    )

@@ -1,0 +1,197 @@
+"""How many cards and how much memory each: what stands around a card's name, and cards that have no name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from agent.reader.gpus import GpuMention
+from agent.reader.lexicon import Lexicon
+from agent.reader.sheet import Sheet
+
+UNIT = r"(?:gb|gib|гб|гиг\w*|gigs?|go|g|гигабайт\w*)(?![a-zа-я0-9])"
+_MEMORY_BEFORE = re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?)\s?{UNIT}[\s-]*(?:of\s)?(?:ram\s|vram\s|unified\s|memory\s)*$")
+_MEMORY_AFTER = re.compile(
+    rf"[\s,(:-]*(?:with\s|w/\s?|на\s|по\s|at\s|@\s?|of\s|с\s|has\s|c\s|и\s)*(?:a\stotal\sof\s|всего\s|суммарно\s)?(\d+(?:\.\d+)?)\s?-?{UNIT}(?:\sof)?(\s?(?:unified|system|gpu|video|общей|единой|total)?\s?(?:memory|vram|ram|видеопамяти|памяти|врам|hbm\d?\w*|gddr\d\w*|озу|оперативки|ddr\d|model|модель)?)"
+)
+_BARE_AFTER = re.compile(r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\d.a-zа-я%]|\s?x)(\s(?:each|каждая|озу|ram))?")
+_COUNT_AFTER = re.compile(
+    r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![a-zа-я])"
+)
+_FORM_AFTER = re.compile(r"[\s-]*(?:pcie|sxm\d?|nvl|blackwell|ada|mobile|laptop|gpus?|cards?|sff)(?![a-z0-9])")
+_NODES_AFTER = re.compile(r"\s(?:nodes|servers|узл\w+|нод\w*|сервер\w*)\s?x\s?(\d{1,2})")
+_TOTAL = re.compile(r"\s?\)?,?\s?(?:in\s)?(?:total|combined|всего|суммарно|в сумме|altogether|итого)")
+_RAM_WORD = re.compile(r"\s?(?:of\s)?(?:system\s|main\s)?(?:ram|ddr\d|dram|озу|оператив\w*|рам)(?![a-zа-я])")
+_PLAIN_SIZES = frozenset({8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512})
+_TIMES_MEMORY = re.compile(rf"(?<![\w.])(\d{{1,2}})\s?x\s?(\d{{1,3}}(?:\.\d)?)\s?{UNIT}")
+_NOT_A_CARD = re.compile(
+    r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|server|instance|hour|offload|layers|0|1|2|3)(?![a-z]{3})"
+)
+
+
+def measure(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> None:
+    """Read count and memory on both sides of a card, claiming what is used."""
+    _look_after(sheet, lexicon, mention)
+    _look_before(sheet, lexicon, mention)
+    known = known_sizes(lexicon, mention)
+    count, memory = mention.count, mention.memory_gb
+    if (
+        count
+        and count > 1
+        and memory
+        and (mention.total or (memory not in known and any(abs(memory / count - k) < 0.6 for k in known)))
+    ):
+        mention.memory_gb = round(memory / count, 2)
+
+
+def known_sizes(lexicon: Lexicon, mention: GpuMention) -> Sequence[float]:
+    """Return the memory sizes (GB) that a card is sold with, as far as the reader needs them."""
+    gpus = lexicon.names["gpus"]
+    return gpus["codes"].get(mention.code or "", ()) or gpus["memory"].get(mention.name or "", ())
+
+
+def _look_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> None:
+    for _ in range(5):
+        if not (
+            _form(sheet, mention)
+            or _memory_after(sheet, lexicon, mention)
+            or _bare_memory(sheet, lexicon, mention)
+            or _count_after(sheet, mention)
+        ):
+            return
+
+
+def _form(sheet: Sheet, mention: GpuMention) -> bool:
+    found = _FORM_AFTER.match(sheet.low, mention.end)
+    if not found or not sheet.free(*found.span()) or not mention.name:
+        return False
+    sheet.claim(*found.span())
+    mention.end = found.end()
+    return True
+
+
+def _memory_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
+    found = _MEMORY_AFTER.match(sheet.low, mention.end)
+    if not found or mention.memory_gb is not None or not sheet.free(found.start(1), found.end(1)):
+        return False
+    memory, kind = float(found.group(1)), found.group(2).strip()
+    joined = not re.search(r"[,:]|with|\sс\s", sheet.low[mention.end : found.start(1)])
+    is_ram = bool(re.search(r"(?<!v)ram|ddr|озу|операт", kind)) or bool(_RAM_WORD.match(sheet.low, found.end()))
+    if (
+        "model" in kind
+        or "модел" in kind
+        or (is_ram and not mention.unified and not (joined and memory in known_sizes(lexicon, mention)))
+    ):
+        return False
+    return _take_memory(sheet, mention, memory, found.end())
+
+
+def _bare_memory(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
+    found = _BARE_AFTER.match(sheet.low, mention.end)
+    if not found or mention.memory_gb is not None or not sheet.free(*found.span()):
+        return False
+    memory, said = float(found.group(1)), found.group()
+    each = (found.group(2) or "").strip()
+    if each in {"озу", "ram"} and not mention.unified:
+        return False
+    spoken = said.lstrip().startswith(("на ", "по ")) or each in {"each", "каждая"}
+    sold = memory in known_sizes(lexicon, mention) or (mention.unified and memory in _PLAIN_SIZES)
+    if not (sold or (spoken and (memory in _PLAIN_SIZES or memory in {4, 6, 10, 11, 12, 20, 22, 40, 80, 98}))) or (
+        said.startswith(",") and not each and not sold
+    ):
+        return False
+    return _take_memory(sheet, mention, memory, found.end())
+
+
+def _take_memory(sheet: Sheet, mention: GpuMention, memory: float, end: int) -> bool:
+    mention.memory_gb = memory
+    total = _TOTAL.match(sheet.low, end) or (
+        re.search(r"total|всего|суммарно", sheet.low[mention.end : end]) and "total"
+    )
+    mention.total = bool(total)
+    sheet.claim(mention.end, end)
+    mention.end = end
+    return True
+
+
+def _count_after(sheet: Sheet, mention: GpuMention) -> bool:
+    nodes = _NODES_AFTER.match(sheet.low, mention.end)
+    found = nodes or _COUNT_AFTER.match(sheet.low, mention.end)
+    if not found or mention.count is not None or not sheet.free(*found.span()):
+        return False
+    mention.count = int(found.group(1) or found.group(2))
+    if not nodes:
+        sheet.claim(*found.span())
+        mention.end = found.end()
+    return True
+
+
+def _look_before(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> None:
+    for _ in range(7):
+        left = max(0, mention.start - 60)
+        text = sheet.low[left : mention.start]
+        memory = _MEMORY_BEFORE.search(text)
+        if memory and mention.memory_gb is None and sheet.free(left + memory.start(), mention.start):
+            mention.memory_gb = float(memory.group(1))
+            _extend(sheet, mention, left + memory.start())
+            continue
+        if not _word_before(sheet, lexicon, mention, text, left):
+            return
+
+
+def _word_before(sheet: Sheet, lexicon: Lexicon, mention: GpuMention, text: str, left: int) -> bool:
+    """Step over one word to the left; returns False at the end of the card's phrase."""
+    number = re.search(r"(?:(?<=\s)|(?<=^)|(?<=[(,;:]))(-?)(\d{1,7})[\s]?(x?)[\s-]{0,2}$", text) or re.search(
+        r"(?<![\w.])()(\d{1,4})()[\sx-]{0,3}$", text
+    )
+    if number and sheet.free(left + number.start(), mention.start):
+        if mention.count is None and len(number.group(2)) < 6:
+            mention.count = int(number.group(1) + number.group(2))
+            _extend(sheet, mention, left + number.start())
+        return False
+    word = re.search(r"([a-zа-я]+)[\s/-]{0,2}$", text)
+    if not word or not sheet.free(left + word.start(), left + word.end(1)):
+        return False
+    said = word.group(1)
+    if lexicon.is_a("between_count_and_gpu", said):
+        mention.start = left + word.start()
+        return True
+    count = lexicon.numbers.get(said)
+    if count and mention.count is None:
+        mention.count = count
+        _extend(sheet, mention, left + word.start())
+    return False
+
+
+def _extend(sheet: Sheet, mention: GpuMention, start: int) -> None:
+    sheet.claim(start, mention.start)
+    mention.start = start
+
+
+def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
+    """Cards without a name: "two GPUs", "a 12 GB card", "3x24 GB", "на двух картах по 24". Only with count or memory."""
+    found: list[GpuMention] = []
+    for match in sheet.find(_TIMES_MEMORY, claim=True):
+        found.append(GpuMention(None, *match.span(), count=int(match.group(1)), memory_gb=float(match.group(2))))
+    for word in sheet.words:
+        if (
+            not lexicon.is_a("gpu", word.text)
+            or not sheet.free(word.start, word.end)
+            or _NOT_A_CARD.match(sheet.low, word.end)
+        ):
+            continue
+        mention = GpuMention(None, word.start, word.end)
+        measure(sheet, lexicon, mention)
+        mention.count_asked = bool(
+            re.search(r"(?:how many|сколько)\s(?:[a-zа-я]+\s)?$", sheet.low[max(0, word.start - 24) : word.start])
+        )
+        if mention.count is not None or mention.memory_gb is not None or mention.count_asked:
+            sheet.claim(word.start, word.end)
+            found.append(mention)
+    return sorted(found, key=lambda m: m.start)
+
+
+def count_is_asked(sheet: Sheet, mention: GpuMention) -> bool:
+    """Whether the text asks how many of this card."""
+    before = sheet.low[max(0, mention.start - 40) : mention.start]
+    return bool(re.search(r"(?:how many|сколько|number of)\s(?:\w+\s){0,2}$", before)) and mention.count is None

@@ -1,0 +1,238 @@
+"""How many of each model, in which precision each, and how several models relate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from agent.reader.flags import Flags
+from agent.reader.lexicon import Lexicon
+from agent.reader.models import ModelMention
+from agent.reader.quants import Precision
+from agent.reader.said import Said
+from agent.reader.sheet import Sheet
+from tools.domain import ModelAsk, Relation
+
+_OR = re.compile(r"(?:^|[\s,])(?:or|vs\.?|versus|или|либо|против)(?:[\s,]|$)|^\s?/\s?$")
+_TOTAL_MODELS = re.compile(
+    r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|separate|small|large|локальн\w+|разн\w+|одинаков\w+|отдельн\w+|чатов\w+|such|more|parallel)\s){0,2}"
+    r"(models?|copies|instances|replicas|containers|services|processes|workers|llms?|модел\w*|копи[ийя]\w*|инстанс\w*|экземпляр\w*|реплик\w*|контейнер\w*|процесс\w*|штуки)(?![a-zа-я])"
+)
+_AT_ONCE = re.compile(
+    r"(?<![\w])(two|three|four|2|3|4|две|два|три|четыре|двух|трех|обе)\s(?:of\sthem\s|их\s|такие\s|таких\s|штуки\s)?(?:at once|at the same time|simultaneously|side by side|in parallel|сразу|одновременно|рядом|параллельно|разом)"
+)
+_AT_ONCE_BEFORE = re.compile(r"(?:сразу|одновременно)\s(две|два|три|2|3|4)(?![\w])")
+_AFTER = re.compile(
+    r"\s?(?:\(?x\s?(\d{1,2})\)?(?![\w.])|,?\s?(\d{1,2}|[a-zа-я]{2,8})\s(?:штук\w*|шт|copies|copy|instances|replicas|копи\w+|экземпляр\w*|реплик\w*|инстанс\w*|times)(?![a-zа-я])|\s?(?:в )?(twice|дважды|двух экземплярах))"
+)
+_HOW_MANY = re.compile(
+    r"(?:how many|сколько)\s(?:\w+\s){0,2}?(?:copies|instances|replicas|models|of them|копий|инстанс\w*|реплик|экземпляр\w*|моделей|штук|таких)|number of instances (?:can|that)|(?:how many|сколько)\s$"
+)
+_SECOND_SAME = re.compile(
+    r"(?:a |the )?second (?:identical|copy|instance|same)|another (?:copy|instance) of|втор\w+ (?:такую же|такой же|копи\w+|экземпляр\w*)"
+)
+_ANOTHER = re.compile(
+    r"(?:and|plus|with|и|плюс)\s(?:another|a second|one more|еще одн\w+|втор\w+)(?:\s(?:one|model|модел\w*))?(?![a-zа-я])"
+)
+_BOTH = re.compile(r"(?<![a-zа-я])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![a-zа-я])")
+_WORKS = re.compile(r"(?:works|runs fine|runs well|already run\w*|работает|пойдет нормально)\b")
+_ONE_OTHER = re.compile(r"\b(?:one|first|second|other|одн[ауо][йт]?|перв\w+|втор\w+|друг\w+)\b")
+
+
+def finish_models(
+    sheet: Sheet, lexicon: Lexicon, said: Said, found: list[ModelMention], loose: Sequence[Precision], flags: Flags
+) -> None:
+    """Turn mentions into ModelAsks: copies, precisions, relation."""
+    for mention in found:
+        _count(sheet, lexicon, mention)
+    found = _without_background(sheet, found)
+    found = _merge_same(found)
+    loose = list(loose)
+    said.split = _split(sheet, loose, found)
+    if not said.split:
+        loose = _give_precisions(sheet, found, loose)
+    said.loose_precisions = [p.said for p in loose] if not found else []
+    said.models = [m.ask for m in found]
+    said.models_relation = _relation(sheet, found)
+    _total(sheet, lexicon, said, flags)
+    if said.split and len(said.models) == 1:
+        _apply_split(said)
+    _who(said)
+
+
+def _count(sheet: Sheet, lexicon: Lexicon, mention: ModelMention) -> None:
+    after = _AFTER.match(sheet.low, mention.end)
+    if after and sheet.free(*after.span()):
+        number = 2 if after.group(3) else lexicon.number(after.group(1) or after.group(2))
+        if number:
+            sheet.claim(*after.span())
+            mention.ask = replace(mention.ask, copies=number)
+            return
+    start = mention.start
+    for _ in range(6):
+        text = sheet.low[max(0, start - 40) : start]
+        word = re.search(r"(?<![\w.])(\d{1,3}|[a-zа-я]+)\s?x?[\s(\-\"]{0,2}$", text)
+        if not word:
+            return
+        said = word.group(1)
+        number = lexicon.number(said)
+        place = max(0, start - 40) + word.start()
+        if (
+            number
+            and (number > 1 or said not in {"a", "an"})
+            and sheet.free(place, start)
+            and not re.search(r"(?:обе|both)", said)
+        ):
+            sheet.claim(place, start)
+            mention.ask = replace(mention.ask, copies=number)
+            return
+        if not lexicon.is_a("between_count_and_model", said):
+            return
+        start = place
+
+
+def _without_background(sheet: Sheet, found: list[ModelMention]) -> list[ModelMention]:
+    """ "A 7B works. Could I run the 33B?": what already works is not asked about."""
+    kept = []
+    for number, mention in enumerate(found):
+        start, end = sheet.sentence(mention.end)
+        later = any(other.start > end for other in found[number + 1 :])
+        background = (
+            later and _WORKS.match(sheet.low[mention.end : end].lstrip()) and "?" not in sheet.low[end : end + 1]
+        )
+        if not background:
+            kept.append(mention)
+    return kept
+
+
+def _merge_same(found: list[ModelMention]) -> list[ModelMention]:
+    """A model named twice is one model, unless each mention carries its own precision or count."""
+    kept: list[ModelMention] = []
+    for mention in found:
+        same = next((k for k in kept if _same(k.ask, mention.ask)), None)
+        if same is None:
+            kept.append(mention)
+            continue
+        first, second = same.ask, mention.ask
+        same.ask = ModelAsk(
+            first.name
+            if len(first.name or "") >= len(second.name or "") or (second.name or "").endswith(" model")
+            else second.name,
+            first.size_b if first.size_b is not None else second.size_b,
+            first.variant or second.variant,
+            first.precision or second.precision,
+            max(first.copies or 1, second.copies or 1),
+        )
+    return kept
+
+
+def _same(first: ModelAsk, second: ModelAsk) -> bool:
+    if first.precision and second.precision and first.precision != second.precision:
+        return False
+    if first.size_b is not None and second.size_b is not None and first.size_b != second.size_b:
+        return False
+    one, two = (re.sub(r"[^a-z0-9]", "", (m.name or "").lower()) for m in (first, second))
+    generic = [bool(re.fullmatch(r"[\d.]+b model", (m.name or "").lower())) for m in (first, second)]
+    if any(generic):
+        return first.size_b == second.size_b
+    if first.size_b != second.size_b and one != two:
+        return False
+    return one == two
+
+
+def _split(sheet: Sheet, loose: Sequence[Precision], found: list[ModelMention]) -> list[str]:
+    """ "One in fp16 and the other in int4": a precision for each instance."""
+    texts = [(p, sheet.low[max(0, p.start - 36) : p.start]) for p in loose]
+    chosen = [
+        p.said
+        for p, before in texts
+        if re.search(
+            r"\b(?:one|first|second|other|another|одн[аоу]й?|перв\w+|втор\w+|друг\w+)\b(?:\s[a-zа-я]+){0,3}\s?-?\s?$",
+            before,
+        )
+    ]
+    return chosen if len(chosen) > 1 and len(found) < 2 else []
+
+
+def _apply_split(said: Said) -> None:
+    model = said.models[0]
+    said.models = [replace(model, precision=p, copies=1) for p in said.split]
+    said.models_relation = "together"
+    said.split = []
+
+
+def _give_precisions(sheet: Sheet, found: list[ModelMention], loose: list[Precision]) -> list[Precision]:
+    """Give each loose precision to the model it follows (or comes before), and one for "both" to all."""
+    left: list[Precision] = []
+    for one in loose:
+        lacking = [m for m in found if m.ask.precision is None]
+        if not lacking:
+            left.append(one)
+            continue
+        near = sheet.low[max(0, one.start - 24) : one.start]
+        before = [m for m in found if m.end <= one.start]
+        if _BOTH.search(near) or (
+            not before and len(found) == len(lacking) and len(found) > 1 and not _adjacent(sheet, one, found)
+        ):
+            targets = lacking
+        else:
+            targets = [
+                before[-1]
+                if before and before[-1] in lacking and not _adjacent(sheet, one, found)
+                else min(lacking, key=lambda m: min(abs(m.start - one.end), abs(one.start - m.end)))
+            ]
+        for mention in targets:
+            mention.ask = replace(mention.ask, precision=one.said)
+    return left
+
+
+def _adjacent(sheet: Sheet, one: Precision, found: list[ModelMention]) -> bool:
+    """Whether a model's name comes right after the precision ("4bit LLaMA-30B", "Q4 of deepseek-r1")."""
+    return any(
+        0 <= m.start - one.end <= 14
+        and re.fullmatch(r"\s?-?(?:\s?(?:of|version of|quant of|версия|the|a))*\s?", sheet.low[one.end : m.start])
+        for m in found
+    )
+
+
+def _relation(sheet: Sheet, found: list[ModelMention]) -> Relation | None:
+    if len(found) < 2:
+        return None
+    between = [sheet.low[a.end : b.start] for a, b in zip(found, found[1:], strict=False)]
+    return "alternatives" if any(_OR.search(gap) for gap in between) else "together"
+
+
+def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags) -> None:
+    """Spread "two models", "8 services", "two at once" over what was named."""
+    total = flags.copies[0] if flags.copies else None
+    for match in _TOTAL_MODELS.finditer(sheet.low):
+        number = lexicon.number(match.group(1))
+        if number and number > 1 and sheet.free(match.start(1), match.end(1)):
+            total = (
+                max(total or 0, number) if match.group(2).startswith(("model", "модел", "llm")) and total else number
+            )
+    for pattern in (_AT_ONCE, _AT_ONCE_BEFORE):
+        found = pattern.search(sheet.low)
+        if found and not total:
+            total = lexicon.number(found.group(1))
+    said.models_total = total
+    if _HOW_MANY.search(sheet.low) and len(said.models) == 1 and not (said.models[0].copies or 1) > 1:
+        said.models = [replace(said.models[0], copies=None)]
+    elif not total and _SECOND_SAME.search(sheet.low) and len(said.models) == 1:
+        said.models = [replace(said.models[0], copies=2)]
+    elif total and len(said.models) == 1 and said.models[0].copies == 1:
+        if _ANOTHER.search(sheet.low) and total == 2:
+            said.models = [*said.models, ModelAsk("second model")]
+            said.models_relation = "together"
+        else:
+            said.models = [replace(said.models[0], copies=total)]
+    elif flags.copies and total and not said.models:
+        said.models = [ModelAsk("unnamed model", copies=total)]
+
+
+def _who(said: Said) -> None:
+    if "second_one" in said.keys:
+        said.instance = 1
+    elif "first_one" in said.keys:
+        said.instance = 0

@@ -1,0 +1,142 @@
+"""The words of each language and the phrases made of them, from the data files beside this module."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from agent.reader.sheet import Word
+
+LANGUAGES = ("en", "ru")
+_GAP = 4
+"""Words that ``..`` in a phrase may stand for, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A phrase found in a text: under which key it is listed, and its span in characters."""
+
+    key: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """Phrases by the first two letters of their first word, so that a text is read in one pass."""
+
+    by_start: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
+
+    @classmethod
+    def of(cls, tables: Sequence[Mapping[str, Sequence[str]]]) -> Phrases:
+        """Index tables of ``key -> phrases``."""
+        index: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
+        for table in tables:
+            for key, phrases in table.items():
+                for phrase in phrases:
+                    parts = tuple(phrase.split())
+                    for first in parts[0].split("|"):
+                        index.setdefault(first[:2], []).append((key, parts))
+        return cls({start: tuple(dict.fromkeys(found)) for start, found in index.items()})
+
+    def find(self, words: Sequence[Word]) -> Iterator[Hit]:
+        """Yield every phrase of the text, in order of where it starts."""
+        for at, word in enumerate(words):
+            for key, parts in self.by_start.get(word.text[:2], ()):
+                end = _match(parts, words, at)
+                if end is not None:
+                    yield Hit(key, word.start, words[end - 1].end)
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Everything the rules know of names and words, all languages together: questions mix them freely."""
+
+    numbers: Mapping[str, int]
+    words: Mapping[str, frozenset[str]]
+    families: Mapping[str, str]
+    stems: Mapping[str, str]
+    endings: tuple[str, ...]
+    after_family: Mapping[str, str]
+    size_nouns: Mapping[str, float]
+    names: Mapping[str, Any]
+    phrases: Phrases
+    intents: Phrases
+    kinds: Phrases
+
+    def is_a(self, kind: str, word: str) -> bool:
+        """Whether a word is listed under a kind (``gpu``, ``ram``, ``users``, ...)."""
+        return word in self.words[kind]
+
+    def number(self, word: str) -> int | None:
+        """Return the whole number that a word or digits stand for."""
+        return int(word) if word.isascii() and word.isdigit() and len(word) < 10 else self.numbers.get(word)
+
+    def family(self, word: str) -> str | None:
+        """Return the family that a word names, in any inflection."""
+        found = self.families.get(word)
+        if found or word.isascii():
+            return found
+        return self._by_stem(self.stems, word)
+
+    def size_noun(self, word: str) -> float | None:
+        """Return the size in billions that a noun such as "семерка" stands for."""
+        return None if word.isascii() else self._by_stem(self.size_nouns, word)
+
+    def _by_stem(self, table: Mapping[str, Any], word: str) -> Any:
+        for ending in self.endings:
+            if word.endswith(ending) and word[: len(word) - len(ending)] in table:
+                return table[word[: len(word) - len(ending)]]
+        return None
+
+
+@cache
+def lexicon() -> Lexicon:
+    """Read the data files once."""
+    files = [_table(language) for language in LANGUAGES]
+    names = _table("names")
+    return Lexicon(
+        numbers={word: int(number) for file in files for word, number in _inverted(file["numbers"]).items()},
+        words={kind: frozenset(w for file in files for w in file["words"].get(kind, ())) for kind in files[0]["words"]},
+        families=names["families"],
+        stems=_inverted(files[1]["families"]),
+        endings=tuple(files[1]["endings"]["cut"]),
+        after_family=_inverted(files[1]["words_after_family"]),
+        size_nouns={stem: float(size) for stem, size in _inverted(files[1]["sizes"]).items()},
+        names=names,
+        phrases=Phrases.of([file["phrases"] for file in files]),
+        intents=Phrases.of([file["intents"] for file in files]),
+        kinds=Phrases.of([file["kinds"] for file in files]),
+    )
+
+
+def _table(name: str) -> dict[str, Any]:
+    file = resources.files("agent.reader") / "data" / f"{name}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def _inverted(table: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    return {word: key for key, words in table.items() for word in words}
+
+
+def _match(parts: Sequence[str], words: Sequence[Word], at: int) -> int | None:
+    """Return the index after the last matched word, or None."""
+    for number, part in enumerate(parts):
+        if part == "..":
+            rest = parts[number + 1 :]
+            ends = (_match(rest, words, at + skip) for skip in range(_GAP + 1))
+            return next((end for end in ends if end is not None), None)
+        if at >= len(words) or not any(_is(word, words[at].text) for word in part.split("|")):
+            return None
+        at += 1
+    return at
+
+
+def _is(pattern: str, word: str) -> bool:
+    if pattern.endswith("*"):
+        return word.startswith(pattern[:-1])
+    return pattern == word or pattern == "_" or (pattern == "#" and word[0].isdigit())

@@ -1,0 +1,101 @@
+"""One spelling for one thing, before anything is read: invisible marks, dashes, digits, look-alike letters."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+HEAD_CHARS = 16_000
+TAIL_CHARS = 8_000
+"""Of a longer text only its beginning and its end are read: a pasted log keeps its question in one of the two."""
+
+_INVISIBLE = re.compile(
+    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\x00-\x08\x0b-\x1f]"
+)
+_SAME = str.maketrans(
+    {
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        **dict.fromkeys("\u00d7\u2715\u2716\u2a2f", "x"),
+        **dict.fromkeys("\u00ab\u00bb\u201c\u201d\u201e", '"'),
+        **dict.fromkeys("\u2018\u2019\u02bc\u00b4", "'"),
+        "ё": "е",
+        "Ё": "Е",
+        "🦙": " llama ",
+        "🍏": " apple ",
+        "🍎": " apple ",
+    }
+)
+_LETTERS = str.maketrans("авекмнорстухпбдгл", "abekmhopctyxpbdgl")
+_CODE = str.maketrans("авекмнорстухпбдгл", "avekmhopstyxpbdgl")
+_GROUPED = re.compile(
+    r"(?<![\w.,])(\d{1,3})((?:([ ,_'\u00a0\u202f])\d{3})(?:\3\d{3})*)(?![\w]|[.,]\d|\s?(?:gb|гб|гиг|g\b))",
+    re.IGNORECASE,
+)
+_CYRILLIC_CODE = re.compile(r"(?<![а-яa-z\d])([авекмнорстхпбл]{1,2})(\d{1,4})([бкмсг]?)(?![а-яa-z\d])", re.IGNORECASE)
+_TIMES_BEFORE = re.compile(r"(?<=\d)(\s?)[х*](?=\s?[\dA-Za-zА-Яа-я])", re.IGNORECASE)
+_TIMES_AFTER = re.compile(r"(?<=[\dA-Za-z)])(\s?)[х*](?=\s?\d)", re.IGNORECASE)
+_TIMES_FIRST = re.compile(r"(?<![а-яa-z\d])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
+_DECIMAL = re.compile(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
+_MIXED = re.compile(r"[A-Za-zА-Яа-я]*(?:[A-Za-z][а-яА-Я]|[а-яА-Я][A-Za-z])[A-Za-zА-Яа-я]*")
+
+
+def normalise(text: str) -> str:
+    """Bring text to the one spelling that the rules are written for. Case is kept.
+
+    Args:
+        text: what the asker wrote, of any length.
+
+    Returns:
+        At most ``HEAD_CHARS + TAIL_CHARS`` characters, no invisible marks, plain dashes and quotes, ``x`` for every sign
+        of multiplication, digits without group separators, Latin letters in codes such as ``А100`` or ``м2``.
+    """
+    if len(text) > HEAD_CHARS + TAIL_CHARS:
+        text = text[:HEAD_CHARS] + "\n" + text[-TAIL_CHARS:]
+    text = unicodedata.normalize("NFKC", text.translate(_SAME))
+    text = _INVISIBLE.sub("", text).translate(_SAME).replace("\\n", "\n")
+    text = _GROUPED.sub(_join_groups, text)
+    text = _TIMES_BEFORE.sub(r"\1x", text)
+    text = _TIMES_AFTER.sub(r"\1x", text)
+    text = _TIMES_FIRST.sub("x", text)
+    text = _DECIMAL.sub(".", text)
+    text = _CYRILLIC_CODE.sub(_latin_code, text)
+    text = _MIXED.sub(_one_script, text)
+    return re.sub(r"[^\S\n]+", " ", text)
+
+
+def lower(text: str) -> str:
+    """Lower case of the same length, so that positions agree with the original."""
+    low = text.lower()
+    return low if len(low) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
+
+
+def language_of(text: str) -> str:
+    """``ru`` where words are mostly Cyrillic (model and card names are Latin in Russian too), else ``en``."""
+    cyrillic = len(re.findall(r"[а-яА-Я]", text))
+    words = len(re.findall(r"[а-яА-Я]{2,}", text))
+    latin = len(re.findall(r"\b[a-z]{2,}\b", text))
+    return "ru" if cyrillic and (words * 2 >= latin or cyrillic * 2 >= len(re.findall(r"[A-Za-z]", text))) else "en"
+
+
+def _join_groups(found: re.Match[str]) -> str:
+    return found.group(1) + re.sub(r"\D", "", found.group(2))
+
+
+def _latin_code(found: re.Match[str]) -> str:
+    letters, digits, tail = (part.lower() for part in found.groups())
+    if tail in {"к", "г"} or (
+        letters in {"в", "с", "к", "о"} and len(digits) < 3 and not (letters == "к" and tail == "")
+    ):
+        return found.group(0)
+    return letters.translate(_CODE) + digits + tail.translate(_CODE)
+
+
+def _one_script(found: re.Match[str]) -> str:
+    word = found.group(0)
+    cyrillic = sum("а" <= c.lower() <= "я" for c in word)
+    if cyrillic * 2 > len(word) or any(c.lower() not in "авекмнорстух" for c in word if "а" <= c.lower() <= "я"):
+        return word
+    return "".join(
+        c if c.isascii() else c.lower().translate(_LETTERS).upper() if c.isupper() else c.translate(_LETTERS)
+        for c in word
+    )

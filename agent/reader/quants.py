@@ -1,0 +1,70 @@
+"""Precisions as people write them: of the weights, and of the KV cache."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from agent.reader.sheet import Sheet
+
+_GGUF = r"(?:ud-)?i?q_?[1-8](?:_?[0-9k](?:_?(?:xxs|xs|xl|nl|[sml01]))?)?"
+_WORD = (
+    rf"{_GGUF}|(?:gptq|awq|bnb|bitsandbytes|exl[23]|mlx|autoround)(?:[-_ ]?(?:int)?[-_ ]?[2-8](?:[-_ ]?bits?)?)?"
+    r"|(?:exl[23][-_ ])?\d(?:\.\d+)?[-_ ]?bpw|w(?:4|8)a(?:16|8|4)|nvfp4|mxfp[48]|nf4|fp[-_ ]?(?:4|8|16|32)|bf[-_ ]?16|f16|f32"
+    r"|(?:int|инт)[-_ ]?[2-8]|float[-_ ]?(?:16|32)|bfloat[-_ ]?16|half(?:[- ]precision)?"
+    r"|(?:1\.58|[2-8])[-_ ]?(?:bits?|бита?(?:х|ная|ный|ную|ной|ке|ку|ка)?)|16[-_ ]?(?:bits?|бит\w*)"
+)
+_PRECISION = re.compile(rf"(?<![a-zа-я0-9.])(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![a-zа-я0-9])")
+_RUSSIAN_BITS = re.compile(r"(?<![а-я])(?:в\s+)?(двух|трех|четырех|пяти|шести|восьми|шестнадцати)[- ]?бит\w*")
+_BITS = {"двух": 2, "трех": 3, "четырех": 4, "пяти": 5, "шести": 6, "восьми": 8, "шестнадцати": 16}
+_FULL = re.compile(
+    r"\b(?:full[- ](?:precision|version|scale|fat|weights?|size)|non[- ]?quanti[sz]ed|unquanti[sz]ed|no[- ]quanti[sz]ation|"
+    r"without quanti[sz]ation|original (?:precision|weights)|full(?= (?:deepseek|r1|v3|kimi|glm))|"
+    r"в полной точности|полной точности|полная точность|без квантования|без кванта|без квантовки|неквантован\w+|"
+    r"полноценн\w+(?= (?:дипсик|deepseek|р1|r1))|полн(?:ый|ого|ому|ую|ом)(?= (?:дипсик|deepseek|р1|r1|v3))|оригинальн\w+ вес\w*)"
+)
+_KV_KEY = r"(?:kv|кв)(?:[- _]?(?:cache|кеш\w*|кэш\w*))?|cache[-_ ](?:quant|type[-_ ][kv]|dtype)|kv[-_]cache[-_]dtype|ct[kv]|quantized kv"
+_KV = re.compile(
+    rf"(?<![a-zа-я])(?:(?:{_KV_KEY})(?:\s*(?:в|in|at|as|to|dtype|quant\w*|of|is|=|:|-|на|это|режим\w*)){{0,3}}[\s=:]*({_WORD})(?![a-z0-9])"
+    rf"|({_WORD})[- ](?:{_KV_KEY}))(?![a-z])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """A precision as it was written, with its place in the text."""
+
+    said: str
+    start: int
+    end: int
+
+
+def read_kv_cache(sheet: Sheet) -> str | None:
+    """Return the precision asked for the KV cache ("q8_0", "fp8"), claiming every mention."""
+    found = [m.group(1) or m.group(2) for m in sheet.find(_KV, claim=True)]
+    if not found:
+        return None
+    return "q8_0" if found[0] in {"q8", "q8_0"} else found[0].replace(" ", "")
+
+
+def find_precisions(sheet: Sheet) -> list[Precision]:
+    """Return every mention of a weight precision in order. Mentions are not claimed: names take theirs first."""
+    found = [Precision(_written(m.group()), m.start(), m.end()) for m in sheet.find(_PRECISION)]
+    found += [Precision(f"{_BITS[m.group(1)]}bit", *m.span()) for m in sheet.find(_RUSSIAN_BITS)]
+    found += [Precision("full", *m.span()) for m in sheet.find(_FULL)]
+    return _without_overlaps(sorted(found, key=lambda p: (p.start, -p.end)))
+
+
+def _without_overlaps(found: list[Precision]) -> list[Precision]:
+    kept: list[Precision] = []
+    for one in found:
+        if not kept or one.start >= kept[-1].end:
+            kept.append(one)
+    return kept
+
+
+def _written(said: str) -> str:
+    said = re.sub(r"бит\w*", "bit", said.replace("инт", "int")).strip()
+    if re.match(r"(?:ud-)?i?q_?\d", said):
+        return said.replace("q_", "q").upper()
+    return re.sub(r"(?<=\d)[-_ ]?bits?\b", "bit", said)

@@ -1,0 +1,91 @@
+"""Turns to Reading: the one entrance of the reader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, cast
+
+from agent.reader.intent import choose_kind
+from agent.reader.lexicon import lexicon
+from agent.reader.must_ask import must_ask
+from agent.reader.text import read_text
+from agent.reader.turns import State, fold
+from tools.domain import Reading
+
+_QUESTION = re.compile(r"(?:how (?:much|many)|what|which|сколько|какой|какая|какую|какие|что|чем|where|when|who)\b")
+_INFERENCE = frozenset(
+    {"fit", "max_users", "max_context", "throughput", "explain_error", "config_strong", "which_quant", "max_copies"}
+)
+
+
+def read(turns: Sequence[str]) -> Reading:
+    """Read what a conversation says after its last turn, and only that.
+
+    Args:
+        turns: what the asker wrote, oldest first; any text at all, in Russian, English or both.
+
+    Returns:
+        The reading, with what must be asked before the question can be answered. Never raises.
+    """
+    state = fold([read_text(turn) for turn in turns] or [read_text("")])
+    said = state.said
+    chosen = state.intent or _default_intent(state)
+    reading = Reading(
+        language=cast(Literal["en", "ru"], said.language),
+        models=tuple(said.models),
+        models_relation=said.models_relation,
+        gpus=tuple(said.gpus),
+        gpus_relation=said.gpus_relation,
+        ram_gb=said.ram_gb,
+        reserved_gb=said.reserved_gb,
+        context=said.context,
+        users=said.users,
+        nodes=said.nodes,
+        engine=said.engine,
+        kv_cache=said.kv_cache,
+        intent=chosen,
+        config_kind=choose_kind(state.kinds, state.asked_intents) if chosen == "config" else None,
+        wants_search="search" in state.keys,
+        wants_this_machine="this_machine" in state.keys,
+        same_model=_same_model(state),
+    )
+    return _with_asks(reading, state)
+
+
+def _with_asks(reading: Reading, state: State) -> Reading:
+    if state.said.implausible:
+        return replace(reading, expect="correct")
+    if _out_of_scope(reading, state):
+        return replace(reading, expect="scope")
+    unclear = state.intent is None and not reading.models
+    asks = must_ask(
+        reading, lexicon(), no_gpu="no_gpu" in state.keys, from_disk="from_disk" in state.keys, unclear=unclear
+    )
+    return replace(reading, must_ask=asks, expect="ask" if asks else "answer")
+
+
+def _default_intent(state: State) -> str:
+    """Names of cards or models alone ask whether they go together; a question about something else is ``other``."""
+    said = state.said
+    asked = _QUESTION.search(said.low)
+    if said.models or (said.gpus and not asked):
+        return "fit"
+    return "other"
+
+
+def _out_of_scope(reading: Reading, state: State) -> bool:
+    training = "scope" in state.asked_intents and not (_INFERENCE & state.asked_intents)
+    return training or (reading.intent == "other" and not reading.models)
+
+
+def _same_model(state: State) -> bool | None:
+    models = state.said.models
+    if "different" in state.keys:
+        return False
+    if len(models) > 1 and len({(m.name, m.size_b) for m in models}) == 1:
+        return False if len({m.precision for m in models}) > 1 else True
+    if "same" in state.keys and len(models) == 1 and (models[0].copies or 2) > 1:
+        return True
+    return None

@@ -1,0 +1,49 @@
+"""What one turn says, before turns are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tools.domain import GpuAsk, ModelAsk, Relation
+
+
+@dataclass(slots=True)
+class Said:
+    """One turn, read by itself.
+
+    Attributes:
+        models, gpus: in the order of the text.
+        models_total: how many models were spoken of in all ("two models"), where said.
+        count_stated, memory_only: by card: whether its count was said; whether it is nothing but a memory size.
+        loose_precisions: precisions that belong to no named model, in order.
+        split: precisions meant for one instance each ("one in fp8 and one in 4 bit").
+        instance: 0 for "the first", 1 for "the second", None where the turn speaks of no one instance.
+        keys: which phrase lists have a phrase in the text.
+        intents: by intent, where its first phrase starts.
+    """
+
+    low: str = ""
+    language: str = "en"
+    models: list[ModelAsk] = field(default_factory=list)
+    unnamed_models: bool = False
+    models_relation: Relation | None = None
+    models_total: int | None = None
+    gpus: list[GpuAsk] = field(default_factory=list)
+    gpus_relation: Relation | None = None
+    count_stated: bool = False
+    bare_count: int | None = None
+    ram_gb: float | None = None
+    reserved_gb: float | None = None
+    context: int | None = None
+    users: int | None = None
+    nodes: int | None = None
+    engine: str | None = None
+    kv_cache: str | None = None
+    loose_precisions: list[str] = field(default_factory=list)
+    split: list[str] = field(default_factory=list)
+    instance: int | None = None
+    keys: frozenset[str] = frozenset()
+    intents: Mapping[str, int] = field(default_factory=dict[str, int])
+    kinds: tuple[str, ...] = ()
+    implausible: bool = False

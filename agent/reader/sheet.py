@@ -1,0 +1,75 @@
+"""A text under reading: its normalised form and the spans that a rule has already claimed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from agent.reader.normalise import lower, normalise
+
+_WORD = re.compile(r"[a-zа-я]+|\d+(?:\.\d+)?|\?")
+_SENTENCE = re.compile(r"[?!;\n]+|\.(?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word, number or question mark of the text with its place."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Sheet:
+    """A text and what of it has been read. A span claimed by one rule is not read again by another.
+
+    Attributes:
+        text: normalised, in the asker's case.
+        low: ``text`` in lower case, position by position.
+        words: words, numbers and question marks of ``low`` in order.
+    """
+
+    text: str
+    low: str
+    words: tuple[Word, ...]
+    _claimed: bytearray = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: str) -> Sheet:
+        """Lay out what the asker wrote."""
+        text = normalise(raw)
+        low = lower(text)
+        words = tuple(Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(low))
+        return cls(text, low, words, bytearray(len(text)))
+
+    def free(self, start: int, end: int) -> bool:
+        """Whether no rule has claimed any of the span."""
+        return not any(self._claimed[start:end])
+
+    def claim(self, start: int, end: int) -> None:
+        """Mark a span as read."""
+        self._claimed[start:end] = b"\x01" * (end - start)
+
+    def find(self, pattern: re.Pattern[str], *, claim: bool = False) -> Iterator[re.Match[str]]:
+        """Yield matches that lie wholly in unclaimed text, claiming each where asked."""
+        for found in pattern.finditer(self.low):
+            if found.end() > found.start() and self.free(*found.span()):
+                if claim:
+                    self.claim(*found.span())
+                yield found
+
+    def sentence(self, position: int) -> tuple[int, int]:
+        """Return the span of the sentence around a position."""
+        start, end = 0, len(self.low)
+        for found in _SENTENCE.finditer(self.low):
+            if found.start() >= position:
+                end = found.start()
+                break
+            start = found.end()
+        return start, end
+
+    def release(self, start: int, end: int) -> None:
+        """Give a span back to the rules that follow."""
+        self._claimed[start:end] = b"\x00" * (end - start)

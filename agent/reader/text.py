@@ -1,0 +1,233 @@
+"""Read one turn: every rule in its order, then what belongs together."""
+
+from __future__ import annotations
+
+import re
+
+from agent.reader import amounts, cards, copies, engines
+from agent.reader.flags import Flags, read_flags
+from agent.reader.gpus import GpuMention, find_names
+from agent.reader.lexicon import Lexicon, lexicon
+from agent.reader.models import ModelMention, read_models
+from agent.reader.normalise import language_of
+from agent.reader.quants import find_precisions, read_kv_cache
+from agent.reader.said import Said
+from agent.reader.sheet import Sheet
+from tools.domain import GpuAsk, Relation
+
+_OR = re.compile(r"(?:^|[\s,])(?:or|vs\.?|versus|или|либо|против)(?:[\s,]|$)|\s?/\s?$")
+_AND = re.compile(r"(?:^|[\s,])(?:and|with|plus|и|с|плюс|рядом|also|еще)(?:[\s,]|$)|[+&,]")
+_SHARE_GPU = re.compile(
+    r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|видюх\w*)(?![a-zа-я])"
+)
+
+
+def read_text(raw: str) -> Said:
+    """Read one turn by itself."""
+    words = lexicon()
+    sheet = Sheet.of(raw)
+    said = Said(low=sheet.low, language=language_of(sheet.text))
+    said.keys = frozenset(hit.key for hit in words.phrases.find(sheet.words))
+    said.engine = engines.read_engine(sheet.low, words)
+    said.kv_cache = read_kv_cache(sheet)
+    precisions = find_precisions(sheet)
+    for one in precisions:
+        sheet.claim(one.start, one.end)
+    flags = read_flags(sheet)
+    for one in precisions:
+        sheet.release(one.start, one.end)
+    models = read_models(sheet, words, precisions)
+    loose = [p for p in precisions if sheet.free(p.start, p.end)]
+    for one in loose:
+        sheet.claim(one.start, one.end)
+    named = find_names(sheet, words)
+    nodes = amounts.read_nodes(sheet, words, flags)
+    said.users = amounts.read_users(sheet, words, flags)
+    gpus = _read_gpus(sheet, words, named)
+    memory = amounts.read_memory(sheet)
+    said.ram_gb, said.reserved_gb = memory.ram_gb, memory.reserved_gb
+    said.context = amounts.read_context(sheet, flags)
+    gpus = _attach_memory(gpus, memory, flags, said)
+    _place_on_nodes(sheet, gpus, nodes, flags)
+    said.nodes = nodes.count
+    _finish_gpus(sheet, words, said, gpus, nodes, flags)
+    copies.finish_models(sheet, words, said, models, loose, flags)
+    _read_intents(sheet, words, said)
+    return said
+
+
+def _read_gpus(sheet: Sheet, words: Lexicon, named: list[GpuMention]) -> list[GpuMention]:
+    for mention in named:
+        cards.measure(sheet, words, mention)
+        mention.count_asked = cards.count_is_asked(sheet, mention)
+    unnamed = cards.find_unnamed(sheet, words)
+    if not named:
+        return _best_unnamed(unnamed)
+    for mention in unnamed:
+        _merge_unnamed(sheet, named, mention)
+    return sorted(named, key=lambda m: m.start)
+
+
+def _best_unnamed(unnamed: list[GpuMention]) -> list[GpuMention]:
+    """Of several ways to speak of the same unnamed cards keep the one that says most."""
+    with_memory = [m for m in unnamed if m.memory_gb is not None]
+    counted = [m for m in unnamed if (m.count or 0) > 1]
+    if with_memory and counted and with_memory[0].count is None:
+        with_memory[0].count = counted[0].count
+    if with_memory:
+        return with_memory
+    return counted[:1] or unnamed[:1]
+
+
+def _merge_unnamed(sheet: Sheet, named: list[GpuMention], mention: GpuMention) -> None:
+    lacking = [m for m in named if m.memory_gb is None]
+    if mention.count_asked:
+        named[0].count_asked = named[0].count_asked or (len(named) == 1 and named[0].count is None)
+    elif mention.memory_gb is not None:
+        extra = re.search(
+            r"(?:\+|and a|and another|второй|вторая|еще|plus|and one)\s?(?:\w+\s)?$",
+            sheet.low[max(0, mention.start - 20) : mention.start],
+        )
+        if extra and not (mention.count or 0) > 1:
+            named.append(mention)
+        elif lacking:
+            lacking[0].memory_gb = mention.memory_gb
+            lacking[0].count = lacking[0].count or mention.count
+    elif mention.count and mention.count > 1 and len(named) == 1 and named[0].count is None:
+        named[0].count = mention.count
+
+
+def _attach_memory(gpus: list[GpuMention], memory: amounts.Amounts, flags: Flags, said: Said) -> list[GpuMention]:
+    unified = next((g for g in gpus if g.unified and g.memory_gb is None), None)
+    if unified and said.ram_gb and not memory.vram:
+        unified.memory_gb, said.ram_gb = said.ram_gb, None
+    for one in memory.vram + memory.loose:
+        lacking = [g for g in gpus if g.memory_gb is None]
+        if lacking:
+            near = min(lacking, key=lambda g: abs(g.start - one.start))
+            count = near.count or 1
+            near.memory_gb = (
+                one.gb / count if one.kind == "vram" and count > 1 and not near.name and one.gb / count >= 4 else one.gb
+            )
+        elif not gpus:
+            gpus = [GpuMention(None, one.start, one.end, memory_gb=one.gb)]
+    if flags.card_gb:
+        for gpu in gpus:
+            gpu.memory_gb = gpu.memory_gb or (flags.card_gb if not gpu.name else None)
+        gpus = gpus or [GpuMention(None, 0, 0, memory_gb=flags.card_gb)]
+    return gpus
+
+
+def _place_on_nodes(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes, flags: Flags) -> None:
+    if flags.gpus_per_node:
+        total = flags.gpus_per_node[0] * (nodes.count or 1)
+        if not gpus:
+            gpus.append(GpuMention(None, 0, 0))
+        gpus[0].count = total
+        return
+    for gpu in gpus:
+        if gpu.count and amounts.multiplies(sheet, nodes, gpu.start):
+            gpu.count *= nodes.count or 1
+    if (
+        nodes.count is None
+        and nodes.several
+        and len(gpus) == 1
+        and not (gpus[0].count and gpus[0].name and not nodes.per_node)
+    ):
+        gpus[0].count, gpus[0].count_asked = None, True
+    if len(gpus) == 1 and nodes.count and gpus[0].count is None and nodes.end > 0:
+        gpus[0].count = nodes.count
+
+
+def _finish_gpus(
+    sheet: Sheet, words: Lexicon, said: Said, gpus: list[GpuMention], nodes: amounts.Nodes, flags: Flags
+) -> None:
+    gpus = _drop_rejected(sheet, said, gpus)
+    if not gpus and "no_gpu" not in said.keys:
+        gpus = _implied(sheet, flags)
+    if "no_gpu" in said.keys and not any(g.name or g.memory_gb for g in gpus):
+        gpus = []
+    unique: list[GpuMention] = []
+    for gpu in gpus:
+        if gpu.count_asked and gpu.name is None and gpu.memory_gb is None and not nodes.several:
+            continue
+        same = next(
+            (
+                u
+                for u in unique
+                if u.name == gpu.name
+                and u.name
+                and (gpu.memory_gb in {None, u.memory_gb} or u.memory_gb is None)
+                and not (gpu.count and u.count)
+            ),
+            None,
+        )
+        if same:
+            same.count, same.memory_gb = same.count or gpu.count, same.memory_gb or gpu.memory_gb
+            same.count_asked = same.count_asked or gpu.count_asked
+        else:
+            unique.append(gpu)
+    said.count_stated = any(g.count is not None for g in unique)
+    said.implausible = any(g.count is not None and g.count < 1 for g in unique)
+    said.gpus = [
+        GpuAsk(
+            g.name,
+            g.memory_gb,
+            None if g.count_asked and g.count is None else 1 if g.count is None else g.count,
+            g.unified,
+        )
+        for g in unique
+    ]
+    said.gpus_relation = _relation(sheet, unique)
+    if said.gpus_relation == "alternatives":
+        said.nodes = None
+
+
+def _implied(sheet: Sheet, flags: Flags) -> list[GpuMention]:
+    """Cards that only flags or "the same GPU" show."""
+    world = (
+        max(flags.tp, default=1) * max(flags.pp, default=1)
+        if len(flags.tp) < 2 and len(flags.pp) < 2
+        else max(flags.tp + flags.pp)
+    )
+    if world >= 16:
+        return [GpuMention(None, 0, 0, count=world)]
+    shared = _SHARE_GPU.search(sheet.low)
+    return [GpuMention(None, *shared.span(), count=1)] if shared else []
+
+
+_REJECTED = re.compile(r"(?:can'?t|cannot|won'?t|couldn'?t|не (?:тянет|потянет|влез\w*|хватает|идет))")
+_WISH = re.compile(
+    r"(?:if i (?:buy|get|had)|what about|how about|если (?:куплю|взять|возьму|купить|поставить)|что насчет|а если)"
+)
+_NEED = re.compile(r"(?:или (?:надо|нужн\w+|придется)|or (?:do|would|must) i need|or is .{1,20} needed)[^.?!]{0,12}$")
+
+
+def _drop_rejected(sheet: Sheet, said: Said, gpus: list[GpuMention]) -> list[GpuMention]:
+    """A card that a later sentence replaces ("a 4090 can't. If I buy a Mac?") or that is only the dearer way out."""
+    wish = _WISH.search(sheet.low)
+    if wish and any(g.start > wish.start() for g in gpus) and _REJECTED.search(sheet.low[: wish.start()]):
+        gpus = [g for g in gpus if g.start > wish.start()]
+    kept = [g for g in gpus if not _NEED.search(sheet.low[max(0, g.start - 40) : g.start])]
+    return kept or gpus
+
+
+def _relation(sheet: Sheet, found: list[GpuMention] | list[ModelMention]) -> Relation | None:
+    if len(found) < 2:
+        return None
+    between = [sheet.low[a.end : b.start] for a, b in zip(found, found[1:], strict=False)]
+    if any(_OR.search(" " + gap + " ") for gap in between):
+        return "alternatives"
+    return "together"
+
+
+def _read_intents(sheet: Sheet, words: Lexicon, said: Said) -> None:
+    intents: dict[str, int] = {}
+    for hit in words.intents.find(sheet.words):
+        intents.setdefault(hit.key, hit.start)
+    said.intents = intents
+    said.kinds = tuple(dict.fromkeys(hit.key for hit in words.kinds.find(sheet.words)))
+    if any(g.count is None for g in said.gpus) and re.search(r"how many|сколько", sheet.low):
+        for g in said.gpus:
+            if g.name and g.count is None:
+                intents.setdefault("how_many_gpus", 0)

@@ -1,0 +1,209 @@
+"""Put turns together: the reading is the state after the last one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from agent.reader import intent as intents
+from agent.reader.said import Said
+from tools.domain import GpuAsk, ModelAsk
+
+_GENERIC = re.compile(r"[\d.]+B model|second model|model \(.*")
+
+
+@dataclass(slots=True)
+class State:
+    """What is known after some turns; ``said`` is the last of them."""
+
+    said: Said = field(default_factory=Said)
+    intent: str | None = None
+    kinds: tuple[str, ...] = ()
+    keys: frozenset[str] = frozenset()
+    models_total: int | None = None
+    asked_intents: frozenset[str] = frozenset()
+
+
+def fold(turns: Sequence[Said]) -> State:
+    """Fold turns into one state: later ones add, replace, correct or fill in."""
+    state = State()
+    history: list[list[GpuAsk]] = []
+    for number, said in enumerate(turns):
+        if number == 0:
+            state.said = said
+        else:
+            _fold_models(state.said, said)
+            _fold_gpus(state.said, said, history)
+            _fold_amounts(state.said, said)
+            _join(state.said, said)
+        history.append(list(state.said.gpus))
+        state.intent = _intent(state.intent, said, number)
+        state.kinds += said.kinds
+        state.keys |= said.keys
+        state.asked_intents |= frozenset(said.intents)
+        state.models_total = said.models_total or state.models_total
+        _spread_total(state)
+    return state
+
+
+def _intent(known: str | None, said: Said, number: int) -> str | None:
+    chosen = intents.choose_intent(said)
+    if number == 0 or chosen is None:
+        return known or chosen
+    follow_up = chosen == "fit" and known not in {None, "other"}
+    return known if follow_up else chosen
+
+
+def _join(state: Said, said: Said) -> None:
+    state.language = said.language if re.search(r"[а-яa-z]{3,}", said.low) else state.language
+    state.low = f"{state.low}\n{said.low}"
+    state.implausible = said.implausible
+    state.intents = {**state.intents, **said.intents}
+
+
+def _fold_amounts(state: Said, said: Said) -> None:
+    for name in ("ram_gb", "reserved_gb", "context", "users", "nodes", "engine", "kv_cache"):
+        value = getattr(said, name)
+        if value is not None:
+            setattr(state, name, value)
+
+
+def _fold_gpus(state: Said, said: Said, history: list[list[GpuAsk]]) -> None:
+    if not said.gpus:
+        if said.bare_count and len(state.gpus) == 1:
+            state.gpus = [replace(state.gpus[0], count=said.bare_count)]
+        return
+    new = said.gpus[0]
+    if len(said.gpus) == 1 and new.name is None and state.gpus:
+        _fill_gpu(state, said, new)
+    elif "add" in said.keys and state.gpus and "same_again" not in said.keys:
+        _add_gpus(state, said)
+    elif (
+        state.gpus
+        and not said.count_stated
+        and len(said.gpus) == 1
+        and (len({g.count for g in state.gpus}) == 1)
+        and ("same_again" in said.keys or state.gpus[0].count is None)
+    ):
+        state.gpus = [replace(new, count=state.gpus[0].count)]
+    else:
+        state.gpus, state.gpus_relation = list(said.gpus), said.gpus_relation
+
+
+def _fill_gpu(state: Said, said: Said, new: GpuAsk) -> None:
+    """A reply without a name ("80 гиг", "two of them") completes the cards that are known."""
+    count = new.count if said.count_stated else None
+    if "add" in said.keys and new.memory_gb is not None:
+        state.gpus = [*state.gpus, new]
+        state.gpus_relation = "together"
+        return
+    state.gpus = [
+        replace(
+            g,
+            memory_gb=new.memory_gb if new.memory_gb is not None else g.memory_gb,
+            count=g.count if count is None else count,
+        )
+        for g in state.gpus
+    ]
+
+
+def _add_gpus(state: Said, said: Said) -> None:
+    for new in said.gpus:
+        same = next((g for g in state.gpus if g.name == new.name and new.memory_gb in {None, g.memory_gb}), None)
+        if same:
+            state.gpus = [replace(g, count=(g.count or 1) + (new.count or 1)) if g is same else g for g in state.gpus]
+        else:
+            state.gpus = [*state.gpus, new]
+    state.gpus_relation = "together" if len(state.gpus) > 1 else None
+
+
+def _fold_models(state: Said, said: Said) -> None:
+    new = said.models
+    if not new:
+        _fold_precisions(state, said)
+        return
+    if not state.models:
+        state.models, state.models_relation = list(new), said.models_relation
+    elif all(_GENERIC.fullmatch(m.name or "") for m in new) and len(new) == 1:
+        _fold_size(state, said, new[0])
+    elif len(new) == 1 and (at := _mentioned(state.models, new[0])) is not None:
+        state.models = [_merged(m, new[0]) if i == at else m for i, m in enumerate(state.models)]
+    elif "add" in said.keys:
+        state.models, state.models_relation = [*state.models, *new], "together"
+    elif said.instance is not None and len(new) == 1 and (len(state.models) > 1 or (state.models[0].copies or 1) > 1):
+        state.models = _instances(state.models)
+        state.models[min(said.instance, len(state.models) - 1)] = replace(new[0], copies=1)
+    else:
+        state.models, state.models_relation = list(new), said.models_relation
+
+
+def _mentioned(models: Sequence[ModelAsk], new: ModelAsk) -> int | None:
+    """Return which known model is spoken of again, if one is."""
+    for at, model in enumerate(models):
+        known, said = (re.sub(r"[^a-z0-9]", "", (m.name or "").lower()) for m in (model, new))
+        sizes = model.size_b is None or new.size_b is None or model.size_b == new.size_b
+        if sizes and (known == said or (new.size_b is None and known.startswith(said))):
+            return at
+    return None
+
+
+def _merged(known: ModelAsk, new: ModelAsk) -> ModelAsk:
+    return ModelAsk(
+        known.name,
+        new.size_b if new.size_b is not None else known.size_b,
+        new.variant or known.variant,
+        new.precision or known.precision,
+        known.copies if new.copies == 1 else new.copies,
+    )
+
+
+def _fold_size(state: Said, said: Said, new: ModelAsk) -> None:
+    """A bare size ("а 14b?", "the 7B") changes the size of the one model that is known, or fills it in."""
+    if any(m.size_b == new.size_b for m in state.models) and new.size_b is not None:
+        return
+    if said.instance is not None and (len(state.models) > 1 or (state.models[0].copies or 1) > 1):
+        state.models = _instances(state.models)
+        at = min(said.instance, len(state.models) - 1)
+        state.models[at] = replace(state.models[at], size_b=new.size_b)
+        return
+    lacking = [m for m in state.models if m.size_b is None]
+    target = lacking[0] if lacking else state.models[0] if len(state.models) == 1 else None
+    if target is None:
+        state.models = [new]
+        return
+    state.models = [
+        replace(m, size_b=new.size_b, precision=new.precision or m.precision, variant=None if m.size_b else m.variant)
+        if m is target
+        else m
+        for m in state.models
+    ]
+
+
+def _instances(models: Sequence[ModelAsk]) -> list[ModelAsk]:
+    """Copies of one model as one entry each."""
+    return [replace(m, copies=1) for m in models for _ in range(min(m.copies or 1, 16))]
+
+
+def _fold_precisions(state: Said, said: Said) -> None:
+    if not state.models:
+        return
+    if said.split:
+        one = _instances(state.models)
+        many = one if len(one) == len(said.split) else [one[0]] * len(said.split)
+        state.models = [replace(m, precision=p) for m, p in zip(many, said.split, strict=False)]
+    elif said.loose_precisions and said.instance is not None and len(_instances(state.models)) > 1:
+        state.models = _instances(state.models)
+        at = min(said.instance, len(state.models) - 1)
+        state.models[at] = replace(state.models[at], precision=said.loose_precisions[-1])
+    elif said.loose_precisions:
+        state.models = [replace(m, precision=said.loose_precisions[-1]) for m in state.models]
+    state.models_relation = "together" if len(state.models) > 1 and not state.models_relation else state.models_relation
+
+
+def _spread_total(state: State) -> None:
+    """ "Two models" said in an earlier turn, one model named later: two of it."""
+    models = state.said.models
+    if state.models_total and len(models) == 1 and models[0].copies == 1 and "replace" not in state.said.keys:
+        state.said.models = [replace(models[0], copies=state.models_total)]
+        state.models_total = None
