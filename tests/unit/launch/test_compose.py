@@ -1,0 +1,278 @@
+"""The Compose file: what it says, in which order things start, and that nothing in a name can act."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml as pyyaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from launch_factory import CARD, make_checkpoint, make_instance, make_plan
+from ruamel.yaml import YAML
+
+from tools.domain import Plan, Quantization, Rig, note
+from tools.errors import BadValue, NoSuchOption, NothingFits
+from tools.launch.argv import vllm_argv
+from tools.launch.generate import LaunchFiles, generate
+from tools.units import GIB
+
+SAFE_REFERENCE = re.compile(r"\$\{(HF_TOKEN|HF_ENDPOINT|HF_CACHE|ENDPOINT_PORT|VLLM_API_KEY):-[^${}]*\}")
+
+
+def text_of(launch: LaunchFiles, path: str) -> str:
+    return next(file.content for file in launch.files if file.path == path)
+
+
+def interpolate(value: Any) -> Any:
+    """Read a value as Compose does; any reference that is not one of ours is a fault."""
+    if isinstance(value, dict):
+        return {key: interpolate(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [interpolate(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    rest = SAFE_REFERENCE.sub("", value.replace("$$", ""))
+    assert "$" not in rest, value
+    return re.sub(r"\$\$|\$\{\w+:-([^}]*)\}", lambda found: "$" if found[0] == "$$" else found[1], value)
+
+
+def compose(plan: Plan, **options: Any) -> dict[str, Any]:
+    text = text_of(generate(plan, **options), "compose.yaml")
+    document = YAML(typ="safe", pure=True).load(text)
+    assert pyyaml.safe_load(text) == document  # YAML 1.1 and 1.2 readers agree
+    return interpolate(document)
+
+
+def two(**second: Any) -> Plan:
+    first = make_instance("qwen-a", ("qwen",), gpu_memory_utilization=0.6)
+    return make_plan(first, make_instance("qwen-b", ("qwen-int4",), order=1, **second), kind="precision")
+
+
+def test_engines_start_one_after_the_other_once_the_weights_are_there():
+    services = compose(two())["services"]
+    assert services["qwen-a"]["depends_on"] == {"download": {"condition": "service_completed_successfully"}}
+    assert services["qwen-b"]["depends_on"] == {"qwen-a": {"condition": "service_healthy"}}
+    assert set(services["endpoint"]["depends_on"]) == {"qwen-a", "qwen-b"}
+
+
+def test_the_start_order_is_the_plans_not_the_tuples():
+    late, early = make_instance("late", order=5), make_instance("early", order=2)
+    services = compose(make_plan(late, early))["services"]
+    assert "early" in services["late"]["depends_on"]
+    assert "download" in services["early"]["depends_on"]
+
+
+def test_an_engine_gets_exactly_the_flags_of_the_builder():
+    plan = two()
+    service = compose(plan)["services"]["qwen-a"]
+    expected = vllm_argv(plan.placement().instances[0], host="0.0.0.0", port=8000)
+    assert service["entrypoint"] + service["command"] == expected
+    assert service["image"] == "vllm/vllm-openai:v0.32.0"
+
+
+def test_only_the_endpoint_opens_a_port_and_only_on_this_machine():
+    services = compose(two())["services"]
+    assert [name for name, service in services.items() if "ports" in service] == ["endpoint"]
+    assert services["endpoint"]["ports"] == ["127.0.0.1:8000:80"]
+
+
+def test_one_engine_needs_no_endpoint():
+    services = compose(make_plan(make_instance("solo")))["services"]
+    assert set(services) == {"download", "solo"}
+    assert services["solo"]["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def test_cards_are_reserved_by_their_number_on_their_machine():
+    rig = Rig((CARD, CARD, replace(CARD, node=1), replace(CARD, node=1)), nodes=2)
+    near = make_instance("near", gpus=(0, 1), tp=2)
+    far = make_instance("far", gpus=(3,))
+    launch = generate(make_plan(near, far, rig=rig))
+    assert {file.path for file in launch.files if file.path.endswith("compose.yaml")} == {
+        "machine-1/compose.yaml",
+        "machine-2/compose.yaml",
+    }
+    devices = {}
+    for folder, name in (("machine-1", "near"), ("machine-2", "far")):
+        service = pyyaml.safe_load(text_of(launch, f"{folder}/compose.yaml"))["services"][name]
+        devices[name] = service["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"]
+    assert devices == {"near": ["0", "1"], "far": ["1"]}
+
+
+def test_a_card_that_an_option_adds_is_like_the_first():
+    plan = make_plan(make_instance("a"), make_instance("b", gpus=(1,), order=1), kind="more_hardware")
+    service = compose(plan)["services"]["b"]
+    assert service["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] == ["1"]
+
+
+def test_weights_are_fetched_once_each_with_size_and_revision():
+    pinned = make_checkpoint("Org/Same", revision="abc123", file_bytes=5 * GIB)
+    plan = make_plan(make_instance("a", checkpoint=pinned), make_instance("b", checkpoint=pinned, order=1))
+    command = compose(plan)["services"]["download"]["command"]
+    assert command[1:] == ["Org/Same", "abc123", str(5 * GIB)]
+    compile(command[0], "download", "exec")
+
+
+def test_the_token_reaches_the_download_only_and_is_not_written_down():
+    launch = generate(two())
+    services = compose(two())["services"]
+    assert [name for name, s in services.items() if "HF_TOKEN" in s.get("environment", {})] == ["download"]
+    assert "#HF_TOKEN=\n" in text_of(launch, ".env.example")
+
+
+def test_a_larger_model_is_given_more_time():
+    def period(size: int) -> int:
+        plan = make_plan(make_instance("a", checkpoint=make_checkpoint(file_bytes=size)))
+        return int(compose(plan)["services"]["a"]["healthcheck"]["start_period"].removesuffix("s"))
+
+    assert period(200 * GIB) - period(GIB) >= 199 * GIB / 1e9  # even a disk of 1 GB/s is in time
+    assert period(GIB) >= 300
+
+
+def test_sharing_serves_every_name_from_one_engine():
+    services = compose(make_plan(make_instance("both", ("planner", "coder")), kind="share"))["services"]
+    command = services["both"]["command"]
+    at = command.index("--served-model-name")
+    assert command[at + 1 : at + 3] == ["planner", "coder"]
+
+
+def test_in_a_swap_each_sleeps_before_the_next_starts():
+    plan = make_plan(
+        make_instance("awake", order=0, sleep_mode=True), make_instance("asleep", order=1, awake=False), kind="swap"
+    )
+    launch = generate(plan)
+    services = compose(plan)["services"]
+    assert services["asleep"]["depends_on"] == {"download": {"condition": "service_completed_successfully"}}
+    assert services["asleep-sleep"]["depends_on"] == {"asleep": {"condition": "service_healthy"}}
+    assert services["awake"]["depends_on"] == {"asleep-sleep": {"condition": "service_completed_successfully"}}
+    for name in ("awake", "asleep"):
+        assert "--enable-sleep-mode" in services[name]["command"]
+        assert services[name]["environment"]["VLLM_SERVER_DEV_MODE"] == "1"
+        assert services[name]["restart"] == "no"
+    assert [name for name, service in services.items() if "ports" in service] == ["endpoint"]
+    assert next(file for file in launch.files if file.path == "swap.sh").executable
+
+
+def test_developer_routes_are_not_passed_on():
+    document = compose(make_plan(make_instance("a", awake=False, sleep_mode=True)))
+    routes = re.findall(r"location (\S+)", document["configs"]["endpoint"]["content"])
+    assert routes == ["/a/v1/", "/"]
+
+
+def test_amd_cards_get_their_image_and_devices():
+    rig = Rig((replace(CARD, vendor="amd", name="AMD Instinct MI300X"),))
+    service = compose(make_plan(make_instance("a"), rig=rig))["services"]["a"]
+    assert service["image"] == "vllm/vllm-openai-rocm:v0.32.0"
+    assert service["devices"] == ["/dev/kfd", "/dev/dri"]
+    assert service["environment"]["HIP_VISIBLE_DEVICES"] == "0"
+    assert "deploy" not in service
+
+
+@pytest.mark.parametrize("vendor", ["apple", "intel"])
+def test_cards_without_a_vllm_image_are_refused(vendor: str):
+    with pytest.raises(BadValue, match="no_image"):
+        generate(make_plan(make_instance(), rig=Rig((replace(CARD, vendor=vendor),))))
+
+
+def test_bitsandbytes_is_added_to_the_image():
+    checkpoint = make_checkpoint(precision="bnb-4bit", in_flight=True, quantization=Quantization("bnb_nf4", 4))
+    service = compose(make_plan(make_instance("a", checkpoint=checkpoint)))["services"]["a"]
+    assert service["build"]["dockerfile_inline"].startswith("FROM vllm/vllm-openai:v0.32.0\nRUN ")
+    assert "vllm-bnb-plugin==" in service["build"]["dockerfile_inline"]
+
+
+def test_a_placement_that_does_not_fit_is_refused_with_its_deficit():
+    with pytest.raises(NothingFits) as raised:
+        generate(make_plan(make_instance(), fits=False))
+    assert raised.value.params["deficit_bytes"] == 7 * GIB
+
+
+def test_as_asked_can_be_refused_while_the_option_is_made():
+    plan = two()
+    assert generate(plan).option == "chosen"
+    with pytest.raises(NothingFits):
+        generate(plan, option="as_asked")
+
+
+def test_unknown_words_are_refused():
+    with pytest.raises(NoSuchOption) as raised:
+        generate(two(), option="nope")
+    assert "chosen" in str(raised.value.params["allowed"])
+    with pytest.raises(BadValue, match="unknown_target"):
+        generate(two(), target="../../etc")
+
+
+def test_another_engine_is_refused():
+    with pytest.raises(BadValue, match="other_engine"):
+        generate(make_plan(make_instance(engine="llama.cpp")))
+
+
+def test_an_engine_across_machines_is_refused():
+    rig = Rig((CARD, replace(CARD, node=1)), nodes=2)
+    with pytest.raises(BadValue, match="spans_machines"):
+        generate(make_plan(make_instance(gpus=(0, 1), tp=2), rig=rig))
+
+
+def test_names_that_collide_or_are_reserved_stay_apart():
+    plan = make_plan(*(make_instance(name, order=i) for i, name in enumerate(["m.1", "m-1", "download", "endpoint"])))
+    names = list(compose(plan)["services"])
+    assert len(set(names)) == len(names) == 6
+    assert all(re.fullmatch(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", name) for name in names)
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "weights"), ("ru", "веса")])
+def test_comments_and_readme_speak_the_askers_language(language: str, word: str):
+    launch = generate(two(), language=language)
+    for path in ("compose.yaml", "README.md"):
+        assert word in text_of(launch, path)
+        assert "16.0 GiB" in text_of(launch, path)
+
+
+def test_the_readme_lists_assumptions_and_needs_without_letting_them_act():
+    evil = note("errors.bad_size", value="`<img src=x>`|\n# big")
+    plan = replace(make_plan(make_instance(), kind="swap", needs=(evil,)), assumptions=(evil,))
+    text = text_of(generate(plan), "README.md")
+    assert text.count(r"\`\<img src=x\>\`\| \# big") == 2
+    assert "\n# big" not in text
+
+
+def test_every_check_passes_where_its_validator_is_there():
+    for plan in (two(), make_plan(make_instance("a", awake=False), make_instance("b", order=1))):
+        checks = {check.name: check for check in generate(plan).checks}
+        assert set(checks) >= {"yaml", "compose-schema", "vllm-flags"}
+        assert all(check.ok for check in checks.values()), checks
+
+
+printable = st.text(
+    st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
+    | st.sampled_from(list("$`'\"\\{}[]&*!|>%@#:,;<>?~^= \u0085\u00a0\ufeff\u200b")),
+    min_size=1,
+    max_size=40,
+).filter(lambda text: not text.startswith("-") and "\x85" not in text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(printable, st.lists(printable, min_size=1, max_size=3), printable)
+@example("$(reboot)", ["${HF_TOKEN}", "a: b # c"], "&x *x !!python/object")
+@example("{{ 7*7 }}", ["'; rm -rf ~ #", "{% raw %}"], "yes")
+@example("0x1F", ["1e3", "12:30:45"], "null")
+@example("a\ufeffb", ["\u00a0", "~"], "2026-01-01")
+def test_whatever_a_name_holds_it_comes_back_as_it_went_in(repo: str, served: list[str], revision: str):
+    checkpoint = make_checkpoint(repo, revision=revision)
+    instance = make_instance("a", tuple(served), checkpoint=checkpoint)
+    services = compose(make_plan(instance))["services"]
+    assert services["download"]["command"][1:3] == [repo, revision]
+    assert services["a"]["command"] == vllm_argv(instance, host="0.0.0.0", port=8000)[2:]
+    assert set(services) == {"download", "a"}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=30), st.text(max_size=30))
+@example("x\n  evil:\n    image: evil", "a\r\nb")
+def test_no_text_leaves_a_comment_or_becomes_a_service(name: str, precision: str):
+    instance = make_instance(name, checkpoint=make_checkpoint(precision=precision))
+    document = compose(make_plan(instance))
+    assert len(document["services"]) == 2
+    assert set(document) == {"name", "services", "volumes"}
