@@ -22,49 +22,13 @@ UNIFIED_SHARE = 0.75
 """Share of unified memory that a GPU may take where nothing better is known (Metal's default working-set limit on
 machines of 64 GB and more; smaller ones get two thirds)."""
 
-_FILLER = frozenset(
-    [
-        "nvidia",
-        "geforce",
-        "rtx",
-        "gtx",
-        "amd",
-        "radeon",
-        "rx",
-        "intel",
-        "arc",
-        "apple",
-        "card",
-        "gpu",
-        "graphics",
-        "tesla",
-        "instinct",
-        "generation",
-        "edition",
-        "chip",
-        "mac",
-        "macbook",
-        "studio",
-        "gddr6",
-        "gddr6x",
-        "gddr7",
-        "vram",
-        "memory",
-        "desktop",
-        "ryzen",
-        "the",
-        "a",
-        "an",
-        "my",
-        "of",
-        "with",
-        "na",
-        "s",
-        "u",
-        "po",
-        "moia",
-    ]
-)
+# fmt: off
+_FILLER = frozenset({
+    "nvidia", "geforce", "rtx", "gtx", "amd", "radeon", "rx", "intel", "arc", "apple", "card", "gpu", "graphics",
+    "tesla", "instinct", "generation", "edition", "chip", "mac", "macbook", "studio", "gddr6", "gddr6x", "gddr7",
+    "vram", "memory", "desktop", "ryzen", "the", "a", "an", "my", "of", "with", "na", "s", "u", "po", "moia",
+})
+# fmt: on
 """Words that do not tell one card from another; the brand is checked apart (``brand``)."""
 
 _BRANDS = {
