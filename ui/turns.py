@@ -1,0 +1,130 @@
+"""From the events of a conversation turn to the messages of the chat."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from agent.events import (
+    AnswerText,
+    Asked,
+    Event,
+    FilesReady,
+    Finished,
+    Notice,
+    PastTurn,
+    PlanReady,
+    StepFinished,
+    StepStarted,
+)
+from prompts import messages, text
+from tools.domain import Plan
+
+Message = dict[str, Any]
+"""A message of gr.Chatbot: ``{"role", "content"}``, with ``metadata`` where it is a step and ``options`` for chips."""
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$>-])")
+
+
+def plain_markdown(line: str) -> str:
+    """Escape text so that Markdown shows it as it is."""
+    return _MARKDOWN.sub(r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def user_message(words: str) -> Message:
+    """Return the asker's own words, shown as typed."""
+    return {"role": "user", "content": plain_markdown(words)}
+
+
+def answer_message(markdown: str, chips: Sequence[str] = ()) -> Message:
+    """Return an answer, with follow-up questions as chips."""
+    message: Message = {"role": "assistant", "content": markdown}
+    if chips:
+        message["options"] = [{"value": chip} for chip in chips]
+    return message
+
+
+def step_message(step: StepFinished | StepStarted, language: str) -> Message:
+    """Return a tool call as a fold of one line, with its time when it has ended."""
+    done = isinstance(step, StepFinished)
+    title = step_title(step.name, language)
+    metadata: dict[str, Any] = {
+        "title": title if not done or step.ok else f"{title}: {text(language, 'ui.step_failed')}"
+    }
+    metadata["status"] = "done"
+    if isinstance(step, StepFinished):
+        metadata["duration"] = max(round(step.seconds, 2), 0.01)
+    content = plain_markdown(step.summary) if isinstance(step, StepFinished) else text(language, "ui.step_running")
+    return {"role": "assistant", "content": content, "metadata": metadata}
+
+
+def step_title(name: str, language: str) -> str:
+    """Name a tool call in words; an unknown tool keeps its own name."""
+    table = messages(language, "ui")
+    return table.get(f"step_{name}", plain_markdown(name))
+
+
+class Turn:
+    """Collects the events of one turn.
+
+    Attributes:
+        plan: the turn's plan, as soon as it is made.
+        fresh_plan: True until ``take_plan`` was called for it.
+    """
+
+    def __init__(self, words: str, language: str) -> None:
+        self._language = language
+        self._user = user_message(words)
+        self._steps: dict[str, Message] = {}
+        self._notices: list[str] = []
+        self._answer = ""
+        self._chips: tuple[str, ...] = ()
+        self.plan: Plan | None = None
+        self.finished = False
+
+    def apply(self, event: Event) -> None:
+        """Take in one event."""
+        match event:
+            case StepStarted() | StepFinished():
+                self._steps[event.id or event.name] = step_message(event, self._language)
+            case AnswerText():
+                self._answer += event.markdown_chunk
+            case PlanReady():
+                self.plan = event.plan
+            case Notice():
+                self._notices.append(event.text)
+            case Finished():
+                self._answer = event.result.answer_markdown or self._answer
+                self._chips = event.result.suggestions
+                self.finished = True
+            case Asked() | FilesReady():
+                pass
+
+    def fail(self, sentence: str) -> None:
+        """End the turn with one sentence instead of an answer."""
+        self._answer = f"{self._answer}\n\n{sentence}".strip()
+        self.finished = True
+
+    def shown(self) -> list[Message]:
+        """Return the turn's messages as they stand."""
+        shown = [self._user, *self._steps.values()]
+        body = "\n\n".join([*(f"*{plain_markdown(line)}*" for line in self._notices), self._answer]).strip()
+        if body:
+            shown.append(answer_message(body, self._chips if self.finished else ()))
+        return shown
+
+
+def past_messages(turns: Sequence[PastTurn]) -> list[Message]:
+    """Return a stored conversation as it was shown."""
+    shown: list[Message] = []
+    for turn in turns:
+        shown.append(user_message(turn.user))
+        shown += [step_message(step, turn.language) for step in turn.steps]
+        shown.append(answer_message(turn.answer_markdown))
+    return shown
+
+
+def last_plan(turns: Sequence[PastTurn]) -> Plan | None:
+    """Return the plan that was shown last."""
+    return next((turn.plan for turn in reversed(turns) if turn.plan is not None), None)
