@@ -1,7 +1,8 @@
-"""What a conversation turn shows while it runs. The page and the command line read these; nothing else leaves the graph.
+"""What a conversation turn shows while it runs; the page and the command line read these and nothing else.
 
-Order of one turn: ``StepStarted``/``StepFinished`` pairs, then ``PlanReady`` and ``FilesReady`` where there are any, then
-``Asked`` where something is asked back, then the answer in ``AnswerText`` chunks, and ``Finished`` last, always.
+Order of one turn: ``StepStarted``/``StepFinished`` pairs with ``PlanReady`` after the planning one, then ``FilesReady``
+where files were made, ``Asked`` where something is asked back, the answer in ``AnswerText`` chunks, and ``Finished``,
+always last.
 """
 
 from __future__ import annotations
@@ -56,6 +57,21 @@ class PlanReady:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanMade:
+    """Inside the graph only: the request of a plan just made; the session shows it as ``PlanReady``."""
+
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBack:
+    """Inside the graph only: what is asked back, as plain data; the session shows it as ``Asked``."""
+
+    notes: tuple[Note, ...]
+    offered: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FilesReady:
     """Files were written in this turn. ``folder`` holds exactly ``paths`` (absolute)."""
 
@@ -71,7 +87,7 @@ class Asked:
 
     notes: tuple[Note, ...]
     offered_rig: Rig | None = None
-    """This machine's hardware, offered where the card is what is asked."""
+    """This machine's hardware, offered where the card is what is asked; a bare "yes" accepts it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from langgraph.store.base import BaseStore
 
 from agent.answer.compose import write_answer
 from agent.answer.steps import summarise
-from agent.events import AnswerText, Asked, FilesReady, StepFinished, StepStarted
+from agent.events import AnswerText, AskedBack, FilesReady, PlanMade, StepFinished, StepStarted
 from agent.grounding import ground_draft
 from agent.reader import read
 from agent.reader.report import reading_json
@@ -128,6 +128,8 @@ async def _run_tool(
         summary = summarise(message, given["language"])
         message.additional_kwargs["step"] = {"seconds": round(seconds, 4), "summary": summary}
         writer(StepFinished(name, seconds, ok, summary, call_id))
+        if isinstance(message.artifact, dict) and message.artifact.get("plan"):
+            writer(PlanMade(message.artifact["request"]))
     return message
 
 
@@ -153,8 +155,10 @@ def _for_the_model(error: RigfitError) -> str:
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     """Reduce an error's parameters to plain data, as the state must be."""
     plain = (str, int, float, bool, type(None))
-    return {k: v if isinstance(v, plain) else [str(x) for x in v] if isinstance(v, (list, tuple)) else str(v)
-            for k, v in params.items()}
+    return {
+        k: v if isinstance(v, plain) else [str(x) for x in v] if isinstance(v, (list, tuple)) else str(v)
+        for k, v in params.items()
+    }
 
 
 def _ground(state: State) -> State:
@@ -171,7 +175,7 @@ def _answer(state: State) -> State:
     if answer.files:
         writer(FilesReady(answer.files, answer.folder, answer.target, answer.option))
     if answer.asks:
-        writer(Asked(answer.asks, answer.offered_rig))
+        writer(AskedBack(answer.asks, answer.offered))
     for chunk in answer.chunks():
         writer(AnswerText(chunk))
     lighter = [

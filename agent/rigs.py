@@ -8,10 +8,13 @@ from typing import Any
 from agent.state import State
 
 _YES = frozenset(
-    "yes y yep yeah ok okay sure please да ага угу ок окей конечно давай эта этой эту она её ее this that it".split()
+    {"yes", "y", "yep", "yeah", "ok", "okay", "sure", "please", "this", "that", "it"}
+    | {"да", "ага", "угу", "ок", "окей", "конечно", "давай", "эта", "этой", "эту", "она", "её", "ее"}
 )
 """Words of which a bare agreement consists ("да, эта", "yes, this one")."""
-_FILLER = frozenset("one card machine карта карту карте машина машину машине на for use бери возьми".split())
+_FILLER = frozenset(
+    {"one", "card", "machine", "for", "use", "карта", "карту", "карте", "машина", "машину", "машине", "на", "бери"}
+)
 
 
 def current_rig(state: State) -> dict[str, Any] | None:
@@ -20,6 +23,6 @@ def current_rig(state: State) -> dict[str, Any] | None:
 
 
 def is_yes(text: str) -> bool:
-    """Whether a whole message is only an agreement: ``is_yes("Да, эта") and not is_yes("да, но 4090")``."""
+    """Tell whether a whole message is only an agreement: "Да, эта" is one, "да, но 4090" is not."""
     words = re.findall(r"\w+", text.lower())
     return bool(words) and words[0] in _YES and all(w in _YES or w in _FILLER for w in words)

@@ -18,12 +18,15 @@ from langchain_core.messages import HumanMessage
 from agent.decide import make_decider
 from agent.events import (
     AnswerText,
+    Asked,
+    AskedBack,
     Event,
     Finished,
     History,
     Language,
     Notice,
     PastTurn,
+    PlanMade,
     PlanReady,
     StepFinished,
     ThreadInfo,
@@ -35,7 +38,8 @@ from prompts import text as say
 from tools.domain import Note, Plan, Rig
 from tools.errors import RigfitError
 from tools.settings import Settings
-from tools.toolkit import Workbench, build_tools
+from tools.toolkit import build_tools
+from tools.workbench import Workbench
 
 MAX_CHARS = 20_000
 """Longest message that is read, in characters; a pasted log of this length is about 200 lines."""
@@ -91,7 +95,8 @@ class Assistant:
         """Answer one message of a thread.
 
         Args:
-            text: the asker's words; empty or longer than ``MAX_CHARS`` gets one sentence and leaves the thread as it was.
+            text: the asker's words; empty or longer than ``MAX_CHARS`` gets one sentence and leaves the
+                thread as it was.
             thread_id: the conversation; a new id begins one.
             language_hint: the page's language, for messages that show none ("98 GB").
             rig: the panel's hardware; a card named in the text wins over it.
@@ -121,7 +126,9 @@ class Assistant:
             inputs["known_rig"] = self._rig
         config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": _RECURSION_LIMIT}
         async for event in self._graph.astream(inputs, config, stream_mode="custom"):
-            yield event
+            shown = self._shown(event)
+            if shown is not None:
+                yield shown
         values = (await self._graph.aget_state(config)).values
         await self._store.close_turn(thread_id, text)
         result = self._result(thread_id, values, notices)
@@ -129,6 +136,15 @@ class Assistant:
             line = say(result.language, note.code, **note.params)
             yield Notice(line)
         yield Finished(result)
+
+    def _shown(self, event: Any) -> Event | None:
+        """Turn what the graph says in plain data into what the page shows."""
+        if isinstance(event, PlanMade):
+            plan = self._plan({"request": event.request})
+            return PlanReady(plan) if plan else None
+        if isinstance(event, AskedBack):
+            return Asked(event.notes, self.workbench.rig_from_json(event.offered) if event.offered else None)
+        return event
 
     def _result(self, thread_id: str, values: dict[str, Any], notices: list[str]) -> TurnResult:
         done = values["result"]
@@ -199,4 +215,4 @@ def _refused(thread_id: str, language: Language, refusal: Note) -> TurnResult:
     return TurnResult(thread_id, say(language, refusal.code, **refusal.params), language, {})
 
 
-__all__ = ["MAX_CHARS", "Assistant", "PlanReady", "RigSource"]
+__all__ = ["MAX_CHARS", "Assistant", "RigSource"]

@@ -1,4 +1,4 @@
-"""What the graph carries. Everything in it is plain data or LangChain messages, so a stored thread needs no code to load."""
+"""What the graph carries: plain data and LangChain messages only, so a stored thread needs no code to load."""
 
 from __future__ import annotations
 

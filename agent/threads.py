@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tools.storage import prepare_database
 
 SCHEMA_VERSION = 1
 _INDEX = "CREATE TABLE IF NOT EXISTS rigfit_threads (thread_id TEXT PRIMARY KEY, title TEXT, updated TEXT)"
+_LIST = "INSERT INTO rigfit_threads VALUES (?, ?, ?) ON CONFLICT (thread_id) DO UPDATE SET updated = excluded.updated"
 _KEEP_LAST = (
     "DELETE FROM checkpoints WHERE thread_id = ?1 AND checkpoint_id <> "
     "(SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?1)",
@@ -140,14 +141,14 @@ class ThreadStore(BaseCheckpointSaver[str]):
 
     async def close_turn(self, thread_id: str, title: str) -> None:
         """List the thread under its first words and drop the turn's intermediate checkpoints."""
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         kept = self._titles.get(thread_id)
         info = ThreadInfo(thread_id, kept.title if kept else title[:_TITLE_CHARS], now)
         self._titles[thread_id] = info
         if thread_id in self._in_memory:
             return
         await self._write(
-            "INSERT INTO rigfit_threads VALUES (?, ?, ?) ON CONFLICT (thread_id) DO UPDATE SET updated = excluded.updated",
+            _LIST,
             (thread_id, info.title, now),
             *((sql, (thread_id,)) for sql in _KEEP_LAST),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tools.domain import Note, note
@@ -61,7 +61,7 @@ def _version(path: Path) -> int:
 
 
 def _set_aside(path: Path, version: int) -> tuple[bool, tuple[Note, ...]]:
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")
     try:
         for suffix in ("", "-wal", "-shm"):

@@ -1,0 +1,155 @@
+"""Writes a turn's answer: picks the template, renders it in the asker's language, and checks its figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import AIMessage, ToolMessage
+
+from agent.answer.markdown import render
+from agent.answer.view import build_view
+from agent.grounding import facts_of, join, ungrounded
+from agent.state import State, TurnRecord, this_turn, tool_calls
+from prompts import text as say
+from tools.domain import Note
+
+_LIMIT_QUESTIONS = frozenset({"max_context", "max_users", "max_copies", "which_quant"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A written answer with all that a turn hands out besides it."""
+
+    markdown: str
+    result: dict[str, Any]
+    asks: tuple[Note, ...] = ()
+    offered: dict[str, Any] | None = None
+    files: tuple[Path, ...] = ()
+    folder: Path = field(default_factory=Path)
+    target: str = ""
+    option: str = ""
+    plan: dict[str, Any] | None = None
+
+    def chunks(self) -> Iterator[str]:
+        """Yield the answer by paragraphs; a table is one piece, so nothing is shown half."""
+        yield from re.findall(r".+?(?:\n\n+|\Z)", self.markdown, re.DOTALL)
+
+    def record(self, state: State) -> TurnRecord:
+        """Return the turn as it is kept for a reload."""
+        return {
+            "user": state["turns"][-1],
+            "answer": self.markdown,
+            "language": self.result["language"],
+            "steps": self.result["steps"],
+            "plan": self.plan,
+            "files": [str(path) for path in self.files],
+        }
+
+
+def write_answer(state: State) -> Answer:
+    """Write the answer of a turn from its tool results and, where a model wrote one, from its grounded text."""
+    view = build_view(state)
+    language = view["language"]
+    template = _template(view)
+    draft = state.get("draft")
+    if draft:
+        verdict = render(language, "instead", view)
+        markdown = join(draft["sentences"], verdict)
+        grounded = bool(draft["grounded"])
+    else:
+        markdown = render(language, template, view)
+        grounded = not ungrounded(markdown, facts_of(state))
+    made, files = view["calculation"], view["files"]
+    return Answer(
+        markdown=markdown,
+        result=_result(state, view, template, grounded),
+        asks=tuple(Note(a["code"], a["params"]) for a in view["asks"]),
+        offered=view["offered"],
+        files=tuple(Path(p) for p in files["files"]) if files else (),
+        folder=Path(files["folder"]) if files else Path(),
+        target=files["target"] if files else "",
+        option=files["option"] if files else "",
+        plan={"request": made["request"]} if made and made["plan"] else None,
+    )
+
+
+def _template(view: Mapping[str, Any]) -> str:
+    """Choose the kind of answer, most pressing first."""
+    reading, made = view["reading"], view["calculation"]
+    intent = reading.get("intent", "other")
+    if view["failures"]:
+        return "problem"
+    if reading.get("expect") == "scope":
+        return "scope"
+    if reading.get("expect") == "correct" and not view["plan"]:
+        return "correct"
+    if view["plan"]:
+        return "limits" if intent in _LIMIT_QUESTIONS and made and made["ladder"] else "plan"
+    if made and made["sizes"] and not (intent == "fit" and view["asks"]):
+        return "sizes"
+    return "asks" if view["asks"] else "help"
+
+
+def _result(state: State, view: Mapping[str, Any], template: str, grounded: bool) -> dict[str, Any]:
+    language = view["language"]
+    calls, steps = _calls(state)
+    writer = next((m.additional_kwargs for m in reversed(this_turn(state)) if isinstance(m, AIMessage)), {})
+    return {
+        "language": language,
+        "kind": template,
+        "tool_calls": calls,
+        "steps": steps,
+        "files": view["files"]["files"] if view["files"] else [],
+        "sources": _sources(view),
+        "asks": [say(language, a["code"], **a["params"]) for a in view["asks"]],
+        "suggestions": _suggestions(view, language),
+        "grounded": grounded,
+        "llm": writer.get("llm", "embedded"),
+        "notices": [say(language, n["code"], **n["params"]) for n in writer.get("notices", [])],
+    }
+
+
+def _calls(state: State) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the turn's calls as ``rigfit ask`` prints them, and as the page's folded steps."""
+    done = {m.tool_call_id: m for m in this_turn(state) if isinstance(m, ToolMessage)}
+    calls: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = []
+    for call in tool_calls(state):
+        message = done.get(call["id"])
+        if message is None:
+            continue
+        step = message.additional_kwargs.get("step", {})
+        ok = message.status == "success"
+        shown = {"seconds": step.get("seconds", 0.0), "ok": ok, "summary": step.get("summary", "")}
+        calls.append({"name": call["name"], "args": call["args"], **shown})
+        steps.append({"name": call["name"], "id": call["id"], **shown})
+    return calls, steps
+
+
+def _sources(view: Mapping[str, Any]) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    if view["specs"]:
+        for model in view["specs"]["models"]:
+            revision = model["hub"].get("revision")
+            date = f"revision {revision[:12]}" if revision else view["catalogue_date"]
+            found.append({"title": model["name"], "url": model["url"], "date": date})
+    hits = view["search"]["hits"] if view["search"] else []
+    return found + [{"title": h["title"], "url": h["url"], "date": h["date"]} for h in hits]
+
+
+def _suggestions(view: Mapping[str, Any], language: str) -> list[str]:
+    """Offer the follow-ups that make sense after this answer, as chips."""
+    if view["offered"] and not view["plan"]:
+        return [say(language, "agent.chip_this_machine")]
+    if not view["plan"]:
+        return []
+    codes = ["agent.chip_context"]
+    if len(view["asked"]["footprints"]) > 1:
+        codes.insert(0, "agent.chip_second_int4")
+    if view["fits"] and not view["files"]:
+        codes.append("agent.chip_compose")
+    return [say(language, code) for code in codes]

@@ -1,0 +1,156 @@
+"""What the templates see of a turn: plain data, sums already made, nothing left to compute but the words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agent.rigs import current_rig
+from agent.state import State, artifact, failures
+
+FOUR_BIT = frozenset({"gptq-int4", "awq", "w4a16", "nvfp4", "mxfp4", "bnb-4bit"})
+OPTIONS_SHOWN = 6
+NOT_COVERED = frozenset({"throughput", "compare", "which_model", "explain_error"})
+QUESTIONS = frozenset({"plan.ask_same_model"})
+"""Assumptions that are a question back."""
+
+
+def build_view(state: State) -> dict[str, Any]:
+    """Collect everything a template of this turn may print."""
+    reading = state["reading"]
+    made = artifact(state, "calculate_vram")
+    plan = made["plan"] if made else None
+    view: dict[str, Any] = {
+        "language": _language(state),
+        "reading": reading,
+        "calculation": made,
+        "plan": plan,
+        "specs": artifact(state, "look_up_specs"),
+        "search": _search(state),
+        "files": artifact(state, "generate_launch_config"),
+        "failures": [f for f in failures(state) if f["tool"] != "search_web"],
+        "offered": _offered(state),
+        "catalogue_date": _date(state),
+        "asks": _asks(state, made),
+        "rig_note": _rig_note(state, plan),
+        "question": reading.get("intent", "other"),
+        "uncovered": _uncovered(reading),
+        "assumed": [a for a in made["assumptions"] if a["code"] not in QUESTIONS] if made else [],
+        "what": [],
+        "cards": [],
+        "fits": False,
+        "four_bit": _four_bit(made) if made else None,
+    }
+    if plan and made:
+        view.update(_plan_view(plan, made))
+    return view
+
+
+def _language(state: State) -> str:
+    """Return the asker's language; turns without a single letter ("98") are answered in the page's."""
+    if any(c.isalpha() for turn in state.get("turns", []) for c in turn):
+        return state["reading"].get("language", "en")
+    return state.get("language_hint", "en")
+
+
+def _date(state: State) -> str:
+    for tool in ("look_up_specs", "calculate_vram"):
+        found = artifact(state, tool)
+        if found:
+            return found["catalogue_date"]
+    return ""
+
+
+def _search(state: State) -> dict[str, Any] | None:
+    """Return what came of the search: hits, or the problem; None where none was made."""
+    found = artifact(state, "search_web")
+    if found:
+        return {"hits": found["hits"], "query": found["query"], "problem": None}
+    failed = [f for f in failures(state) if f["tool"] == "search_web"]
+    return {"hits": [], "query": "", "problem": failed[-1]} if failed else None
+
+
+def _offered(state: State) -> dict[str, Any] | None:
+    """Return this machine's rig where it was looked at and has a card."""
+    found = artifact(state, "detect_hardware")
+    rig = found.get("rig") if found else None
+    return rig if rig and rig.get("gpus") else None
+
+
+def _asks(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return what must be asked: the reading's questions that nothing has answered yet, then the planner's."""
+    if made and made["plan"]:
+        return [*made["asks"], *(a for a in made["assumptions"] if a["code"] in QUESTIONS)]
+    words = list(state["reading"].get("must_ask", []))
+    if current_rig(state) is not None:
+        words = [w for w in words if w not in {"gpu", "ram", "count"}]
+    asks = [{"code": f"agent.ask_{word}", "params": {}} for word in words]
+    own = {"plan.ask_gpu": "gpu", "plan.ask_model": "model", "plan.ask_model_size": "model_size"}
+    for ask in made["asks"] if made else []:
+        if own.get(ask["code"]) not in words:
+            asks.append(ask)
+    return asks
+
+
+def _rig_note(state: State, plan: Mapping[str, Any] | None) -> str | None:
+    """Say where the hardware comes from when the text and the panel differ, or when only the panel names it."""
+    if not plan:
+        return None
+    said = state["reading"].get("gpus")
+    if said and state.get("panel_rig"):
+        return "agent.rig_from_text"
+    if not said and state.get("panel_rig"):
+        return "agent.rig_from_panel"
+    if not said and state.get("known_rig"):
+        return "agent.rig_known"
+    return None
+
+
+def _uncovered(reading: Mapping[str, Any]) -> str | None:
+    intent = reading.get("intent")
+    return f"agent.not_covered_{intent}" if intent in NOT_COVERED else None
+
+
+def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    asked = plan["as_asked"]
+    recommended = next((o for o in plan["options"] if o["id"] == plan["recommended"]), None)
+    return {
+        "asked": asked,
+        "what": _grouped(asked["footprints"]),
+        "cards": _cards(asked["gpus"]),
+        "sums": made["sums"],
+        "recommended": recommended,
+        "shown": recommended or asked,
+        "rows": made["rows"],
+        "options": list(plan["options"])[:OPTIONS_SHOWN],
+        "more_options": max(0, len(plan["options"]) - OPTIONS_SHOWN),
+        "fits": plan["verdict"] != "does_not_fit",
+    }
+
+
+def _grouped(footprints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Count equal instances: ``[{"count": 2, "model": "Qwen/Qwen3-30B-A3B", "precision": "bf16"}]``."""
+    counts: dict[tuple[str, str], int] = {}
+    for footprint in footprints:
+        key = (footprint["model"], footprint["precision"])
+        counts[key] = counts.get(key, 0) + 1
+    return [{"model": m, "precision": p, "count": n} for (m, p), n in counts.items()]
+
+
+def _cards(gpus: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    counts: dict[tuple[str, int], int] = {}
+    for card in gpus:
+        key = (card["name"], card["total_bytes"])
+        counts[key] = counts.get(key, 0) + 1
+    return [{"name": name, "total_bytes": total, "count": n} for (name, total), n in counts.items()]
+
+
+def _four_bit(made: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the 4-bit and the 16-bit weights of the first model that has both, for the sentence on bits and bytes."""
+    for model in made["sizes"]:
+        by_word = {r["precision"]: r for r in model["rungs"]}
+        small = next((r for w, r in by_word.items() if w in FOUR_BIT), None)
+        full = by_word.get("bf16") or by_word.get("fp16")
+        if small and full:
+            return {"model": model["model"], "small": small, "full": full, "params_total": model["params_total"]}
+    return None

@@ -1,0 +1,135 @@
+"""The rules: which tools a reading calls for, in which order. Instant, offline, the same every time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from agent.rigs import current_rig
+from agent.state import State, artifact, failures, tool_calls
+
+TARGETS = {"docker_compose": "compose", "vllm_serve": "vllm"}
+"""Reading's ``config_kind`` to the launch target; another kind is passed on as it is and refused by name."""
+
+Call = tuple[str, dict[str, Any]]
+
+
+class RulesDecider:
+    """Chooses tool calls from the reading: facts and search first, then the plan, then files where they were asked for.
+
+    Args:
+        available: names of the tools there are.
+    """
+
+    name = "embedded"
+
+    def __init__(self, available: frozenset[str]) -> None:
+        self._available = available
+        self._stages: tuple[Callable[[State], list[Call]], ...] = (_facts, _plan, _files)
+
+    async def __call__(self, state: State) -> AIMessage:
+        """Return the first stage's calls that were not made yet in this turn; none when all is done."""
+        made = {call["name"] for call in tool_calls(state)}
+        for stage in self._stages:
+            calls = [(n, a) for n, a in stage(state) if n not in made and n in self._available]
+            if calls:
+                return AIMessage(
+                    content="",
+                    tool_calls=[{"name": n, "args": a, "id": f"call_{uuid.uuid4().hex[:12]}"} for n, a in calls],
+                )
+        return AIMessage(content="")
+
+
+def _facts(state: State) -> list[Call]:
+    """Look up what was named, search where that was asked for, look at this machine where its card is what lacks."""
+    reading = state["reading"]
+    calls: list[Call] = []
+    if _lacks_card(state) or reading.get("wants_this_machine"):
+        calls.append(("detect_hardware", {}))
+    if reading.get("expect") == "scope":
+        return [(n, a) for n, a in calls if reading.get("wants_this_machine")] + _search(reading)
+    models = [_named(m) for m in reading.get("models", []) if m.get("name")]
+    gpus = [_card(g) for g in reading.get("gpus", []) if g.get("name") or g.get("memory_gb")]
+    if models or gpus:
+        calls.append(("look_up_specs", {"models": models, "gpus": gpus}))
+    return calls + _search(reading)
+
+
+def _search(reading: Mapping[str, Any]) -> list[Call]:
+    return [("search_web", {"query": search_query(reading)})] if reading.get("wants_search") else []
+
+
+def _plan(state: State) -> list[Call]:
+    """Compute, unless the question itself is not understood; where a model is unknown, search for it first."""
+    reading = state["reading"]
+    unknown = [f for f in failures(state) if f["tool"] == "look_up_specs"]
+    if unknown:
+        return [("search_web", {"query": search_query(reading)})] if _is_unknown_model(unknown) else []
+    if reading.get("expect") == "scope" or not any(m.get("name") for m in reading.get("models", [])):
+        return []
+    return [("calculate_vram", plan_arguments(reading))]
+
+
+def _is_unknown_model(found: list[dict[str, Any]]) -> bool:
+    return any(str(f.get("code", "")).endswith(("unknown_model", "no_such_size")) for f in found)
+
+
+def _files(state: State) -> list[Call]:
+    """Write files where a config was asked for and something fits."""
+    reading = state["reading"]
+    if reading.get("intent") != "config":
+        return []
+    made = artifact(state, "calculate_vram")
+    plan = made.get("plan") if made else None
+    if not plan or plan["verdict"] == "does_not_fit":
+        return []
+    kind = str(reading.get("config_kind") or "docker_compose")
+    return [("generate_launch_config", {"target": TARGETS.get(kind, kind)})]
+
+
+def _lacks_card(state: State) -> bool:
+    return not state["reading"].get("gpus") and current_rig(state) is None
+
+
+def plan_arguments(reading: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``calculate_vram`` for a reading: what was said, and nothing more."""
+    plain = (
+        "models_relation", "gpus_relation", "same_model", "context", "users", "ram_gb", "reserved_gb", "nodes",
+        "engine", "kv_cache",
+    )  # fmt: skip
+    arguments: dict[str, Any] = {
+        "models": [_given(m) for m in reading.get("models", [])],
+        "gpus": [_given(g) for g in reading.get("gpus", [])],
+        "question": reading.get("intent", "fit"),
+    }
+    arguments.update({key: reading[key] for key in plain if reading.get(key) is not None})
+    return arguments
+
+
+def search_query(reading: Mapping[str, Any]) -> str:
+    """Write the query of a web search: the models and cards by name, and what is asked about them."""
+    words: list[str] = []
+    for model in reading.get("models", [])[:2]:
+        size = model.get("size_b")
+        words += [str(model.get("name") or ""), f"{size:g}B" if size else "", str(model.get("variant") or "")]
+    for card in reading.get("gpus", [])[:1]:
+        memory = card.get("memory_gb")
+        words += [str(card.get("name") or ""), f"{memory:g}GB" if memory else ""]
+    query = " ".join(w for w in dict.fromkeys(words) if w)
+    return f"{query} vLLM GPU memory" if query else "vLLM GPU memory requirements"
+
+
+def _given(ask: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what was not said; ``copies`` and ``count`` None mean "that is the question" and stay."""
+    return {k: v for k, v in ask.items() if v is not None or k in {"copies", "count"}}
+
+
+def _named(ask: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: ask[k] for k in ("name", "size_b", "variant") if ask.get(k) is not None}
+
+
+def _card(ask: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: ask[k] for k in ("name", "memory_gb") if ask.get(k) is not None}

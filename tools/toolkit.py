@@ -1,0 +1,155 @@
+"""The tools an agent may call, as LangChain tools: short text for a model, plain data for the page.
+
+Each takes what was said as explicit arguments, so rules and language models call them alike. ``given`` is filled in by
+the graph from the conversation (its rig, language and last plan); no model ever sees or sets it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
+from pydantic import BaseModel, Field
+
+from tools import tool_results as results
+from tools.errors import BadValue, NothingFits
+from tools.workbench import Workbench
+
+Given = Annotated[dict[str, Any], InjectedToolArg]
+Result = tuple[str, dict[str, Any]]
+Question = Literal[
+    "fit", "memory_needed", "hardware_needed", "how_many_gpus", "max_context", "max_users", "max_copies", "which_quant",
+    "which_model", "throughput", "config", "compare", "explain_error", "other",
+]  # fmt: skip
+
+
+class ModelArg(BaseModel):
+    """A model as the user named it."""
+
+    name: str | None = Field(None, description='Name or hub id as said, e.g. "Qwen3" or "Qwen/Qwen3-30B-A3B"')
+    size_b: float | None = Field(None, description="Billions of parameters in total, if said")
+    variant: str | None = Field(None, description="Other words of the name, e.g. Coder, Base, A22B")
+    precision: str | None = Field(
+        None, description="As said: bf16, fp8, int4, 4bit, AWQ, Q4_K_M; leave out if not said"
+    )
+    copies: int | None = Field(1, description="How many of it are to run")
+
+
+class GpuArg(BaseModel):
+    """A kind of card as the user named it."""
+
+    name: str | None = Field(None, description='Name as said, e.g. "3090"')
+    memory_gb: float | None = Field(None, description="Memory of one card, only if said")
+    count: int | None = Field(1, description="How many of them, over all machines")
+    unified: bool = Field(False, description="Memory shared with the CPU (Apple, Strix Halo, DGX Spark)")
+
+
+class _Tools:
+    """The tool functions over one workbench."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    def look_up_specs(
+        self, given: Given, models: list[ModelArg] | None = None, gpus: list[GpuArg] | None = None
+    ) -> Result:
+        asked = [m.model_dump() for m in models or []], [g.model_dump() for g in gpus or []]
+        if not any(asked):
+            raise BadValue("errors_agent.nothing_to_look_up")
+        artifact = results.specs(self._bench, *asked)
+        return _brief(artifact), artifact
+
+    def search_web(self, given: Given, query: str, limit: int = 5) -> Result:
+        hits = self._bench.search(query, limit)
+        artifact = {"kind": "search", "query": query, "hits": [_hit(h) for h in hits]}
+        return results.fenced(artifact["hits"]), artifact
+
+    def calculate_vram(
+        self,
+        given: Given,
+        models: list[ModelArg],
+        gpus: list[GpuArg] | None = None,
+        models_relation: Literal["together", "alternatives", "separate"] | None = None,
+        gpus_relation: Literal["together", "alternatives", "separate"] | None = None,
+        same_model: Annotated[
+            bool | None, Field(description="Several copies are one model twice; leave out if unsaid")
+        ] = None,
+        context: Annotated[int | None, Field(description="Tokens a sequence")] = None,
+        users: Annotated[int | None, Field(description="Sequences at once")] = None,
+        ram_gb: float | None = None,
+        reserved_gb: Annotated[float | None, Field(description="GPU memory others already use, per card")] = None,
+        nodes: int | None = None,
+        engine: str | None = None,
+        kv_cache: Annotated[str | None, Field(description='Type of the KV cache as said, e.g. "fp8"')] = None,
+        question: Question = "fit",
+    ) -> Result:
+        said = {
+            "models": [m.model_dump() for m in models], "gpus": [g.model_dump() for g in gpus or []],
+            "models_relation": models_relation, "gpus_relation": gpus_relation, "same_model": same_model,
+            "context": context, "users": users, "ram_gb": ram_gb, "reserved_gb": reserved_gb, "nodes": nodes,
+            "engine": engine, "kv_cache": kv_cache, "intent": question,
+        }  # fmt: skip
+        request = {"reading": {k: v for k, v in said.items() if v is not None}, "rig": given.get("rig")}
+        artifact = results.calculation(self._bench, request, given.get("language", "en"))
+        return _brief(artifact), artifact
+
+    def generate_launch_config(self, given: Given, target: str = "compose", option: str | None = None) -> Result:
+        from tools.launch.generate import generate, write
+        from tools.units import gib
+
+        plan = self._bench.plan(given["plan"]) if given.get("plan") else None
+        if plan is None:
+            raise BadValue("errors_agent.no_plan")
+        if plan.verdict == "does_not_fit":
+            raise NothingFits("errors_agent.nothing_to_launch", missing=gib(plan.as_asked.deficit_bytes))
+        language = given.get("language", "en")
+        made = generate(plan, option=option, target=target, language=language)
+        stamp = hashlib.sha256("\0".join(f"{f.path}\0{f.content}" for f in made.files).encode()).hexdigest()[:12]
+        folder = self._bench.files_dir() / f"{target}-{stamp}"
+        paths = write(made, folder)
+        artifact = {
+            "kind": "files",
+            "target": made.target,
+            "option": made.option,
+            "folder": str(folder),
+            "files": [str(p) for p in paths],
+            "names": [f.path for f in made.files],
+            "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in made.checks],
+        }
+        return json.dumps({k: artifact[k] for k in ("target", "option", "names", "checks")}), artifact
+
+    def detect_hardware(self, given: Given) -> Result:
+        rig = self._bench.detect()
+        artifact = {"kind": "hardware", "rig": self._bench.rig_json(rig) if rig else None}
+        return _brief(artifact), artifact
+
+
+def build_tools(bench: Workbench) -> list[BaseTool]:
+    """Make the tools of a workbench; ``detect_hardware`` only where this machine may be looked at."""
+    own = _Tools(bench)
+    functions: list[Callable[..., Result]] = [
+        own.look_up_specs, own.search_web, own.calculate_vram, own.generate_launch_config,
+    ]  # fmt: skip
+    if bench.can_detect:
+        functions.append(own.detect_hardware)
+    words = tomllib.loads((resources.files("prompts") / "llm" / "tools.toml").read_text(encoding="utf-8"))
+    return [
+        StructuredTool.from_function(
+            f, name=f.__name__, description=words[f.__name__], response_format="content_and_artifact"
+        )
+        for f in functions
+    ]
+
+
+def _brief(artifact: Mapping[str, Any]) -> str:
+    """Write a result for a model: compact JSON with sizes in GiB."""
+    return json.dumps(results.for_a_model(artifact), ensure_ascii=False, separators=(",", ":"))
+
+
+def _hit(hit: Any) -> dict[str, str]:
+    return {"title": hit.title, "url": hit.url, "snippet": hit.snippet, "date": hit.date}

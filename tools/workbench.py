@@ -1,0 +1,192 @@
+"""Everything a conversation works with: the catalogues, the planner, the search and this machine, opened once.
+
+``tools.toolkit`` makes LangChain tools of its methods; the page's own controls call them directly. Requests and results
+are plain data, so that a stored conversation can make its plan again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from tools.domain import GpuAsk, ModelAsk, Note, Plan, Reading, Rig
+from tools.errors import BadValue, RigfitError
+from tools.plan.planner import make_plan
+from tools.plan.resolve import Resolution, resolve
+from tools.search.web import OFFLINE_MEMORY_S, Hit, WebSearch
+from tools.settings import Settings
+from tools.specs.gpus import GpuCatalogue, GpuMatch
+from tools.specs.models import ModelCatalogue, ModelMatch
+
+_REMEMBERED_PLANS = 64
+_READING_FIELDS = frozenset(f.name for f in fields(Reading))
+
+
+class Workbench:
+    """Open it with ``open``; its methods may be called from several threads.
+
+    Attributes:
+        models: the model catalogue.
+        gpus: the card catalogue.
+        can_detect: whether this machine's hardware may be looked at.
+    """
+
+    def __init__(self, settings: Settings, *, detect: bool = True, search: WebSearch | None = None) -> None:
+        self.settings = settings
+        self.models = ModelCatalogue.load()
+        self.gpus = GpuCatalogue.load()
+        self.can_detect = detect
+        self._search = search or WebSearch(settings)
+        self._plans: OrderedDict[str, tuple[Resolution, Plan | None]] = OrderedDict()
+        self._hub_down_until = float("-inf")
+
+    @classmethod
+    def open(cls, settings: Settings, *, detect: bool = True) -> Workbench:
+        """Open the catalogues; nothing goes over the network."""
+        return cls(settings, detect=detect)
+
+    def warm(self) -> None:
+        """Read what a first question would have to read, so that it is answered as fast as the next."""
+        request = {
+            "reading": {"models": [{"name": "Qwen3", "size_b": 30, "copies": 2}], "gpus": [{"memory_gb": 96}]},
+            "rig": None,
+        }
+        self.resolution(request)
+
+    # --- rigs ---
+
+    def rig_json(self, rig: Rig) -> dict[str, Any]:
+        """Return a rig as plain data."""
+        from tools.specs.detect import rig_json
+
+        return rig_json(rig)
+
+    def rig_from_json(self, data: Mapping[str, Any]) -> Rig:
+        """Return the rig of plain data."""
+        from tools.specs.detect import rig_from_json
+
+        return rig_from_json(dict(data))
+
+    def detect(self) -> Rig | None:
+        """Look at this machine; None where that is not allowed."""
+        if not self.can_detect:
+            return None
+        from tools.specs.detect import detect_rig
+
+        return detect_rig()
+
+    # --- plans ---
+
+    def resolution(self, request: Mapping[str, Any]) -> tuple[Resolution, Plan | None]:
+        """Resolve a request and plan it where nothing must be asked first.
+
+        Args:
+            request: ``reading`` (fields of ``Reading`` as plain data) and ``rig`` (as ``rig_json``, or None).
+
+        Raises:
+            RequestError: the request names something unknown or impossible.
+        """
+        key = json.dumps(request, sort_keys=True, default=str)
+        known = self._plans.get(key)
+        if known is None:
+            rig = self.rig_from_json(request["rig"]) if request.get("rig") else None
+            found = resolve(reading_of(request["reading"]), models=self.models, gpus=self.gpus, rig=rig)
+            known = (found, make_plan(found.request) if found.request else None)
+            self._plans[key] = known
+            if len(self._plans) > _REMEMBERED_PLANS:
+                self._plans.popitem(last=False)
+        return known
+
+    def plan(self, request: Mapping[str, Any]) -> Plan | None:
+        """Return the plan of a request, remembered or made again."""
+        return self.resolution(request)[1]
+
+    # --- facts ---
+
+    def model(self, ask: Mapping[str, Any]) -> ModelMatch:
+        """Find a model as it was named: ``{"name": "Qwen3", "size_b": 30}``.
+
+        Raises:
+            UnknownModel: no such model.
+        """
+        return self.models.find(str(ask.get("name") or ""), size_b=ask.get("size_b"), variant=ask.get("variant"))
+
+    def gpu(self, ask: Mapping[str, Any]) -> GpuMatch:
+        """Find a card as it was named, or by its memory.
+
+        Raises:
+            UnknownGpu: no such card.
+        """
+        memory = ask.get("memory_gb")
+        if ask.get("name"):
+            return self.gpus.find(str(ask["name"]), memory_gb=memory)
+        if memory is None:
+            raise BadValue("errors_agent.no_card_named")
+        return self.gpus.by_memory(memory)
+
+    def hub(self, repo: str) -> dict[str, Any]:
+        """Ask the hub for a repository's revision and file size; an outage is remembered for a minute.
+
+        Returns:
+            ``{"repo", "revision", "weight_bytes", "gated"}``, or ``{"problem": {"code", "params"}}``.
+        """
+        if not self.settings.network:
+            return {"problem": {"code": "agent.hub_off", "params": {}}}
+        if time.monotonic() < self._hub_down_until:
+            return {"problem": {"code": "agent.hub_down", "params": {}}}
+        from tools.specs.hub import HubClient
+
+        try:
+            found = HubClient(self.settings).model(repo)
+        except RigfitError as error:
+            self._hub_down_until = time.monotonic() + OFFLINE_MEMORY_S
+            return {"problem": {"code": error.code, "params": {k: str(v) for k, v in error.params.items()}}}
+        return {
+            "repo": found.repo,
+            "revision": found.revision,
+            "weight_bytes": found.weight_bytes,
+            "gated": found.gated,
+        }
+
+    def search(self, query: str, limit: int = 5) -> tuple[Hit, ...]:
+        """Search the web.
+
+        Raises:
+            SearchUnavailable: it is off, offline, blocked or too slow.
+        """
+        return self._search.search(query, limit)
+
+    def files_dir(self) -> Path:
+        """Return the folder under which each answer's files get a folder of their own."""
+        return self.settings.data_dir / "files"
+
+
+def reading_of(data: Mapping[str, Any]) -> Reading:
+    """Build a Reading from plain data; unknown fields are ignored, lists become tuples.
+
+    Raises:
+        BadValue: a field has the wrong type.
+    """
+    known = {k: v for k, v in data.items() if k in _READING_FIELDS and v is not None}
+    try:
+        models = tuple(ModelAsk(**_only(m, ModelAsk)) for m in known.pop("models", ()))
+        gpus = tuple(GpuAsk(**_only(g, GpuAsk)) for g in known.pop("gpus", ()))
+        known["must_ask"] = tuple(known.get("must_ask", ()))
+        return Reading(models=models, gpus=gpus, **known)
+    except (TypeError, AttributeError) as error:
+        raise BadValue("errors_agent.wrong_arguments") from error
+
+
+def _only(data: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {k: v for k, v in data.items() if k in names}
+
+
+def notes_json(notes: Sequence[Note]) -> list[dict[str, Any]]:
+    """Return notes as plain data."""
+    return [{"code": n.code, "params": dict(n.params)} for n in notes]
