@@ -147,13 +147,14 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The hardware that is planned for; ``gpus`` spans all nodes."""
+    """The hardware that is planned for; ``gpus`` spans all nodes, ``notes`` say what detection met."""
 
     gpus: tuple[Gpu, ...]
     nodes: int = 1
     ram_bytes: int | None = None
     disk_free_bytes: int | None = None
     source: Literal["asked", "detected", "remembered", "panel"] = "asked"
+    notes: tuple[Note, ...] = ()
 
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -170,7 +171,7 @@ class Attention:
         sinks: one learned logit a head (gpt-oss).
         qk_norm_span: ``head`` (one vector of ``head_dim``), ``rank`` (all heads of the rank) or ``all`` (every head).
         qk_norm_bias: the q and k norms are LayerNorms with a bias.
-        gate: a per-head output gate doubles the q projection (Qwen3-Next class).
+        gate_width: outputs a head of a separate gate projection: ``head_dim``, 1, or 0 for none.
     """
 
     heads: int
@@ -183,7 +184,7 @@ class Attention:
     sinks: bool = False
     qk_norm_span: Literal["head", "rank", "all"] = "head"
     qk_norm_bias: bool = False
-    gate: bool = False
+    gate_width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,7 @@ class MoeMlp:
         expert_bias: the experts' projections have biases (gpt-oss).
         score_bias: one float32 correction an expert, added when choosing (DeepSeek-V3 class).
         router_bytes: bytes of one router weight (4 where the engine keeps the router in float32).
+        router_quantised: the engine stores the router in the checkpoint's format unless the checkpoint excludes it.
     """
 
     experts: int
@@ -216,6 +218,7 @@ class MoeMlp:
     expert_bias: bool = False
     score_bias: bool = False
     router_bytes: int = 2
+    router_quantised: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def by_word(word: str) -> Quantization:
     return Quantization()
 
 
-_CATALOGUE = {
+_CATALOGUE: dict[tuple[str, int | None], str] = {
     ("fp8", 8): "fp8", ("awq", 4): "awq", ("awq", 8): "w8a16", ("bnb-4bit", 4): "bnb-4bit", ("nvfp4", 4): "nvfp4",
     ("gptq", 4): "gptq-int4", ("gptq", 8): "gptq-int8", ("w4a16", 4): "w4a16", ("mxfp4", 4): "mxfp4",
     ("w8a8-int8", 8): "int8", ("int8", 8): "int8", ("autoround", 4): "w4a16", ("mxfp8", 8): "mxfp8",

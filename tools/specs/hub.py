@@ -194,10 +194,10 @@ def _commit(sha: str | None, repo: str) -> str:
 
 
 def _read(repo: str, name: str, revision: str, settings: Settings, cache: Path) -> dict[str, Any]:
-    from huggingface_hub import hf_hub_download
+    import huggingface_hub
 
     path = Path(
-        hf_hub_download(
+        cast("Any", huggingface_hub).hf_hub_download(
             repo,
             name,
             revision=revision,
@@ -246,7 +246,7 @@ def override(spec: ModelSpec, hub_model: HubModel) -> ModelSpec:
     changed = tuple(_with_hub(c, hub_model) if c.repo == hub_model.repo else c for c in spec.checkpoints)
     if hub_model.repo != spec.name:
         return replace(spec, checkpoints=changed, status=(*spec.status, told))
-    known = {
+    known: dict[str, Any] = {
         "params_total": spec.params_total,
         "params_active": spec.params_active,
         "checkpoints": changed,

@@ -165,11 +165,11 @@ class ModelCatalogue:
         exact = self._by_id.get(query.strip().lower())
         if exact is not None:
             return ModelMatch(self._spec(exact), query, "exact", notes=())
-        copied = self._index["repos"].get(query.strip().lower())
+        copied: int | None = self._index["repos"].get(query.strip().lower())
         if copied is not None:
             return self._copy_of(self._rows[copied], query)
         words = " ".join(tokens(query))
-        aliased = self._index["aliases"].get(words, ())
+        aliased: list[int] = self._index["aliases"].get(words, [])
         if aliased:
             return self._choose(query, parse_name(query), [self._rows[number] for number in aliased])
         return self._by_words(query, size_b, variant)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from tools.domain import Checkpoint, ModelSpec, Note, Provenance, Quantization, note
 from tools.errors import BadValue, NotYetExact
@@ -120,8 +120,9 @@ def _published(row: Row) -> list[Checkpoint]:
 def _gguf(row: Row) -> list[Checkpoint]:
     """GGUF files whose size the catalogue states; other types of the same repositories are asked for by name."""
     found: list[Checkpoint] = []
-    for repo, stated in (row.get("gguf_sizes") or {}).items():
-        for kind, size in stated["sizes"].items():
+    sizes: Mapping[str, Any] = row.get("gguf_sizes") or {}
+    for repo, stated in sizes.items():
+        for kind, size in cast("Mapping[str, int]", stated["sizes"]).items():
             if kind in GGUF_BITS:
                 word = f"gguf-{kind}"
                 found.append(
