@@ -12,7 +12,7 @@ from typing import Any, cast
 from tools.domain import Attention, DenseMlp, Layer, ModelSpec, MoeMlp, Note, note
 from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import native_checkpoint, quantization_from_config
-from tools.vram.dialects import DIALECTS, Dialect, Experts, Flag
+from tools.vram.dialects import DIALECTS, Dialect, Experts, Flag, Says
 
 Config = Mapping[str, Any]
 
@@ -78,6 +78,8 @@ def number(config: Config, *names: str, default: int | None = None, maximum: int
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
             raise BadValue("errors_vram.bad_field", field=name, value=repr(value)[:80])
+        if value == 0 and default == 0:
+            return 0
         if not 1 <= value <= maximum:
             raise BadValue("errors_vram.bad_field", field=name, value=repr(value)[:80])
         return int(value)
@@ -98,25 +100,30 @@ def _dialect(config: Config) -> Dialect:
 
 
 def _flag(config: Config, flag: Flag) -> bool:
-    return bool(config.get(flag)) if isinstance(flag, str) else flag
+    if not isinstance(flag, Says):
+        return flag
+    stated = config.get(flag.field)
+    return flag.absent if stated is None else bool(stated)
 
 
 def _attention(config: Config, dialect: Dialect, kind: str) -> Attention:
     heads = number(config, "num_attention_heads")
     head_dim = config.get("head_dim") or dialect.head_dim
+    window = number(config, "sliding_window") + dialect.window_extra if kind == "sliding_attention" else None
     if head_dim is None and number(config, "hidden_size") % heads:
         raise BadValue("errors_vram.bad_field", field="num_attention_heads", value=str(heads))
+    size = number({"head_dim": head_dim}, "head_dim", default=number(config, "hidden_size") // heads)
     return Attention(
         heads=heads,
-        kv_heads=number(config, "num_key_value_heads", default=heads),
-        head_dim=number({"head_dim": head_dim}, "head_dim", default=number(config, "hidden_size") // heads),
-        window=number(config, "sliding_window") if kind == "sliding_attention" else None,
+        kv_heads=heads if dialect.multi_head else number(config, "num_key_value_heads", default=heads),
+        head_dim=size,
+        window=window,
         qk_norm=_flag(config, dialect.qk_norm),
         qkv_bias=_flag(config, dialect.qkv_bias),
         o_bias=_flag(config, dialect.o_bias),
         sinks=dialect.sinks,
         qk_norm_span=dialect.qk_norm_span,
-        qk_norm_bias=dialect.qk_norm_bias,
+        gate_width={"none": 0, "head": 1, "element": size}[dialect.gate],
     )
 
 
@@ -128,11 +135,9 @@ def _moe(config: Config, dialect: Dialect) -> MoeMlp:
     rules = dialect.moe or Experts()
     fields = _moe_fields(config)
     width = number(fields, *rules.width)
-    shared = 0
-    if rules.shared_width and fields.get(rules.shared_width):
-        shared = number(fields, rules.shared_width)
-    elif rules.shared_count and fields.get(rules.shared_count):
-        shared = width * number(fields, rules.shared_count, maximum=1024)
+    shared = number(fields, *rules.shared_width, default=0) if rules.shared_width else 0
+    if rules.shared_count:
+        shared = width * number(fields, *rules.shared_count, default=rules.shared_absent, maximum=1024)
     return MoeMlp(
         experts=number(fields, *rules.experts, maximum=1 << 16),
         active=number(fields, *rules.active, maximum=1 << 16),
@@ -143,6 +148,7 @@ def _moe(config: Config, dialect: Dialect) -> MoeMlp:
         expert_bias=rules.expert_bias,
         score_bias=_flag(fields, rules.score_bias),
         router_bytes=rules.router_bytes,
+        router_quantised=rules.router_quantised,
     )
 
 
@@ -257,8 +263,8 @@ def spec_from_config(
         "layers": layers,
         "dtype": str(config.get("torch_dtype") or config.get("dtype") or "bfloat16"),
         "final_norm": dialect.final_norm,
-        "final_norm_bias": dialect.final_norm_bias,
-        "head_bias": dialect.head_bias,
+        "final_norm_bias": dialect.norm_bias,
+        "head_bias": _flag(config, dialect.head_bias),
         "not_exact": not_exact,
         "checkpoints": (native_checkpoint(config, name, quant_config),),
         **known,

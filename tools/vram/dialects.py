@@ -1,16 +1,23 @@
 """Config dialects: what a family's config.json leaves unsaid. The only place that knows a ``model_type``.
 
-A ``Dialect`` is data; ``tools.vram.architecture`` turns it and a config into layers. Each row was compared to the byte
-with the parameters that vLLM 0.32's model code of that family registers (``model_executor/models/``).
+A ``Dialect`` is data; ``tools.vram.architecture`` turns it and a config into layers. Each row agrees to the byte with
+the parameters that vLLM 0.32's model code of that family registers (``vllm/model_executor/models/``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
-Flag = bool | str
-"""A fact of the family, or the name of the config field that states it (absent means no)."""
+
+class Says(NamedTuple):
+    """A fact that the config states in ``field``; ``absent`` holds where it is silent."""
+
+    field: str
+    absent: bool = False
+
+
+Flag = bool | Says
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +26,20 @@ class Experts:
 
     Attributes:
         experts, active, width: config fields in order of preference.
-        shared_width: field with the shared expert's width; ``shared_count``: one counting shared experts of ``width``.
+        shared_width: field with the shared expert's width.
+        shared_count: field that counts shared experts of ``width`` each; ``shared_absent`` where it is silent.
         dense_first: field with the number of leading dense layers.
         every: field with the step between sparse layers (1 = all).
-        default_count: experts where the config is silent.
+        router_bytes: bytes of a router weight; 4 where vLLM keeps it in float32.
+        router_quantised: vLLM hands the checkpoint's format to the router too.
     """
 
-    experts: tuple[str, ...] = ("num_experts", "num_local_experts", "n_routed_experts")
-    active: tuple[str, ...] = ("num_experts_per_tok", "num_experts_per_token")
+    experts: tuple[str, ...] = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+    active: tuple[str, ...] = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k", "top_k")
     width: tuple[str, ...] = ("moe_intermediate_size", "intermediate_size")
-    shared_width: str | None = None
-    shared_count: str | None = None
+    shared_width: tuple[str, ...] = ()
+    shared_count: tuple[str, ...] = ()
+    shared_absent: int = 0
     shared_gate: bool = False
     dense_first: str | None = None
     every: str | None = None
@@ -37,6 +47,7 @@ class Experts:
     expert_bias: bool = False
     score_bias: Flag = False
     router_bytes: int = 2
+    router_quantised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,61 +55,113 @@ class Dialect:
     """What holds for a family whatever its sizes.
 
     Attributes:
-        norms: norm vectors of the hidden size a layer (LayerNorms with a bias count twice).
-        sliding: which layers slide where ``layer_types`` is silent: none; ``all`` of them if ``sliding_window`` is set;
-            ``pattern`` = every ``sliding_window_pattern``-th layer is full; ``even``; ``switch`` = all from
-            ``max_window_layers`` on, if ``use_sliding_window`` says so.
+        norms: norm vectors of the hidden size a layer; ``norm_bias`` (LayerNorm) doubles them and the final one.
+        qk_norm_span: what one q/k norm vector covers, see ``tools.domain.Attention``.
+        gate: outputs a head of a separate attention gate: none, one, or ``head_dim``.
+        sliding: which layers slide where the config has no ``layer_types``: none; ``all`` if ``sliding_window`` is set;
+            ``pattern``: all but every ``pattern``-th; ``even`` ones; ``switch``: from ``max_window_layers`` on, if
+            ``use_sliding_window``.
+        window_extra: tokens a window holds beyond the config's number.
         tied: embeddings are tied where the config is silent.
+        multi_head: every head has its own keys and values whatever the config says.
+        width_factor: feed-forward width over hidden size where the config is silent (0 = it must say).
+        renamed: config field to the usual name.
     """
 
     norms: int = 2
+    norm_bias: bool = False
     qk_norm: Flag = False
     qk_norm_span: Literal["head", "rank", "all"] = "head"
-    qk_norm_bias: bool = False
     qkv_bias: Flag = False
     o_bias: Flag = False
+    gate: Literal["none", "head", "element"] = "none"
     gated: bool = True
     mlp_bias: Flag = False
     sinks: bool = False
     sliding: Literal["none", "all", "pattern", "even", "switch"] = "none"
     pattern: int = 6
+    window_extra: int = 0
     tied: bool = False
     head_dim: int | None = None
+    multi_head: bool = False
+    width_factor: int = 0
     final_norm: bool = True
-    final_norm_bias: bool = False
-    head_bias: bool = False
+    head_bias: Flag = False
     moe: Experts | None = None
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
-_LLAMA = Dialect(qkv_bias="attention_bias", o_bias="attention_bias", mlp_bias="mlp_bias")
-_LAYER_NORM = {"norms": 4, "final_norm_bias": True}
+_BIAS = Says("attention_bias")
+_USE_BIAS = Says("use_bias")
+_DEEPSEEK_STYLE = Experts(shared_count=("n_shared_experts", "num_shared_experts"), dense_first="first_k_dense_replace")
+_LLAMA = Dialect(qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias"))
+_GEMMA = Dialect(tied=True, qkv_bias=_BIAS, o_bias=_BIAS, head_dim=256)
+_GEMMA3 = replace(_GEMMA, norms=4, qk_norm=True, sliding="pattern")
+_GRANITE_MOE = Dialect(qkv_bias=_BIAS, moe=Experts())
+_LAYER_NORM = Dialect(norms=4, norm_bias=True, qkv_bias=True, o_bias=True, mlp_bias=True, gated=False)
+_QWEN2 = Dialect(qkv_bias=True, sliding="switch")
+_QWEN3 = Dialect(qk_norm=True, qkv_bias=_BIAS, sliding="switch")
+_QWEN3_MOE = Dialect(
+    qk_norm=True,
+    qkv_bias=_BIAS,
+    moe=Experts(
+        shared_width=("shared_expert_intermediate_size",),
+        shared_gate=True,
+        every="decoder_sparse_step",
+        router_quantised=True,
+    ),
+)
 
 DIALECTS: dict[str, Dialect] = {
     "llama": _LLAMA,
     "mistral": Dialect(sliding="all"),
-    "qwen2": Dialect(qkv_bias=True, sliding="switch"),
-    "qwen3": Dialect(qk_norm=True, qkv_bias="attention_bias", sliding="switch"),
-    "gemma": Dialect(tied=True, qkv_bias="attention_bias", o_bias="attention_bias", head_dim=256),
-    "gemma2": Dialect(
-        norms=4, tied=True, qkv_bias="attention_bias", o_bias="attention_bias", sliding="even", head_dim=256
-    ),
-    "gemma3_text": Dialect(
-        norms=4,
-        qk_norm=True,
-        tied=True,
-        qkv_bias="attention_bias",
-        o_bias="attention_bias",
-        sliding="pattern",
-        head_dim=256,
-    ),
+    "qwen2": _QWEN2,
+    "qwen3": _QWEN3,
+    "gemma": _GEMMA,
+    "gemma2": replace(_GEMMA, norms=4, sliding="even"),
+    "gemma3_text": _GEMMA3,
     "granite": _LLAMA,
-    "mixtral": Dialect(sliding="all", moe=Experts(width=("moe_intermediate_size", "intermediate_size"))),
-    "qwen2_moe": Dialect(
-        qkv_bias=True,
-        sliding="switch",
-        moe=Experts(shared_width="shared_expert_intermediate_size", shared_gate=True, every="decoder_sparse_step"),
+    "phi3": Dialect(),
+    "smollm3": Dialect(qkv_bias=_BIAS, o_bias=_BIAS, tied=True),
+    "seed_oss": Dialect(qkv_bias=Says("attention_bias", absent=True), o_bias=Says("attention_out_bias")),
+    "ernie4_5": Dialect(qkv_bias=_USE_BIAS, o_bias=_USE_BIAS, mlp_bias=_USE_BIAS, tied=True),
+    "hunyuan_v1_dense": Dialect(qk_norm=Says("use_qk_norm", absent=True), qkv_bias=_BIAS, o_bias=_BIAS),
+    "mimo": Dialect(qkv_bias=Says("attention_bias", absent=True)),
+    "arcee": Dialect(gated=False, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias")),
+    "glm": Dialect(qkv_bias=_BIAS),
+    "glm4": Dialect(norms=4, qkv_bias=_BIAS),
+    "olmo": Dialect(norms=0, final_norm=False),
+    "olmo2": Dialect(qk_norm=True, qk_norm_span="all"),
+    "olmo3": Dialect(qk_norm=True, qk_norm_span="all", sliding="pattern", pattern=4),
+    "cohere": Dialect(norms=1, qk_norm=Says("use_qk_norm"), qk_norm_span="rank", tied=True),
+    "cohere2": Dialect(norms=1, sliding="pattern", pattern=4, window_extra=1, tied=True),
+    "exaone": Dialect(
+        renamed=(("num_layers", "num_hidden_layers"),),
     ),
-    "qwen3_moe": Dialect(qk_norm=True, qkv_bias="attention_bias", moe=Experts(every="decoder_sparse_step")),
+    "exaone4": Dialect(qk_norm=True, sliding="pattern", pattern=4),
+    "internlm2": Dialect(
+        qkv_bias=Says("bias"),
+        o_bias=Says("bias"),
+    ),
+    "internlm3": Dialect(qkv_bias=Says("qkv_bias"), o_bias=Says("bias"), mlp_bias=Says("bias")),
+    "minicpm": Dialect(tied=True),
+    "nemotron": Dialect(norms=4, norm_bias=True, gated=False, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias")),
+    "stablelm": Dialect(norms=4, norm_bias=True, qkv_bias=Says("use_qkv_bias")),
+    "starcoder2": replace(
+        _LAYER_NORM,
+        qkv_bias=Says("use_bias", absent=True),
+        o_bias=Says("use_bias", absent=True),
+        mlp_bias=Says("use_bias", absent=True),
+        tied=True,
+    ),
+    "gpt_neox": replace(_LAYER_NORM, multi_head=True),
+    "phi": replace(_LAYER_NORM, norms=2),
+    "mixtral": Dialect(sliding="all", moe=Experts()),
+    "qwen2_moe": replace(
+        _QWEN2,
+        moe=Experts(shared_width=("shared_expert_intermediate_size",), shared_gate=True, every="decoder_sparse_step"),
+    ),
+    "qwen3_moe": _QWEN3_MOE,
     "gpt_oss": Dialect(
         qkv_bias=True,
         o_bias=True,
@@ -106,4 +169,40 @@ DIALECTS: dict[str, Dialect] = {
         sliding="even",
         moe=Experts(router_bias=True, expert_bias=True),
     ),
+    "granitemoe": _GRANITE_MOE,
+    "granitemoeshared": replace(_GRANITE_MOE, moe=Experts(shared_width=("shared_intermediate_size",))),
+    "olmoe": Dialect(qk_norm=True, qk_norm_span="rank", moe=Experts()),
+    "flex_olmo": Dialect(qk_norm=True, qk_norm_span="all", moe=Experts()),
+    "phimoe": replace(
+        _LAYER_NORM, gated=True, qkv_bias=_BIAS, o_bias=_BIAS, moe=Experts(), head_bias=Says("lm_head_bias")
+    ),
+    "glm4_moe": Dialect(
+        qk_norm=Says("use_qk_norm"),
+        qkv_bias=Says("attention_bias", absent=True),
+        moe=replace(_DEEPSEEK_STYLE, score_bias=True, router_bytes=4),
+    ),
+    "dots1": Dialect(qk_norm=True, qkv_bias=_BIAS, moe=_DEEPSEEK_STYLE),
+    "minimax_m2": Dialect(qk_norm=True, qk_norm_span="rank", moe=Experts(score_bias=True, router_bytes=4)),
+    "ernie4_5_moe": Dialect(
+        qkv_bias=_USE_BIAS,
+        tied=True,
+        moe=Experts(
+            shared_count=("moe_num_shared_experts", "n_shared_experts"),
+            dense_first="moe_layer_start_index",
+            score_bias=Says("moe_use_aux_free", absent=True),
+            router_bytes=4,
+        ),
+    ),
+    "exaone_moe": Dialect(qk_norm=True, sliding="pattern", pattern=4, moe=replace(_DEEPSEEK_STYLE, score_bias=True)),
+    "afmoe": Dialect(
+        norms=4,
+        qk_norm=True,
+        gate="element",
+        sliding="pattern",
+        pattern=4,
+        moe=Experts(
+            shared_count=("num_shared_experts",), dense_first="num_dense_layers", score_bias=True, router_bytes=4
+        ),
+    ),
+    "solar_open": Dialect(qk_norm=Says("use_qk_norm"), moe=_DEEPSEEK_STYLE),
 }

@@ -9,6 +9,7 @@ from tools.errors import BadValue, NotYetExact
 from tools.vram import kv
 from tools.vram.engines import vllm
 from tools.vram.loaded import backend, registered_bytes
+from tools.vram.weights import element_bytes
 
 
 def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
@@ -57,7 +58,7 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
 
 
 def kv_element_bytes(deployment: Deployment) -> int:
-    """Bytes of one cached element.
+    """Bytes of one cached element; ``auto`` follows the checkpoint, whose config may ask for an fp8 cache.
 
     Raises:
         BadValue: the cache type is not known.
@@ -65,7 +66,11 @@ def kv_element_bytes(deployment: Deployment) -> int:
     size = kv.KV_BYTES.get(deployment.kv_dtype)
     if size is None:
         raise BadValue("errors_vram.bad_kv_dtype", value=deployment.kv_dtype, allowed=", ".join(kv.KV_BYTES))
-    return 4 if deployment.kv_dtype == "auto" and deployment.checkpoint.dtype == "float32" else size
+    if deployment.kv_dtype != "auto":
+        return size
+    if deployment.checkpoint.quantization.extra.get("kv_cache") == "fp8":
+        return 1
+    return element_bytes(deployment.checkpoint.dtype)
 
 
 def _check(deployment: Deployment) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import prompts
-from tools.domain import Band, Footprint, ModelSpec, Note
+from tools.domain import Band, Deployment, Footprint, Note
 from tools.errors import RigfitError
 
 _FIELDS = {
@@ -73,20 +73,22 @@ def refusal_json(
     error: RigfitError,
     *,
     request_id: str | None = None,
-    model: ModelSpec | None = None,
-    published_bytes: int | None = None,
+    deployment: Deployment | None = None,
     language: str = "en",
 ) -> dict[str, Any]:
-    """Return the object for a request that can't be answered, with the catalogue's bytes where there are any.
+    """Return the object for a request that can't be answered.
+
+    Where the model was found, the size of its checkpoint's files stands in for weights, shared equally among the ranks
+    and marked ``published`` (or ``estimated``, as the catalogue says).
 
     Args:
         error: why not.
         request_id: the batch row's ``id``.
-        model: the model, if it was found.
-        published_bytes: size of the checkpoint's files, which is then given as weights, marked ``published``.
+        deployment: what was asked, if it was understood.
         language: of the message.
     """
-    figures = () if published_bytes is None else ("weights_bytes_per_gpu",)
+    model = deployment.model if deployment else None
+    weights, provenance = _file_share(deployment) if deployment else (None, {})
     return {
         "id": request_id,
         "ok": False,
@@ -94,17 +96,23 @@ def refusal_json(
         "code": error.code,
         "model": model.name if model else None,
         "params": model.params_total if model else None,
-        **dict.fromkeys(("parameter_bytes_per_gpu", "kv_bytes_per_token_per_gpu", "kv_pool_bytes_per_gpu")),
-        "weights_bytes_per_gpu": published_bytes,
-        "provenance": dict.fromkeys(figures, "published"),
+        "parameter_bytes_per_gpu": None,
+        "weights_bytes_per_gpu": weights,
+        "kv_bytes_per_token_per_gpu": None,
+        "kv_pool_bytes_per_gpu": None,
+        "provenance": provenance,
         "assumptions": [],
     }
 
 
+def _file_share(deployment: Deployment) -> tuple[int | None, dict[str, str]]:
+    checkpoint = deployment.checkpoint
+    if checkpoint.file_bytes is None or checkpoint.in_flight:
+        return None, {}
+    share = checkpoint.file_bytes // (deployment.tp * deployment.pp)
+    return share, {"weights_bytes_per_gpu": checkpoint.file_provenance}
+
+
 def notes_json(notes: Sequence[Note], language: str) -> list[str]:
     """Return notes as sentences."""
-    return [prompts.text(language, note.code, **_plain(note.params)) for note in notes]
-
-
-def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(params)
+    return [prompts.text(language, note.code, **note.params) for note in notes]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.domain import Checkpoint, Deployment, Gpu, ModelSpec, Note, note
-from tools.errors import BadValue
+from tools.errors import BadValue, RigfitError
 
 if TYPE_CHECKING:
     from tools.specs.gpus import GpuCatalogue
@@ -105,6 +105,26 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
     identity = given.get("id")
     every_note = (*notes, *gpu_notes, *tp_notes, *flag_notes)
     return EstimateRequest(deployment, gpu, every_note, None if identity is None else str(identity))
+
+
+def answer_request(
+    fields: Mapping[str, Any], models: ModelCatalogue, gpus: GpuCatalogue, language: str = "en"
+) -> dict[str, Any]:
+    """Answer one batch row: the object of ``rigfit estimate``, with ``ok: false`` where it can't be answered."""
+    from tools.vram.estimate import estimate
+    from tools.vram.report import footprint_json, refusal_json
+
+    identity = fields.get("id")
+    request_id = None if identity is None else str(identity)
+    request: EstimateRequest | None = None
+    try:
+        request = deployment_from_request(fields, models, gpus)
+        footprint = estimate(request.deployment, request.gpu)
+    except RigfitError as error:
+        return refusal_json(
+            error, request_id=request_id, deployment=request.deployment if request else None, language=language
+        )
+    return footprint_json(footprint, request_id=request_id, assumptions=request.assumptions, language=language)
 
 
 def _model(given: Mapping[str, Any], models: ModelCatalogue) -> tuple[ModelSpec, Checkpoint, tuple[Note, ...]]:

@@ -10,6 +10,7 @@ import fnmatch
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tools.domain import Quantization
 from tools.errors import NotYetExact
@@ -25,6 +26,7 @@ class Matrix:
         inputs: columns.
         bias: elements of its bias.
         experts: how many there are of it, stacked; 0 for a plain linear layer.
+        plain: the engine never quantises it; ``element_bytes`` (if not 0) is then the size of its elements.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Matrix:
     inputs: int
     bias: int = 0
     experts: int = 0
+    plain: bool = False
+    element_bytes: int = 0
 
     @property
     def rows(self) -> int:
@@ -55,8 +59,9 @@ def matrix_bytes(matrix: Matrix, quantization: Quantization | None, width: int =
     Raises:
         NotYetExact: the format is not one that vLLM stores by a known layout.
     """
-    if quantization is None or quantization.method == "none":
-        return matrix.elements * width
+    only_experts = quantization is not None and quantization.extra.get("only") == "experts"
+    if quantization is None or quantization.method == "none" or (only_experts and not matrix.experts):
+        return matrix.elements * (matrix.element_bytes or width)
     rule = _RULES.get(quantization.method)
     if rule is None:
         raise NotYetExact("errors_vram.unknown_format", format=quantization.method)
@@ -64,38 +69,70 @@ def matrix_bytes(matrix: Matrix, quantization: Quantization | None, width: int =
 
 
 def scale_bytes(quantization: Quantization) -> int:
-    """Bytes of the k and v cache scales a layer: two float32 where the format's attention method registers them."""
-    return 8 if quantization.method in _KV_SCALES else 0
+    """Bytes of query, key and value scales an attention layer registers, by who wrote the checkpoint.
+
+    FP8 and ModelOpt checkpoints: four 16-bit scalars (``layers/quantization/kv_cache.py``); compressed-tensors: three
+    float32 scales and three 16-bit zero points (``compressed_tensors.py`` ``CompressedTensorsKVCacheMethod``).
+    """
+    writer = quantization.extra.get("writer") or _WRITERS.get(quantization.method, "")
+    return {"fp8": 8, "modelopt": 8, "compressed-tensors": 18}.get(str(writer), 0)
 
 
-_KV_SCALES = frozenset({"fp8_block", "fp8_tensor", "fp8_channel", "nvfp4", "mxfp4"})
+_WRITERS = {
+    "fp8_block": "fp8",
+    "fp8_tensor": "fp8",
+    "nvfp4": "modelopt",
+    "mxfp8": "modelopt",
+    **dict.fromkeys(("fp8_channel", "int8", "w4a16", "w8a16"), "compressed-tensors"),
+}
+"""Who usually writes a format, where the checkpoint's config was not read."""
+
+_USUAL = ("lm_head",)
+"""``Quantization.excluded`` when nothing was read: then the router stays in 16 bits too, except with GPTQ."""
 
 
 def is_excluded(quantization: Quantization, layer: int, name: str) -> bool:
     """Tell whether the checkpoint keeps a module of a layer in 16 bits.
 
-    Names may be exact paths, their prefixes or parts, shell patterns, or regular expressions after ``re:``.
-    A fused module is kept if its parts are (``qkv_proj`` by ``q_proj``).
+    Names may be exact paths, their prefixes or parts, shell patterns, or regular expressions after ``re:``; AWQ
+    matches any part of a name. A fused module is kept if its parts are (``qkv_proj`` by ``q_proj``).
     """
-    if quantization.excluded in ((), ("lm_head",)):
-        return False
+    if quantization.excluded == _USUAL:
+        return name == "mlp.gate" and quantization.method != "gptq"
     full = f"model.layers.{layer}.{name}"
     paths = [full] + [full.replace(fused, part) for fused, part in _FUSED.items() if fused in full]
+    if quantization.method == "awq":
+        return any(pattern in path for pattern in quantization.excluded for path in paths[-1:])
     return any(_matches(pattern, path) for pattern in quantization.excluded for path in paths)
 
 
-_FUSED = {"qkv_proj": "q_proj", "gate_up_proj": "gate_proj", ".w13": ".0.gate_proj", ".w2": ".0.down_proj"}
+_FUSED = {"qkv_proj": "q_proj", "gate_up_proj": "gate_proj", ".w13": "", ".w2": ""}
 
 
 def _matches(pattern: str, path: str) -> bool:
     if pattern.startswith("re:"):
-        try:
-            return re.match(pattern[3:], path) is not None
-        except re.error:
-            return False
+        found = _regex(pattern[3:])
+        return found is not None and found.match(path) is not None
     if "*" in pattern:
         return fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase(path, pattern + ".*")
     return path == pattern or path.startswith(pattern + ".") or path.endswith("." + pattern) or f".{pattern}." in path
+
+
+@lru_cache(maxsize=512)
+def _regex(pattern: str) -> re.Pattern[str] | None:
+    if len(pattern) > MAX_PATTERN or _NESTED.search(pattern):
+        return None
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return None
+
+
+MAX_PATTERN = 300
+"""A longer exclusion pattern is not a module name."""
+
+_NESTED = re.compile(r"[*+}]\)[*+{]")
+"""Repeated repetition: such a pattern could take for ever, and none is needed to name a module."""
 
 
 def _ceil(a: int, b: int) -> int:
@@ -104,69 +141,92 @@ def _ceil(a: int, b: int) -> int:
 
 def _fp8_block(matrix: Matrix, q: Quantization, _width: int) -> int:
     rows, columns = q.block or (128, 128)
-    scales = _ceil(matrix.rows, rows) * _ceil(matrix.inputs, columns)
-    return matrix.rows * matrix.inputs + 4 * scales
+    parts = matrix.outputs if matrix.experts else (matrix.rows,)
+    return matrix.rows * matrix.inputs + 4 * sum(_ceil(part, rows) for part in parts) * _ceil(matrix.inputs, columns)
 
 
 def _fp8_tensor(matrix: Matrix, q: Quantization, _width: int) -> int:
-    scales = len(matrix.outputs) * (1 if q.extra.get("activation") == "dynamic" else 2)
-    return matrix.rows * matrix.inputs + 4 * scales
+    inputs = 0 if q.extra.get("activation") == "dynamic" else 1 if matrix.experts else len(matrix.outputs)
+    return matrix.rows * matrix.inputs + 4 * (len(matrix.outputs) + inputs)
 
 
-def _fp8_channel(matrix: Matrix, _q: Quantization, _width: int) -> int:
+def _per_row(matrix: Matrix, _q: Quantization, _width: int) -> int:
+    """One float32 scale an output row (FP8 per channel, INT8 W8A8)."""
     return matrix.rows * matrix.inputs + 4 * matrix.rows
 
 
-def _grouped(matrix: Matrix, q: Quantization) -> tuple[int, int]:
+def _in_flight(matrix: Matrix, _q: Quantization, width: int) -> int:
+    """Registered unquantised; the engine converts while it loads (see ``tools.vram.loaded``)."""
+    return matrix.rows * matrix.inputs * width
+
+
+def _groups(matrix: Matrix, q: Quantization) -> int:
     size = q.group_size if q.group_size and q.group_size > 0 else matrix.inputs
-    groups = _ceil(matrix.inputs, size)
-    return groups, int(matrix.rows * matrix.inputs * q.bits) // 8
+    return max(1, matrix.inputs // size)
 
 
-def _gptq(matrix: Matrix, q: Quantization, _width: int) -> int:
-    groups, packed = _grouped(matrix, q)
-    indices = 4 * matrix.inputs * (2 if matrix.experts else 1)
-    return packed + groups * int(matrix.rows * q.bits) // 8 + 2 * groups * matrix.rows + indices
+def _packed(matrix: Matrix, q: Quantization) -> int:
+    """Bytes of weights packed into 32-bit words."""
+    return int(matrix.rows * matrix.inputs * q.bits) // 8
 
 
-def _awq(matrix: Matrix, q: Quantization, _width: int) -> int:
-    groups, packed = _grouped(matrix, q)
-    return packed + groups * int(matrix.rows * q.bits) // 8 + 2 * groups * matrix.rows
+def _zeros_and_scales(matrix: Matrix, q: Quantization, width: int) -> int:
+    return _groups(matrix, q) * (int(matrix.rows * q.bits) // 8 + width * matrix.rows)
 
 
-def _w4a16(matrix: Matrix, q: Quantization, _width: int) -> int:
-    groups, packed = _grouped(matrix, q)
-    return packed + 2 * groups * matrix.rows
+def _gptq(matrix: Matrix, q: Quantization, width: int) -> int:
+    """GPTQ experts register a bias whether the architecture has one or not (``auto_gptq.py``)."""
+    bias = width * matrix.rows if matrix.experts and not matrix.bias else 0
+    return _packed(matrix, q) + _zeros_and_scales(matrix, q, width) + bias
+
+
+def _awq(matrix: Matrix, q: Quantization, width: int) -> int:
+    return _packed(matrix, q) + _zeros_and_scales(matrix, q, width)
+
+
+def _pack_quantized(matrix: Matrix, q: Quantization, width: int) -> int:
+    """Compressed-tensors integers: packed weights, 16-bit scales, the weight's shape, zero points if asymmetric."""
+    shape = 2 * width if matrix.experts else 16
+    if q.symmetric:
+        return _packed(matrix, q) + width * _groups(matrix, q) * matrix.rows + shape
+    return _packed(matrix, q) + _zeros_and_scales(matrix, q, width) + shape
 
 
 def _nvfp4(matrix: Matrix, _q: Quantization, _width: int) -> int:
-    return matrix.rows * matrix.inputs // 2 + matrix.rows * _ceil(matrix.inputs, 16) + 8 * len(matrix.outputs)
+    """Half a byte a weight, a float8 scale a block of 16, two float32 scales an output (weight and input)."""
+    return matrix.rows * (matrix.inputs // 2 + matrix.inputs // 16) + 8 * len(matrix.outputs)
 
 
-def _mxfp4(matrix: Matrix, _q: Quantization, _width: int) -> int:
-    return matrix.rows * matrix.inputs // 2 + matrix.rows * _ceil(matrix.inputs, 32)
+def _mxfp4(matrix: Matrix, _q: Quantization, width: int) -> int:
+    """Half a byte a weight and a shared exponent a block of 32; only experts are stored so (``mxfp4.py``)."""
+    if not matrix.experts:
+        return matrix.rows * matrix.inputs * width
+    return matrix.rows * (matrix.inputs // 2 + _ceil(matrix.inputs, 32))
+
+
+def _mxfp8(matrix: Matrix, _q: Quantization, _width: int) -> int:
+    return matrix.rows * (matrix.inputs + _ceil(matrix.inputs, 32))
 
 
 def _nf4(matrix: Matrix, _q: Quantization, _width: int) -> int:
-    return matrix.rows * matrix.inputs // 2 + 4 * _ceil(matrix.rows * matrix.inputs, 64)
-
-
-def _int8(matrix: Matrix, _q: Quantization, _width: int) -> int:
-    return matrix.rows * matrix.inputs + 4 * matrix.rows
+    """Half a byte a weight and a float32 maximum a block of 64; double quantisation is undone while loading."""
+    weights = matrix.rows * matrix.inputs
+    return weights // 2 + 4 * _ceil(weights, 64)
 
 
 _RULES: dict[str, Callable[[Matrix, Quantization, int], int]] = {
     "fp8_block": _fp8_block,
     "fp8_tensor": _fp8_tensor,
-    "fp8_channel": _fp8_channel,
-    "fp8_online": _fp8_tensor,
-    "int8": _int8,
+    "fp8_channel": _per_row,
+    "fp8_online": _in_flight,
+    "int8": _per_row,
     "gptq": _gptq,
     "awq": _awq,
-    "w4a16": _w4a16,
-    "w8a16": _w4a16,
+    "w4a16": _pack_quantized,
+    "w8a16": _pack_quantized,
     "nvfp4": _nvfp4,
     "mxfp4": _mxfp4,
+    "mxfp8": _mxfp8,
     "bnb_nf4": _nf4,
-    "bnb_int8": _int8,
+    "bnb_int8": _per_row,
 }

@@ -60,16 +60,18 @@ def layer_weights(layer: Layer, hidden: int, tp: int, width: int = 2) -> LayerWe
     matrices += _mlp_matrices(layer.mlp, hidden, tp)
     vectors = width * (layer.norms * hidden + _mixer_vectors(layer.mixer, tp))
     if isinstance(layer.mlp, MoeMlp):
-        vectors += _router_bytes(layer.mlp, hidden, width)
+        vectors += width * hidden * layer.mlp.shared_gate + 4 * layer.mlp.experts * layer.mlp.score_bias
     return LayerWeights(tuple(matrices), vectors)
 
 
 def _mixer_matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
     heads = divide(mixer.heads, tp, "num_attention_heads")
     kv_heads = kv_heads_on_rank(mixer, tp)
-    qkv = (heads * (2 if mixer.gate else 1) * mixer.head_dim, kv_heads * mixer.head_dim, kv_heads * mixer.head_dim)
+    qkv = (heads * mixer.head_dim, kv_heads * mixer.head_dim, kv_heads * mixer.head_dim)
     yield Matrix("self_attn.qkv_proj", qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0)
     yield Matrix("self_attn.o_proj", (hidden,), heads * mixer.head_dim, bias=hidden if mixer.o_bias else 0)
+    if mixer.gate_width:
+        yield Matrix("self_attn.gate_proj", (heads * mixer.gate_width,), hidden)
 
 
 def _mixer_vectors(mixer: Attention, tp: int) -> int:
@@ -91,6 +93,7 @@ def _mlp_matrices(mlp: DenseMlp | MoeMlp, hidden: int, tp: int) -> list[Matrix]:
     inner = divide(mlp.intermediate, tp, "moe_intermediate_size")
     bias = (2 * inner, hidden) if mlp.expert_bias else (0, 0)
     found = [
+        _router(mlp, hidden),
         Matrix("mlp.experts.w13", (inner, inner), hidden, bias=bias[0], experts=mlp.experts),
         Matrix("mlp.experts.w2", (hidden,), inner, bias=bias[1], experts=mlp.experts),
     ]
@@ -108,11 +111,17 @@ def _dense_matrices(mlp: DenseMlp, hidden: int, tp: int, name: str) -> list[Matr
     ]
 
 
-def _router_bytes(mlp: MoeMlp, hidden: int, width: int) -> int:
-    """Bytes of the router, the shared expert's gate and the score correction; all replicated and never quantised."""
-    router = mlp.experts * hidden * (mlp.router_bytes if mlp.router_bytes > width else width)
-    router += width * (hidden if mlp.shared_gate else 0) + width * (mlp.experts if mlp.router_bias else 0)
-    return router + (4 * mlp.experts if mlp.score_bias else 0)
+def _router(mlp: MoeMlp, hidden: int) -> Matrix:
+    """The projection that scores experts: on every rank, and of the engine's own type unless it may be quantised."""
+    bias = mlp.experts if mlp.router_bias else 0
+    return Matrix(
+        "mlp.gate",
+        (mlp.experts,),
+        hidden,
+        bias=bias,
+        element_bytes=mlp.router_bytes if mlp.router_bytes > 2 else 0,
+        plain=not mlp.router_quantised,
+    )
 
 
 def parameter_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int = 1) -> int:
@@ -132,7 +141,7 @@ def parameter_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int = 1) -> in
         weights = layer_weights(layer, model.hidden_size, tp, width)
         total += times * (weights.vector_bytes + scale_bytes(quantization))
         for matrix in weights.matrices:
-            skipped = is_excluded(quantization, first, matrix.name)
+            skipped = matrix.plain or is_excluded(quantization, first, matrix.name)
             total += times * matrix_bytes(matrix, None if skipped else quantization, width)
     return total
 
@@ -173,8 +182,7 @@ def _layer_count(layer: Layer, hidden: int) -> int:
     weights = layer_weights(layer, hidden, 1, 1)
     vectors = layer.norms * hidden + _mixer_vectors(layer.mixer, 1)
     if isinstance(layer.mlp, MoeMlp):
-        extra = layer.mlp.experts * (layer.mlp.router_bias + layer.mlp.score_bias)
-        vectors += layer.mlp.experts * hidden + extra + (hidden if layer.mlp.shared_gate else 0)
+        vectors += layer.mlp.experts * layer.mlp.score_bias + hidden * layer.mlp.shared_gate
     return vectors + sum(matrix.elements for matrix in weights.matrices)
 
 
