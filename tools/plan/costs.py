@@ -1,0 +1,83 @@
+"""What an option costs, and what it calls for: quality, context, speed, waiting, RAM, download."""
+
+from __future__ import annotations
+
+from tools.domain import Band, Costs, Gpu, InstancePlan, Note, Placement, note
+from tools.plan.demand import runs_on
+from tools.plan.evaluate import asleep_bytes
+from tools.plan.moves import State, bits_of, short_name
+from tools.plan.speed import decode_tokens_per_s, wake_seconds
+from tools.units import GIB
+
+
+def costs_of(state: State, placement: Placement) -> Costs:
+    """Work out the costs of a state that fits."""
+    return Costs(
+        quality=_quality(state),
+        context_tokens=min(choice.context for choice in state.choices),
+        decode_tokens_per_s=slowest(state, placement),
+        wake_s=_wake(placement) if state.swap else None,
+        ram_bytes=ram_bytes(state) or None,
+        download_bytes=download_bytes(placement),
+    )
+
+
+def needs_of(state: State, placement: Placement) -> tuple[Note, ...]:
+    """List what a state calls for: the moves' own notes, RAM, plugins, float16, a question to settle."""
+    notes = list(state.needs)
+    ram = ram_bytes(state)
+    if ram:
+        notes.append(note("plan.needs_ram", gib=ram / GIB))
+    if "share" in state.path:
+        names = ", ".join(name for choice in state.choices if len(choice.served) > 1 for name in choice.served)
+        notes.append(note("plan.needs_same_model", names=names))
+    for plan in placement.instances:
+        notes += _kernel_notes(plan, state.gpus[plan.gpu_indices[0]])
+    return tuple({(n.code, str(sorted(n.params.items()))): n for n in notes}.values())
+
+
+def ram_bytes(state: State) -> int:
+    """RAM that a state takes for sleeping models and for weights outside the cards."""
+    return (asleep_bytes(state) if state.swap else 0) + sum(choice.offload_bytes for choice in state.choices)
+
+
+def slowest(state: State, placement: Placement) -> Band | None:
+    """Decode speed of the slowest instance; None where a card's bandwidth is not known."""
+    bands = [decode_tokens_per_s(plan.footprint, state.gpus[plan.gpu_indices[0]]) for plan in placement.instances]
+    known = [band for band in bands if band is not None]
+    return min(known, key=lambda band: band.value) if known and len(known) == len(bands) else None
+
+
+def download_bytes(placement: Placement) -> int:
+    """Weight files to fetch, each repository once; from the catalogue, else from the parameters they hold."""
+    sizes: dict[str, int] = {}
+    for plan in placement.instances:
+        checkpoint, deployment = plan.deployment.checkpoint, plan.deployment
+        sizes[checkpoint.repo] = checkpoint.file_bytes or plan.footprint.parameter_bytes * deployment.tp
+    return sum(sizes.values())
+
+
+def _quality(state: State) -> Note | None:
+    """The heaviest loss among the instances that a precision move changed."""
+    if "precision" not in state.path:
+        return None
+    lowest = min(state.choices, key=lambda choice: bits_of(choice.checkpoint))
+    bits = bits_of(lowest.checkpoint)
+    if bits == 16:
+        return None
+    kind = "relative" if lowest.checkpoint.sibling_of else "in_flight" if lowest.checkpoint.in_flight else "published"
+    code = {"relative": "plan.quality_relative", "in_flight": f"plan.quality_{bits}bit_in_flight"}.get(
+        kind, f"plan.quality_{bits}bit"
+    )
+    return note(code, model=short_name(lowest.model))
+
+
+def _wake(placement: Placement) -> Band:
+    """The longest wait: the model that wakes slowest, after the heaviest other one was put to sleep."""
+    weights = [plan.footprint.weights_bytes for plan in placement.instances]
+    waits = [wake_seconds(own, max(weights[:i] + weights[i + 1 :])) for i, own in enumerate(weights)]
+    return max(waits, key=lambda band: band.value)
+
+
+def _kernel_notes(plan: InstancePlan, gpu: Gpu) -> tuple[Note, ...]:
+    return runs_on(plan.deployment.checkpoint, gpu).needs

@@ -1,0 +1,291 @@
+"""Changes a person could make to what they asked, each as a move from one state of the search to others."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tools.domain import Checkpoint, Gpu, ModelSpec, Note, OptionKind, note
+from tools.errors import BadValue
+from tools.plan.demand import Choice, runs_on
+from tools.specs.checkpoints import checkpoints_for
+from tools.units import GIB
+
+LEAST_CONTEXT = 2048
+"""Shorter contexts are not offered: a chat's prompt alone fills them."""
+
+MAX_MIXTURES = 81
+"""Ways to give each instance its own precision that are all tried (3 levels of 4 instances); beyond, largest first."""
+
+OFFLOAD_STEP = GIB // 4
+MAX_OFFLOADED = 0.85
+"""Share of a model that may be held in RAM; beyond, a card is no help."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One variant of what was asked.
+
+    Attributes:
+        choices: the engines that run.
+        gpus: the cards, more than the rig's where hardware is added.
+        swap: one instance is awake at a time.
+        path: the moves made from what was asked, in order.
+        loss: how much the person gives up; smaller is better.
+        titles: one sentence a move.
+        needs: what the moves call for.
+        tag: tells variants of one move apart in the option's id.
+    """
+
+    choices: tuple[Choice, ...]
+    gpus: tuple[Gpu, ...]
+    swap: bool = False
+    path: tuple[OptionKind, ...] = ()
+    loss: float = 0.0
+    titles: tuple[Note, ...] = ()
+    needs: tuple[Note, ...] = ()
+    tag: str = ""
+
+    def then(self, kind: OptionKind, loss: float, title: Note, *, tag: str = "", needs: tuple[Note, ...] = ()) -> State:
+        """Return this state with one more move recorded; the caller replaces what changed."""
+        joined = "-".join(part for part in (self.tag, tag or kind.replace("_", "-")) if part)
+        return replace(
+            self,
+            path=(*self.path, kind),
+            loss=self.loss + loss,
+            titles=(*self.titles, title),
+            needs=(*self.needs, *needs),
+            tag=joined,
+        )
+
+
+def short_name(model: ModelSpec) -> str:
+    """The model's name without its publisher."""
+    return model.name.rsplit("/", 1)[-1]
+
+
+def share(state: State, *, same_model: bool | None) -> Iterator[State]:
+    """Serve instances of one model from one engine under all their names: weights once, one larger cache."""
+    if same_model is False or "share" in state.path:
+        return
+    merged: dict[tuple[str, str], list[Choice]] = {}
+    for choice in state.choices:
+        merged.setdefault((choice.model.name, choice.checkpoint.precision), []).append(choice)
+    if len(merged) == len(state.choices):
+        return
+    copies = max(merged.values(), key=len)
+    moved = state.then("share", 0.0, note("plan.title_share", model=short_name(copies[0].model), copies=len(copies)))
+    yield replace(moved, choices=tuple(_merge(group) for group in merged.values()))
+
+
+def _merge(group: Sequence[Choice]) -> Choice:
+    served = tuple(name for choice in group for name in choice.served)
+    users, context = sum(choice.users for choice in group), max(choice.context for choice in group)
+    return replace(group[0], served=served, users=users, context=context)
+
+
+# --- precision -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One step down in precision: the checkpoint that is best there, and what it costs."""
+
+    checkpoint: Checkpoint
+    bits: int
+    loss: float
+
+
+def bits_of(checkpoint: Checkpoint) -> int:
+    """Class of a checkpoint's precision: 16, 8 or 4."""
+    bits = checkpoint.quantization.bits
+    return 16 if bits > 9 else 8 if bits > 5 else 4
+
+
+def levels(choice: Choice, gpus: Sequence[Gpu]) -> tuple[Level, ...]:
+    """List the checkpoint an instance has now and the best one that runs on some card for each lower precision."""
+    found = [Level(choice.checkpoint, bits_of(choice.checkpoint), 0.0)]
+    for bits, words, loss in ((8, ("fp8", "fp8-online", "int8", "w8a16"), 1.0), (4, ("int4",), 3.0)):
+        if bits >= found[0].bits:
+            continue
+        checkpoint = next((c for c in _candidates(choice.model, words) if _usable(c, gpus)), None)
+        if checkpoint:
+            extra = 1.0 if checkpoint.sibling_of else 0.5 if checkpoint.in_flight else 0.0
+            found.append(Level(checkpoint, bits, loss + extra))
+    return tuple(found)
+
+
+def _candidates(model: ModelSpec, words: Sequence[str]) -> Iterator[Checkpoint]:
+    for word in words:
+        try:
+            yield from (c for c in checkpoints_for(model, word) if not c.hypothetical)
+        except BadValue:
+            continue
+
+
+def _usable(checkpoint: Checkpoint, gpus: Sequence[Gpu]) -> bool:
+    return any(runs_on(checkpoint, gpu).runs for gpu in gpus)
+
+
+def precision(state: State) -> Iterator[State]:
+    """Give instances smaller checkpoints, each its own; the variants that keep most come first."""
+    if "precision" in state.path:
+        return
+    ladders = [levels(choice, state.gpus) for choice in state.choices]
+    for picks in _mixtures(state.choices, ladders):
+        if all(pick == 0 for pick in picks):
+            continue
+        chosen = [ladder[pick] for ladder, pick in zip(ladders, picks, strict=True)]
+        changed = tuple(
+            replace(choice, checkpoint=level.checkpoint) for choice, level in zip(state.choices, chosen, strict=True)
+        )
+        loss = sum(level.loss for level in chosen) / len(chosen)
+        names = mixture_name([choice.checkpoint for choice in changed])
+        title = note("plan.title_precision", what=names)
+        moved = state.then("precision", loss, title, tag=_slug(names), needs=_checkpoint_notes(changed, state.choices))
+        yield replace(moved, choices=changed)
+
+
+def _mixtures(choices: Sequence[Choice], ladders: Sequence[Sequence[Level]]) -> list[tuple[int, ...]]:
+    """Index of the level for each instance; for equal instances only one order, the higher precision first."""
+    count = 1
+    for ladder in ladders:
+        count *= len(ladder)
+    if count > MAX_MIXTURES:
+        return _lowering(ladders)
+    found: list[tuple[int, ...]] = []
+    for picks in itertools.product(*(range(len(ladder)) for ladder in ladders)):
+        pairs = itertools.combinations(range(len(picks)), 2)
+        if all(picks[a] <= picks[b] for a, b in pairs if choices[a].key == choices[b].key):
+            found.append(picks)
+    return found
+
+
+def _lowering(ladders: Sequence[Sequence[Level]]) -> list[tuple[int, ...]]:
+    """For many instances: all at 8 bits, then one after the other at 4, then all at 4."""
+    lowest = [len(ladder) - 1 for ladder in ladders]
+    middle = [min(1, low) for low in lowest]
+    found = [tuple(middle)]
+    for done in range(1, len(ladders) + 1):
+        found.append(tuple(lowest[:done] + middle[done:]))
+        found.append(tuple([0] * (len(ladders) - done) + lowest[len(ladders) - done :]))
+    return list(dict.fromkeys(found))
+
+
+_PLAIN = {"bf16": "BF16", "fp16": "FP16", "fp32": "FP32", "fp8": "FP8", "fp8-online": "FP8 (in flight)", "int8": "INT8"}
+
+
+def precision_name(checkpoint: Checkpoint) -> str:
+    """A precision as people write it."""
+    word = checkpoint.precision
+    return _PLAIN.get(word, word.upper().replace("GPTQ-INT", "GPTQ-Int"))
+
+
+def mixture_name(checkpoints: Sequence[Checkpoint]) -> str:
+    """``BF16 + GPTQ-Int4``; equal neighbours are counted: ``3x FP8``."""
+    parts: list[str] = []
+    for name, group in itertools.groupby(precision_name(checkpoint) for checkpoint in checkpoints):
+        count = len(list(group))
+        parts += [f"{count}x {name}"] if count > 2 else [name] * count
+    return " + ".join(parts)
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def _checkpoint_notes(changed: Sequence[Choice], before: Sequence[Choice]) -> tuple[Note, ...]:
+    """Say plainly where a smaller checkpoint is made in flight or is a relative's."""
+    notes: dict[str, Note] = {}
+    for new, old in zip(changed, before, strict=True):
+        checkpoint, name = new.checkpoint, short_name(new.model)
+        if checkpoint is old.checkpoint:
+            continue
+        if checkpoint.sibling_of:
+            notes["s" + name] = note("plan.sibling", model=name, repo=checkpoint.repo)
+        elif checkpoint.in_flight:
+            notes["f" + name + checkpoint.precision] = note(
+                "plan.in_flight", model=name, repo=checkpoint.repo, precision=precision_name(checkpoint)
+            )
+    return tuple(notes.values())
+
+
+# --- cache, context, users -------------------------------------------------------------------------------------------
+
+
+def kv_dtype(state: State) -> Iterator[State]:
+    """Keep the cache in FP8: half the bytes a token."""
+    if "kv_dtype" in state.path or all(choice.kv_dtype != "auto" for choice in state.choices):
+        return
+    choices = tuple(replace(choice, kv_dtype="fp8") for choice in state.choices)
+    yield replace(state.then("kv_dtype", 0.6, note("plan.title_kv_dtype")), choices=choices)
+
+
+def context(state: State) -> Iterator[State]:
+    """Halve the context, several times over."""
+    if "context" in state.path:
+        return
+    for halvings in range(1, 11):
+        shorter = tuple(_shorter(choice, halvings) for choice in state.choices)
+        if shorter == tuple(_shorter(choice, halvings - 1) for choice in state.choices):
+            return
+        tokens = max(choice.context for choice in shorter)
+        title = note("plan.title_context", tokens=tokens)
+        yield replace(state.then("context", 1.5 * halvings, title, tag=f"context-{tokens}"), choices=shorter)
+
+
+def _shorter(choice: Choice, halvings: int) -> Choice:
+    floor = min(choice.context, LEAST_CONTEXT)
+    return replace(choice, context=max(floor, choice.context >> halvings))
+
+
+def concurrency(state: State) -> Iterator[State]:
+    """Halve the sequences at once, several times over; others wait in the engine's queue."""
+    if "concurrency" in state.path:
+        return
+    for halvings in range(1, 15):
+        fewer = tuple(replace(choice, users=max(1, choice.users >> halvings)) for choice in state.choices)
+        if all(choice.users >> (halvings - 1) <= 1 for choice in state.choices):
+            return
+        users = max(choice.users for choice in fewer)
+        title = note("plan.title_concurrency", users=users)
+        yield replace(state.then("concurrency", 1.2 * halvings, title, tag=f"users-{users}"), choices=fewer)
+
+
+# --- residency and RAM -----------------------------------------------------------------------------------------------
+
+
+def swap(state: State) -> Iterator[State]:
+    """Keep one awake and let the others sleep in RAM."""
+    if state.swap or len(state.choices) < 2 or any(gpu.vendor == "amd" or gpu.unified for gpu in state.gpus):
+        return
+    choices = tuple(replace(choice, sleeps=True) for choice in state.choices)
+    yield replace(state.then("swap", 4.0, note("plan.title_swap")), choices=choices, swap=True)
+
+
+def offload(state: State, missing_bytes: int) -> Iterator[State]:
+    """Hold as much of one model's weights in RAM as is missing, of the one that suffers least from it."""
+    if "offload" in state.path or state.swap or any(gpu.unified for gpu in state.gpus) or not missing_bytes:
+        return
+    for index in sorted(range(len(state.choices)), key=lambda i: _active_share(state.choices[i].model)):
+        choice = state.choices[index]
+        for factor in (1.0, 1.1, 1.3):
+            size = -(-round(missing_bytes * factor) // OFFLOAD_STEP) * OFFLOAD_STEP
+            if size > MAX_OFFLOADED * weight_bytes(choice):
+                break
+            changed = replace(choice, offload_bytes=size)
+            title = note("plan.title_offload", model=short_name(choice.model), gib=size / GIB)
+            moved = state.then("offload", 6.0, title)
+            yield replace(moved, choices=(*state.choices[:index], changed, *state.choices[index + 1 :]))
+
+
+def _active_share(model: ModelSpec) -> float:
+    return (model.params_active or model.params_total) / max(1, model.params_total)
+
+
+def weight_bytes(choice: Choice) -> int:
+    """Bytes of a choice's weights, unsplit."""
+    from tools.vram.weights import parameter_bytes
+
+    return parameter_bytes(choice.model, choice.checkpoint, 1)

@@ -1,0 +1,208 @@
+"""Which instance goes on which cards: a bounded search, largest first, with backtracking.
+
+Of the placements that hold, the one with the fewest ranks in all wins (splitting a model costs traffic between cards),
+then the one whose fullest card has the largest share left.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from tools.domain import Gpu
+from tools.plan.demand import TENSOR_PARALLEL, Choice, Demand, Sizer
+from tools.units import GIB
+
+RESERVE_SHARE = 0.02
+RESERVE_BYTES = GIB // 2
+"""Each card keeps max(0.5 GiB, 2 %) free: allocators fragment, drivers and displays take a little more at times."""
+
+SEARCH_STEPS = 500
+"""Seats tried before the best placement found so far is taken; bounds the work on large rigs."""
+
+TRIES_A_GROUP = 12
+"""Different ways to seat one instance among equal cards that are all tried; beyond, only the ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One instance on its cards.
+
+    Attributes:
+        index: of the instance in the list that was placed.
+        cards: indices of the rig's cards, one a rank.
+    """
+
+    index: int
+    cards: tuple[int, ...]
+    demand: Demand
+
+    @property
+    def tp(self) -> int:
+        """Ranks."""
+        return len(self.cards)
+
+
+def reserve_bytes(gpu: Gpu) -> int:
+    """Bytes of a card that a plan leaves free."""
+    return max(RESERVE_BYTES, round(gpu.cuda_total_bytes * RESERVE_SHARE))
+
+
+def room_bytes(gpu: Gpu) -> int:
+    """Bytes of a card that instances may take: what the engine sees, less what others use and the reserve."""
+    return gpu.cuda_total_bytes - gpu.reserved_bytes - reserve_bytes(gpu)
+
+
+def place(choices: Sequence[Choice], gpus: Sequence[Gpu], sizer: Sizer) -> tuple[Seat, ...] | None:
+    """Seat every instance so that all are resident at once.
+
+    Args:
+        choices: what must run.
+        gpus: the rig's cards.
+        sizer: the calculator.
+
+    Returns:
+        Seats in the order of ``choices``, or None where no placement was found.
+
+    Raises:
+        NotYetExact: a model or format is not covered exactly.
+    """
+    search = _Search(choices, gpus, sizer)
+    if not choices or not gpus or search.hopeless():
+        return None
+    search.descend(0, [room_bytes(gpu) for gpu in gpus], ())
+    return tuple(sorted(search.best, key=lambda seat: seat.index)) if search.best else None
+
+
+def place_anyhow(choices: Sequence[Choice], gpus: Sequence[Gpu], sizer: Sizer) -> tuple[Seat, ...]:
+    """Seat every instance where it overflows least, largest first, to show what is missing.
+
+    Kernels are not asked for here. Returns seats in the order of ``choices``; none where there is no card.
+    """
+    free = [room_bytes(gpu) for gpu in gpus]
+    search = _Search(choices, gpus, sizer)
+    seats: list[Seat] = []
+    for index in search.order if gpus else ():
+        seat = min(search.every_seat(index, free), key=lambda s: _overflow(s, free), default=None)
+        if seat:
+            seats.append(seat)
+            _take(free, seat)
+    return tuple(sorted(seats, key=lambda seat: seat.index))
+
+
+def _overflow(seat: Seat, free: Sequence[int]) -> tuple[int, int, int]:
+    over = sum(max(0, seat.demand.total_bytes - max(0, free[card])) for card in seat.cards)
+    return over, seat.tp, -min(free[card] for card in seat.cards)
+
+
+def _take(free: list[int], seat: Seat) -> None:
+    for card in seat.cards:
+        free[card] -= seat.demand.total_bytes
+
+
+@dataclass
+class _Search:
+    choices: Sequence[Choice]
+    gpus: Sequence[Gpu]
+    sizer: Sizer
+    best: tuple[Seat, ...] = ()
+    steps: int = 0
+    order: list[int] = field(default_factory=list[int])
+    _score: tuple[float, float] | None = None
+    _groups: list[list[int]] = field(default_factory=list[list[int]])
+    _least: list[int] = field(default_factory=list[int])
+
+    def __post_init__(self) -> None:
+        kinds: dict[tuple[str, int, int], list[int]] = defaultdict(list)
+        for index, gpu in enumerate(self.gpus):
+            kinds[gpu.name, gpu.cuda_total_bytes, gpu.node].append(index)
+        self._groups = list(kinds.values())
+        sizes = [self._smallest(choice) for choice in self.choices]
+        self.order = sorted(range(len(self.choices)), key=lambda i: (-sizes[i], i))
+        rest, self._least = 0, [0] * (len(self.choices) + 1)
+        for depth in range(len(self.choices) - 1, -1, -1):
+            rest += sizes[self.order[depth]]
+            self._least[depth] = rest
+
+    def hopeless(self) -> bool:
+        """Tell at once where even the sum of all needs is more than all room."""
+        return self._least[0] > sum(max(0, room_bytes(gpu)) for gpu in self.gpus)
+
+    def descend(self, depth: int, free: list[int], seats: tuple[Seat, ...]) -> None:
+        """Seat the instance at ``depth`` in every way worth trying, then the next ones."""
+        if depth == len(self.order):
+            self._keep(seats, free)
+            return
+        if self._least[depth] > sum(left for left in free if left > 0):
+            return
+        for seat in self._seats(self.order[depth], free):
+            self.steps += 1
+            if self.steps > SEARCH_STEPS:
+                return
+            left = list(free)
+            _take(left, seat)
+            self.descend(depth + 1, left, (*seats, seat))
+
+    def every_seat(self, index: int, free: Sequence[int]) -> Iterator[Seat]:
+        """All splits on all kinds of card, whether or not they hold or have kernels."""
+        choice = self.choices[index]
+        for group in self._groups:
+            emptiest = sorted(group, key=lambda card: -free[card])
+            for tp in TENSOR_PARALLEL:
+                demand = self.sizer.demand(choice, self.gpus[group[0]], tp) if tp <= len(group) else None
+                if demand:
+                    yield Seat(index, tuple(sorted(emptiest[:tp])), demand)
+
+    def _seats(self, index: int, free: Sequence[int]) -> list[Seat]:
+        """Seats that hold, fewest ranks first, emptiest cards first; equal ones once."""
+        choice, found = self.choices[index], list[Seat]()
+        for group in self._groups:
+            gpu = self.gpus[group[0]]
+            for tp in TENSOR_PARALLEL:
+                if tp > len(group) or not self.sizer.runs(choice, gpu, tp):
+                    continue
+                demand = self.sizer.demand(choice, gpu, tp)
+                if demand:
+                    able = [card for card in group if free[card] >= demand.total_bytes]
+                    found += [Seat(index, cards, demand) for cards in _card_sets(able, free, tp)]
+        found.sort(key=lambda seat: (seat.tp, -min((free[c] - seat.demand.total_bytes) for c in seat.cards)))
+        return found
+
+    def _keep(self, seats: tuple[Seat, ...], free: Sequence[int]) -> None:
+        used = {card for seat in seats for card in seat.cards}
+        emptiness = min(free[card] / self.gpus[card].cuda_total_bytes for card in used)
+        score = (-float(sum(seat.tp for seat in seats)), emptiness)
+        if self._score is None or score > self._score:
+            self.best, self._score = seats, score
+
+    def _smallest(self, choice: Choice) -> int:
+        """Least bytes an instance takes over all its cards, whatever the split."""
+        sizes: list[int] = []
+        for group in self._groups:
+            for tp in TENSOR_PARALLEL:
+                demand = self.sizer.demand(choice, self.gpus[group[0]], tp) if tp <= len(group) else None
+                if demand:
+                    sizes.append(demand.total_bytes * tp)
+        return min(sizes, default=0)
+
+
+def _card_sets(able: Sequence[int], free: Sequence[int], tp: int) -> list[tuple[int, ...]]:
+    """Sets of ``tp`` cards that differ in what is free on them; only the emptiest and fullest where there are many."""
+    if len(able) < tp:
+        return []
+    falling = sorted(able, key=lambda card: (-free[card], card))
+    kept = list[int]()
+    seen: Counter[int] = Counter()
+    for card in falling:  # of equally free cards no more than one set can use
+        seen[free[card]] += 1
+        if seen[free[card]] <= tp:
+            kept.append(card)
+    if len(kept) > tp + 3 and tp > 1:
+        return [tuple(sorted(falling[:tp])), tuple(sorted(falling[-tp:]))]
+    sets: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for cards in combinations(kept, tp):
+        sets.setdefault(tuple(sorted(free[card] for card in cards)), tuple(sorted(cards)))
+    found = list(sets.values())
+    return found if len(found) <= TRIES_A_GROUP else [*found[: TRIES_A_GROUP - 1], found[-1]]

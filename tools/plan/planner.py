@@ -1,0 +1,128 @@
+"""The planner: as asked first, then ways to make it work, and which of them to take and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tools.domain import Checkpoint, InstanceRequest, Note, Option, Placement, Plan, PlanRequest, Verdict, note
+from tools.errors import BadValue
+from tools.plan.demand import Choice, Sizer, runs_on
+from tools.plan.evaluate import best_effort, evaluate
+from tools.plan.kernels import engine_runs
+from tools.plan.moves import State, short_name
+from tools.plan.options import Finder
+from tools.plan.placement import RESERVE_BYTES, RESERVE_SHARE
+from tools.specs.checkpoints import checkpoint_note, checkpoints_for, native
+from tools.units import GIB
+
+
+def make_plan(request: PlanRequest) -> Plan:
+    """Plan what was asked: does it fit as asked, what else would work, what to take.
+
+    Args:
+        request: models, rig and every default filled in. A rig without cards is planned for too: nothing fits as asked,
+            and the options say which hardware would do.
+
+    Raises:
+        NotYetExact: a model or its format is not covered exactly yet.
+        BadValue: no checkpoint of a model exists in the asked precision.
+    """
+    sizer = Sizer(request.engine_version)
+    choices = _choices(request)
+    asked = State(choices=choices, gpus=request.rig.gpus)
+    if request.residency == "swap" and len(choices) > 1:
+        asked = replace(asked, choices=tuple(replace(choice, sleeps=True) for choice in choices), swap=True)
+    placement = evaluate(asked, sizer) or best_effort(asked, sizer)
+    fits = placement.verdict == "fits"
+    options = Finder(request, sizer).search(asked, fits=fits)
+    verdict: Verdict = "fits" if fits else "fits_with_changes" if options else "does_not_fit"
+    recommended, reason = _recommend(request, placement, options)
+    return Plan(
+        request=request,
+        verdict=verdict,
+        as_asked=placement,
+        options=options,
+        recommended=recommended,
+        reason=reason,
+        assumptions=(*request.assumptions, *_assumptions(request, choices, options)),
+    )
+
+
+def _choices(request: PlanRequest) -> tuple[Choice, ...]:
+    names = instance_names(request.instances)
+    return tuple(
+        Choice(
+            served=(name,),
+            model=wanted.model,
+            checkpoint=_checkpoint(wanted, request),
+            kv_dtype=request.kv_dtype,
+            context=wanted.context,
+            users=wanted.users,
+        )
+        for name, wanted in zip(names, request.instances, strict=True)
+    )
+
+
+def _checkpoint(wanted: InstanceRequest, request: PlanRequest) -> Checkpoint:
+    """The checkpoint as asked: the native one, or the best of the stated precision, one that runs there if any does."""
+    if wanted.precision == "any":
+        return native(wanted.model)
+    found = checkpoints_for(wanted.model, wanted.precision)
+    if not found:
+        raise BadValue("errors_plan.no_checkpoint", model=wanted.model.name, precision=wanted.precision)
+    able = [c for c in found if not request.rig.gpus or any(runs_on(c, gpu).runs for gpu in request.rig.gpus)]
+    return (able or list(found))[0]
+
+
+def instance_names(instances: Sequence[InstanceRequest]) -> tuple[str, ...]:
+    """Name engines after their models, safe in file names and URLs, and number those that would be the same."""
+    taken: dict[str, int] = {}
+    names: list[str] = []
+    for instance in instances:
+        words = re.sub(r"[^a-z0-9.]+", "-", short_name(instance.model).lower()).strip("-.")[:48].strip("-.") or "model"
+        number = taken[words] = taken.get(words, 0) + 1
+        while number > 1 and f"{words}-{number}" in names:
+            number += 1
+        names.append(words if number == 1 and words not in names else f"{words}-{number}")
+    return tuple(names)
+
+
+def _recommend(request: PlanRequest, asked: Placement, options: Sequence[Option]) -> tuple[str, Note]:
+    """Choose: as asked if that fits; sharing only where it is known to be one model; else the least loss."""
+    if asked.verdict == "fits":
+        return "as_asked", note("plan.reason_fits")
+    if not options:
+        nothing = note("plan.reason_nothing", gib=asked.deficit_bytes / GIB)
+        return "as_asked", nothing if asked.deficit_bytes else note("plan.reason_no_kernel")
+    shared = next((option for option in options if option.kind == "share"), None)
+    if shared and request.same_model:
+        return shared.id, note("plan.reason_share")
+    apart = [option for option in options if option.kind != "share"]
+    on_this_rig = [option for option in apart if option.kind != "more_hardware"]
+    best = (on_this_rig or apart or list(options))[0]
+    return best.id, _reason(best)
+
+
+def _reason(option: Option) -> Note:
+    if option.kind == "precision":
+        return note("plan.reason_precision", what=option.title.params.get("what", ""))
+    return note(f"plan.reason_{option.kind}")
+
+
+def _assumptions(request: PlanRequest, choices: Sequence[Choice], options: Sequence[Option]) -> tuple[Note, ...]:
+    notes = [note("plan.assume_reserve", percent=round(RESERVE_SHARE * 100), gib=RESERVE_BYTES / GIB)]
+    notes += [text for choice in choices for text in choice.model.status]
+    for wanted, choice in zip(request.instances, choices, strict=True):
+        special = checkpoint_note(choice.checkpoint, wanted.model)
+        if special:
+            notes.append(special)
+    if request.same_model is None and any(option.kind == "share" for option in options):
+        notes.append(note("plan.ask_same_model"))
+    for gpu in request.rig.gpus:
+        if not engine_runs(gpu):
+            notes.append(note("plan.engine_not_there", gpu=gpu.name))
+        elif not any(runs_on(choice.checkpoint, gpu).runs for choice in choices):
+            notes += [text for choice in choices for text in runs_on(choice.checkpoint, gpu).needs]
+    return tuple({(n.code, str(sorted(n.params.items()))): n for n in notes}.values())
