@@ -53,10 +53,11 @@ def write(files: LaunchFiles | Iterable[LaunchFile], out_dir: Path | str) -> tup
         StorageError: the folder can't be read or written (full disk, no permission).
     """
     root = Path(out_dir)
-    listed = _listed(files)
-    targets = [(root / _safe(file.path), file) for file in listed]
+    targets = [(root / _safe(file.path), file) for file in _listed(files)]
     try:
         for path, file in targets:
+            if not path.parent.resolve().is_relative_to(root.resolve()):
+                raise BadValue("errors_launch.bad_path", path=file.path)
             if path.is_symlink() or (path.exists() and path.read_bytes() != file.content.encode()):
                 raise BadValue("errors_launch.file_exists", path=str(path))
         for path, file in targets:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,24 @@ def readme(job: Job, target: str, *, bases: Mapping[str, str]) -> str:
     Returns:
         Markdown in which no name of the plan can act as markup.
     """
+    language = job.language if job.language in LANGUAGES else "en"
+    template = _environment().get_template(f"{target}.{language}.md.j2")
+    return template.render(_context(job, bases))
+
+
+@cache
+def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    folder = Path(__file__).parent / "templates"
     environment: Any = Environment(  # noqa: S701 - the output is Markdown; its escaping is md_code and md_text
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     environment.filters |= {"code": md_code, "prose": md_text}
-    language = job.language if job.language in LANGUAGES else "en"
-    template = environment.get_template(f"{target}.{language}.md.j2")
-    return template.render(_context(job, bases))
+    return environment
 
 
 def md_code(text: object) -> str:

@@ -1,0 +1,78 @@
+"""A validator says no to what is wrong, and says that it is missing when it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.launch import checks
+from tools.launch.checks import check_compose_schema, check_flags, check_shell, check_yaml
+from tools.launch.files import LaunchFile
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: 1\n---\nb: 2\n", "\tx: 1", "a: *nowhere"])
+def test_broken_yaml_is_seen(text: str):
+    assert check_yaml(text).ok is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {a: {imagge: x}}",
+        "services: {a: {image: x, ports: {b: c}}}",
+        "services: {a: {image: x, depends_on: {b: {condition: service_wealthy}}}}",
+        "servicez: {}",
+    ],
+)
+def test_what_the_compose_specification_does_not_allow_is_seen(text: str):
+    assert check_compose_schema(text).ok is False
+
+
+def test_a_good_compose_file_is_accepted():
+    assert check_compose_schema("services: {a: {image: x}}").ok is True
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--no-such-flag"],
+        ["--kv-cache-dtype", "fp9"],
+        ["--max-num-seqs", "many"],
+        ["--gpu-memory-utilization", "half"],
+        ["--enforce-eager", "true"],
+        ["--served-model-name"],
+        ["--port"],
+        ["--port", "1", "2"],
+    ],
+)
+def test_what_vllms_parser_would_refuse_is_seen(words: list[str]):
+    assert check_flags([["vllm", "serve", "M", *words]]).ok is False
+
+
+def test_a_good_command_is_accepted():
+    words = ["--served-model-name", "a", "b", "-tp", "2", "--kv-cache-dtype=fp8", "--no-enforce-eager"]
+    assert check_flags([["vllm", "serve", "M", *words]]).ok is True
+
+
+def test_what_is_not_a_serve_command_is_seen():
+    assert check_flags([["vllm", "serve", "--port", "1"]]).ok is False
+    assert check_flags([["rm", "-rf", "x"]]).ok is False
+
+
+def test_a_careless_script_is_seen():
+    found = check_shell([LaunchFile("x.sh", "#!/bin/bash\nrm -rf $1/*\n", True)])
+    assert found[0].ok is False
+    assert "SC2086" in found[0].detail
+
+
+def test_without_scripts_there_is_nothing_to_check():
+    assert check_shell([LaunchFile("README.md", "x")]) == ()
+
+
+def test_a_missing_validator_never_says_yes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(checks, "which", lambda *_args, **_more: None)
+    monkeypatch.setattr(checks, "find_spec", lambda _name: None)
+    found = [*check_shell([LaunchFile("x.sh", "", True)]), check_compose_schema("services: {}")]
+    assert [check.ok for check in found] == [None, None]
+    assert all("not there" in check.detail for check in found)

@@ -1,0 +1,96 @@
+"""Files reach the disk whole, only inside the chosen folder, and never over someone's work."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from launch_factory import make_instance, make_plan
+
+from tools.errors import BadValue, StorageError
+from tools.launch.files import LaunchFile
+from tools.launch.generate import generate, write, zip_bytes
+
+FILES = (LaunchFile("a.txt", "один\n"), LaunchFile("sub/run.sh", "#!/bin/sh\n", executable=True))
+
+
+def test_files_are_written_with_their_modes(tmp_path: Path):
+    paths = write(FILES, tmp_path / "new")
+    assert [path.read_text(encoding="utf-8") for path in paths] == ["один\n", "#!/bin/sh\n"]
+    assert not os.access(paths[0], os.X_OK)
+    assert os.access(paths[1], os.X_OK)
+
+
+def test_writing_twice_is_the_same_as_once(tmp_path: Path):
+    assert write(FILES, tmp_path) == write(FILES, tmp_path)
+
+
+def test_a_different_file_is_never_replaced_and_nothing_else_is_written(tmp_path: Path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "run.sh").write_text("mine")
+    with pytest.raises(BadValue, match="file_exists"):
+        write(FILES, tmp_path)
+    assert (tmp_path / "sub" / "run.sh").read_text() == "mine"
+    assert not (tmp_path / "a.txt").exists()
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "", "..", "a\\..\\x", "nul\x00"])
+def test_no_path_leaves_the_folder(tmp_path: Path, path: str):
+    for use in (lambda files: write(files, tmp_path / "in"), zip_bytes):
+        with pytest.raises(BadValue, match="bad_path"):
+            use([LaunchFile(path, "x")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_not_written_through(tmp_path: Path):
+    outside = tmp_path / "outside"
+    outside.write_text("one\n")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").symlink_to(outside)
+    with pytest.raises(BadValue, match="file_exists"):
+        write([LaunchFile("a.txt", "two\n")], folder)
+    assert outside.read_text() == "one\n"
+
+
+def test_a_linked_folder_is_not_written_through(tmp_path: Path):
+    outside, folder = tmp_path / "outside", tmp_path / "in"
+    outside.mkdir()
+    folder.mkdir()
+    (folder / "sub").symlink_to(outside)
+    with pytest.raises(BadValue, match="bad_path"):
+        write(FILES, folder)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError) as raised:
+        write(FILES, tmp_path / "file" / "below")
+    assert raised.value.params["reason"] == os.strerror(errno.ENOTDIR)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_space(self: Path, data: bytes) -> int:
+        with open("/dev/full", "wb", buffering=0) as full:
+            return full.write(data)
+
+    monkeypatch.setattr(Path, "write_bytes", no_space)
+    with pytest.raises(StorageError) as raised:
+        write(FILES, tmp_path)
+    assert raised.value.params["reason"] == os.strerror(errno.ENOSPC)
+
+
+def test_a_zip_is_the_same_every_time_and_keeps_modes():
+    launch = generate(make_plan(make_instance()), target="vllm")
+    assert zip_bytes(launch) == zip_bytes(generate(make_plan(make_instance()), target="vllm"))
+    with zipfile.ZipFile(io.BytesIO(zip_bytes(launch))) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [file.path for file in launch.files]
+        assert archive.getinfo("start-all.sh").external_attr >> 16 == 0o100755
+        assert archive.read("README.md").decode() == launch.files[-1].content
