@@ -19,6 +19,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest, ToolInvocationError
 from langgraph.store.base import BaseStore
+from pydantic import ValidationError
 
 from agent.answer.compose import write_answer
 from agent.answer.steps import summarise
@@ -28,10 +29,13 @@ from agent.reader import read
 from agent.reader.report import reading_json
 from agent.rigs import current_rig, is_yes
 from agent.state import KEPT_TURNS, State, artifact, this_turn
+from prompts import text
 from tools.errors import RigfitError
 
 MAX_STEPS = 6
 """Tool rounds a turn may take; a looping model is cut off here and the answer is written from what there is."""
+
+_ERROR_CHARS = 1000
 
 
 class Decider(Protocol):
@@ -76,6 +80,7 @@ def _read(state: State) -> State:
     """Read the whole conversation again: a later turn may replace, refine or return to what an earlier one said."""
     turns = [str(m.content) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
     reading = dict(reading_json(read(turns)))
+    reading["wants_search"] = read(turns[-1:]).wants_search
     offered = state.get("offered_rig")
     update: State = {"turns": turns, "reading": reading, "draft": None, "result": {}}
     if offered and (is_yes(turns[-1]) or reading.get("wants_this_machine")):
@@ -99,8 +104,8 @@ def _next(state: State) -> str:
 
 
 def _wrong_arguments(error: ToolInvocationError) -> str:
-    """Tell a model which arguments were wrong; the rules never get here."""
-    return str(error.message)[:1000]
+    """Tell a model that its call can't be made; the rules never get here."""
+    return str(error.message)[:_ERROR_CHARS]
 
 
 async def _run_tool(
@@ -112,25 +117,32 @@ async def _run_tool(
     writer(StepStarted(name, args, call_id))
     began = time.perf_counter()
     given = _given(request.state)
-    try:
-        message = await execute(request.override(tool_call={**call, "args": {**args, "given": given}}))
-    except RigfitError as error:
-        message = ToolMessage(
-            content=_for_the_model(error),
-            name=name,
-            tool_call_id=call_id,
-            status="error",
-            artifact={"code": error.code, "params": _plain(error.params), "args": args},
-        )
+    message = await (_call(request, given) if request.tool else execute(request))
     seconds = time.perf_counter() - began
-    if isinstance(message, ToolMessage):
-        ok = message.status == "success"
-        summary = summarise(message, given["language"])
-        message.additional_kwargs["step"] = {"seconds": round(seconds, 4), "summary": summary}
-        writer(StepFinished(name, seconds, ok, summary, call_id))
-        if isinstance(message.artifact, dict) and message.artifact.get("plan"):
-            writer(PlanMade(message.artifact["request"]))
+    ok = message.status == "success"
+    summary = summarise(message, given["language"])
+    message.additional_kwargs["step"] = {"seconds": round(seconds, 4), "summary": summary}
+    writer(StepFinished(name, seconds, ok, summary, call_id))
+    if isinstance(message.artifact, dict) and message.artifact.get("plan"):
+        writer(PlanMade(message.artifact["request"]))
     return message
+
+
+async def _call(request: ToolCallRequest, given: dict[str, Any]) -> ToolMessage:
+    """Call a tool with what only the conversation may set; ToolNode itself strips that argument as forged."""
+    call, tool = request.tool_call, request.tool
+    args = {k: v for k, v in call["args"].items() if k != "given"}
+    try:
+        return await tool.ainvoke(
+            {**call, "args": {**args, "given": given}, "type": "tool_call"}, request.runtime.config
+        )
+    except RigfitError as error:
+        said, artifact = text("en", error.code, **error.params), {"code": error.code, "params": _plain(error.params)}
+    except ValidationError as error:
+        said, artifact = str(error)[:_ERROR_CHARS], {"code": "errors_agent.wrong_arguments", "params": {}}
+    return ToolMessage(
+        content=said, name=call["name"], tool_call_id=call["id"], status="error", artifact={**artifact, "args": args}
+    )
 
 
 def _given(state: State) -> dict[str, Any]:
@@ -144,12 +156,6 @@ def _given(state: State) -> dict[str, Any]:
         "plan": plan,
         "turn": len(state.get("records", [])) + 1,
     }
-
-
-def _for_the_model(error: RigfitError) -> str:
-    from prompts import text
-
-    return text("en", error.code, **error.params)
 
 
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:

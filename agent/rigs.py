@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from agent.state import State
+from agent.state import State, artifact
 
 _YES = frozenset(
     {"yes", "y", "yep", "yeah", "ok", "okay", "sure", "please", "this", "that", "it"}
@@ -18,7 +18,14 @@ _FILLER = frozenset(
 
 
 def current_rig(state: State) -> dict[str, Any] | None:
-    """Return the rig that holds where the text names no card: the panel's, else the thread's known one."""
+    """Return the rig that holds where the text names no card.
+
+    This machine's where the text means it and it was looked at; else the panel's; else the thread's known one.
+    """
+    looked = artifact(state, "detect_hardware") if state.get("reading", {}).get("wants_this_machine") else None
+    here = looked.get("rig") if looked else None
+    if here and here.get("gpus"):
+        return here
     return state.get("panel_rig") or state.get("known_rig")
 
 

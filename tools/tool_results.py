@@ -30,7 +30,7 @@ def specs(bench: Workbench, models: Sequence[Mapping[str, Any]], gpus: Sequence[
     """
     found = [bench.model(ask) for ask in models if ask.get("name")]
     cards = [bench.gpu(ask) for ask in gpus if ask.get("name") or ask.get("memory_gb")]
-    hub = [bench.hub(match.spec.name) for match in found[:4]]
+    hub = [bench.hub(match.spec) for match in found[:4]]
     return {
         "kind": "specs",
         "catalogue_date": bench.models.date,
@@ -187,6 +187,8 @@ def _sums(plan: Mapping[str, Any]) -> dict[str, Any]:
             "weights_bytes": sum(_all_weights(f) for f in asked["footprints"]),
             "room_bytes": sum(g["total_bytes"] - g["reserved_bytes"] for g in asked["gpus"]),
             "shown_weights_bytes": sum(_all_weights(f) for f in shown["footprints"]),
+            "cache_bytes": sum((f["kv_pool_bytes_per_gpu"] or {}).get("value") or 0 for f in shown["footprints"]),
+            "pool_tokens": sum(f["kv_pool_tokens"] or 0 for f in shown["footprints"]),
             "used_bytes": sum(g["used_bytes"] for g in shown["gpus"]),
             "free_bytes": sum(g["free_bytes"] for g in shown["gpus"]),
         },

@@ -7,21 +7,21 @@ are plain data, so that a stored conversation can make its plan again.
 from __future__ import annotations
 
 import json
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tools.domain import GpuAsk, ModelAsk, Note, Plan, Reading, Rig
-from tools.errors import BadValue, RigfitError
+from tools.domain import GpuAsk, ModelAsk, ModelSpec, Note, Plan, Reading, Rig
+from tools.errors import BadValue
+from tools.live_models import LiveModels
 from tools.plan.planner import make_plan
 from tools.plan.resolve import Resolution, resolve
-from tools.search.web import OFFLINE_MEMORY_S, Hit, WebSearch
+from tools.search.web import Hit, WebSearch
 from tools.settings import Settings
 from tools.specs.gpus import GpuCatalogue, GpuMatch
-from tools.specs.models import ModelCatalogue, ModelMatch
+from tools.specs.models import ModelMatch
 
 _REMEMBERED_PLANS = 64
 _READING_FIELDS = frozenset(f.name for f in fields(Reading))
@@ -38,12 +38,11 @@ class Workbench:
 
     def __init__(self, settings: Settings, *, detect: bool = True, search: WebSearch | None = None) -> None:
         self.settings = settings
-        self.models = ModelCatalogue.load()
+        self.models = LiveModels(settings)
         self.gpus = GpuCatalogue.load()
         self.can_detect = detect
         self._search = search or WebSearch(settings)
         self._plans: OrderedDict[str, tuple[Resolution, Plan | None]] = OrderedDict()
-        self._hub_down_until = float("-inf")
 
     @classmethod
     def open(cls, settings: Settings, *, detect: bool = True) -> Workbench:
@@ -129,29 +128,10 @@ class Workbench:
             raise BadValue("errors_agent.no_card_named")
         return self.gpus.by_memory(memory)
 
-    def hub(self, repo: str) -> dict[str, Any]:
-        """Ask the hub for a repository's revision and file size; an outage is remembered for a minute.
-
-        Returns:
-            ``{"repo", "revision", "weight_bytes", "gated"}``, or ``{"problem": {"code", "params"}}``.
-        """
-        if not self.settings.network:
-            return {"problem": {"code": "agent.hub_off", "params": {}}}
-        if time.monotonic() < self._hub_down_until:
-            return {"problem": {"code": "agent.hub_down", "params": {}}}
-        from tools.specs.hub import HubClient
-
-        try:
-            found = HubClient(self.settings).model(repo)
-        except RigfitError as error:
-            self._hub_down_until = time.monotonic() + OFFLINE_MEMORY_S
-            return {"problem": {"code": error.code, "params": {k: str(v) for k, v in error.params.items()}}}
-        return {
-            "repo": found.repo,
-            "revision": found.revision,
-            "weight_bytes": found.weight_bytes,
-            "gated": found.gated,
-        }
+    def hub(self, spec: ModelSpec) -> dict[str, Any]:
+        """Return what the hub said of a model: ``{"revision", "problem"}``, one of them None."""
+        problem = None if spec.revision else self.models.problem(spec.name)
+        return {"revision": spec.revision, "problem": notes_json([problem])[0] if problem else None}
 
     def search(self, query: str, limit: int = 5) -> tuple[Hit, ...]:
         """Search the web.

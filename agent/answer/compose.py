@@ -87,6 +87,8 @@ def _template(view: Mapping[str, Any]) -> str:
         return "scope"
     if reading.get("expect") == "correct" and not view["plan"]:
         return "correct"
+    if view["plan"] and intent == "config":
+        return "config"
     if view["plan"]:
         return "limits" if intent in _LIMIT_QUESTIONS and made and made["ladder"] else "plan"
     if made and made["sizes"] and not (intent == "fit" and view["asks"]):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_CHARS = 300
 """Longest foreign text an answer repeats."""
-_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
+_SPECIAL = re.compile(r"([\\`*\[\]#|~$]|(?<![^\W_])_|_(?![^\W_]))")
 _AUTOLINK = re.compile(r"(:)(?=//)|(?<=www)(\.)|(@)", re.IGNORECASE)
 _LINE_START = re.compile(r"^([-+>=]|\d+(?=[.)]))")
 
@@ -82,6 +82,7 @@ def environment(language: str) -> Environment:
         keep_trailing_newline=False,
         autoescape=False,  # noqa: S701  HTML escaping is the wrong one for Markdown; ``finalize`` quotes instead
         auto_reload=False,
+        extensions=["jinja2.ext.do"],
     )
     templates.filters.update(
         gib=gib,

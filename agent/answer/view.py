@@ -41,6 +41,7 @@ def build_view(state: State) -> dict[str, Any]:
         "fits": False,
         "four_bit": _four_bit(made) if made else None,
     }
+    view["files_title"] = _files_title(view["files"], plan)
     if plan and made:
         view.update(_plan_view(plan, made))
     return view
@@ -126,6 +127,13 @@ def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, An
         "more_options": max(0, len(plan["options"]) - OPTIONS_SHOWN),
         "fits": plan["verdict"] != "does_not_fit",
     }
+
+
+def _files_title(files: Mapping[str, Any] | None, plan: Mapping[str, Any] | None) -> str | None:
+    """Return the title of the option that files were written for; None for what was asked."""
+    if not files or not plan:
+        return None
+    return next((o["title"] for o in plan["options"] if o["id"] == files["option"]), None)
 
 
 def _grouped(footprints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

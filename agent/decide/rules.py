@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -51,8 +51,8 @@ def _facts(state: State) -> list[Call]:
         calls.append(("detect_hardware", {}))
     if reading.get("expect") == "scope":
         return [(n, a) for n, a in calls if reading.get("wants_this_machine")] + _search(reading)
-    models = [_named(m) for m in reading.get("models", []) if m.get("name")]
-    gpus = [_card(g) for g in reading.get("gpus", []) if g.get("name") or g.get("memory_gb")]
+    models = _distinct(_named(m) for m in reading.get("models", []) if m.get("name"))
+    gpus = _distinct(_card(g) for g in reading.get("gpus", []) if g.get("name") or g.get("memory_gb"))
     if models or gpus:
         calls.append(("look_up_specs", {"models": models, "gpus": gpus}))
     return calls + _search(reading)
@@ -120,6 +120,10 @@ def search_query(reading: Mapping[str, Any]) -> str:
         words += [str(card.get("name") or ""), f"{memory:g}GB" if memory else ""]
     query = " ".join(w for w in dict.fromkeys(words) if w)
     return f"{query} vLLM GPU memory" if query else "vLLM GPU memory requirements"
+
+
+def _distinct(asks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({tuple(ask.items()): ask for ask in asks}.values())
 
 
 def _given(ask: Mapping[str, Any]) -> dict[str, Any]:
