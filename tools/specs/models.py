@@ -1,33 +1,20 @@
-"""The model catalogue: which published model a name means, and its structure as a ModelSpec.
-
-``data/models.jsonl`` holds the facts, one model a line; ``data/models.index.json`` (written by
-``scripts/build_index.py``) holds the names taken apart and where each line begins, so a look-up reads one line.
-"""
+"""The model catalogue: which published model a name means, and its structure as a ModelSpec."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from importlib import resources
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from tools.domain import ModelSpec, Note, note
 from tools.errors import UnknownModel
-from tools.specs.names import Name, catalogue_name, is_neutral, is_plain, parse_name, settle_numbers, tokens
+from tools.specs.model_index import SIZE_OF_COUNT, SIZE_WITHOUT_NAME, ModelIndex, Row
+from tools.specs.names import Name, catalogue_name, is_plain, parse_name, settle_numbers, tokens
 
-MIRRORS = frozenset({"unsloth", "NousResearch", "PrimeIntellect", "nvidia", "garage-bAInd", "TinyLlama", "Tesslate"})
-"""Organisations that republish or derive from others' families; a plain name means the first publisher's."""
-
-SIZE_OF_NAME = 0.02
-"""A stated size matches the size in a model's name within 2 % (30.5 for 30B), never its neighbour's (31 for 30B)."""
-
-SIZE_OF_COUNT = 0.01
-"""... or its counted parameters within 1 % (117 for gpt-oss-120b's 116.8)."""
-
-SIZE_WITHOUT_NAME = 0.05
-"""... or within 5 % where the name states no size (671 for DeepSeek-R1's 684.5 with its prediction head)."""
+MAX_NEAR = 6
+"""Near misses and suggestions that a person is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +24,8 @@ class ModelMatch:
     Attributes:
         spec: the model.
         query: what was looked up.
-        how: ``exact`` hub id, ``alias`` of one, ``fuzzy`` (chosen among several or through a typing slip), or
-            ``base_of``: the query is a quantised or renamed copy of ``spec``.
+        how: ``exact`` hub id or its name, ``alias`` that says all the name says, ``fuzzy`` (chosen among several, or
+            through a slip), or ``base_of``: the query is a quantised or renamed copy of ``spec``.
         near_misses: other hub ids that nearly matched, likeliest first.
         notes: what was chosen and on what ground, for the answer.
     """
@@ -50,45 +37,6 @@ class ModelMatch:
     notes: tuple[Note, ...] = ()
 
 
-class _Row(NamedTuple):
-    """One line of the index, in the order ``scripts/build_index.py`` writes."""
-
-    hf_id: str
-    start: int
-    length: int
-    params: int
-    downloads: int
-    family: str
-    versions: list[str]
-    size_b: float | None
-    words: list[str]
-
-    @property
-    def org(self) -> str:
-        return self.hf_id.split("/")[0]
-
-    def fits_size(self, size_b: float, *, plain: bool = True) -> bool:
-        """Tell whether a stated size is this model's; its count speaks only where the name is otherwise ``plain``."""
-        counted = self.params / 1e9
-        if self.size_b is None:
-            return abs(size_b - counted) <= SIZE_WITHOUT_NAME * counted
-        named = abs(size_b - self.size_b) <= SIZE_OF_NAME * self.size_b
-        return named or (plain and abs(size_b - counted) <= SIZE_OF_COUNT * counted)
-
-    def surplus(self, name: Name) -> int:
-        """Count the words that this model's name has and ``name`` did not ask for."""
-        words = sum(1 for word in self.words if word not in name.words and not is_neutral(word))
-        asked = set(name.versions)
-        versions = [version for version in self.versions if version not in asked]
-        return words + max(0, len(versions) - (0 if asked else 1))
-
-    def holds(self, name: Name) -> bool:
-        """Tell whether nothing that ``name`` states speaks against this model."""
-        if not set(name.versions) <= set(self.versions) or not name.words <= {*self.words, "instruct", "moe"}:
-            return False
-        return name.size_b is None or self.fits_size(name.size_b, plain=self.surplus(name) == 0)
-
-
 @dataclass(frozen=True)
 class ModelCatalogue:
     """Every model Rigfit knows. Build it with ``load``; it reads its files when first asked.
@@ -98,51 +46,36 @@ class ModelCatalogue:
         'Qwen/Qwen3-30B-A3B'
     """
 
-    _cache: dict[str, ModelSpec] = field(default_factory=dict[str, ModelSpec], repr=False, compare=False)
+    _index: ModelIndex = field(default_factory=ModelIndex, repr=False)
+    _specs: dict[str, ModelSpec] = field(default_factory=dict[str, ModelSpec], repr=False, compare=False)
 
     @classmethod
     def load(cls) -> ModelCatalogue:
         """Open the catalogue that is shipped with Rigfit; nothing is read yet."""
         return cls()
 
-    @cached_property
-    def _index(self) -> dict[str, Any]:
-        file = resources.files("tools.specs") / "data" / "models.index.json"
-        return json.loads(file.read_text(encoding="utf-8"))
-
-    @cached_property
-    def _rows(self) -> tuple[_Row, ...]:
-        return tuple(_Row(*row) for row in self._index["rows"])
-
-    @cached_property
-    def _by_id(self) -> dict[str, _Row]:
-        by_id: dict[str, _Row] = {}
-        for row in self._rows:
-            by_id.setdefault(row.hf_id.lower(), row)
-        return by_id
-
     @property
     def date(self) -> str:
         """Release date of the newest model in the catalogue, ``YYYY-MM-DD``."""
-        return self._index["date"]
+        return self._index.date
 
-    def row(self, hf_id: str) -> dict[str, Any]:
+    def names(self) -> tuple[str, ...]:
+        """Return every hub id, most downloaded first."""
+        return tuple(row.hf_id for row in sorted(self._index.rows, key=lambda row: -row.downloads))
+
+    def facts(self, hf_id: str) -> dict[str, Any]:
         """Return a model's line of facts with every source field.
 
         Raises:
             UnknownModel: no such hub id.
         """
-        found = self._by_id.get(hf_id.lower())
-        if found is None:
-            raise UnknownModel("errors_specs.unknown_model", name=hf_id, suggestions="")
+        row = self._index.by_id(hf_id)
+        if row is None:
+            raise _unknown(hf_id, [])
         file = resources.files("tools.specs") / "data" / "models.jsonl"
         with file.open("rb") as lines:
-            lines.seek(found.start)
-            return json.loads(lines.read(found.length))
-
-    def names(self) -> tuple[str, ...]:
-        """Return every hub id, most downloaded first."""
-        return tuple(row.hf_id for row in sorted(self._rows, key=lambda row: -row.downloads))
+            lines.seek(row.start)
+            return json.loads(lines.read(row.length))
 
     def find(self, query: str, *, size_b: float | None = None, variant: str | None = None) -> ModelMatch:
         """Find the model that a name means.
@@ -162,117 +95,115 @@ class ModelCatalogue:
         """
         if not is_plain(query) or (variant is not None and not is_plain(variant)):
             raise UnknownModel("errors_specs.unreadable_model", name=query[:60], suggestions="")
-        exact = self._by_id.get(query.strip().lower())
+        exact = self._index.by_id(query)
         if exact is not None:
-            return ModelMatch(self._spec(exact), query, "exact", notes=())
-        copied: int | None = self._index["repos"].get(query.strip().lower())
-        if copied is not None:
-            return self._copy_of(self._rows[copied], query)
-        words = " ".join(tokens(query))
-        aliased: list[int] = self._index["aliases"].get(words, [])
+            return ModelMatch(self._spec(exact), query, "exact")
+        base = self._index.base_of(query)
+        if base is not None:
+            return self._copy_of(base, query)
+        aliased = self._index.aliased(" ".join(tokens(query)))
         if aliased:
-            return self._choose(query, parse_name(query), [self._rows[number] for number in aliased])
+            return self._choose(query, parse_name(query), aliased)
         return self._by_words(query, size_b, variant)
 
     def _by_words(self, query: str, size_b: float | None, variant: str | None) -> ModelMatch:
-        name = self._settled(query, size_b, variant)
-        family = [row for row in self._rows if row.family == name.family]
+        name = self._settled(f"{query} {variant or ''}", size_b)
+        family = self._index.of_family(name.family)
         if not family:
-            return self._misspelt(query, name)
+            slipped = self._index.one_slip_away(name.family)
+            if slipped is None or not (name.size_b or name.versions):
+                raise _unknown(query, self._index.nearest(query, MAX_NEAR))
+            name = self._settled(f"{query} {variant or ''}".lower().replace(name.family, slipped), size_b)
+            family = self._index.of_family(slipped)
         candidates = [row for row in family if row.holds(name)]
-        if not candidates:
-            return self._loosened(query, name, family)
-        return self._choose(query, name, candidates)
+        if candidates:
+            return self._choose(query, name, candidates)
+        if variant is not None:
+            return self._without_variant(query, size_b, variant)
+        said = size_b is not None or parse_name(query).size_b is not None
+        return self._copy_or_error(query, name, family, size_said=said)
 
-    def _settled(self, query: str, size_b: float | None, variant: str | None) -> Name:
-        said = f"{query} {variant}" if variant else query
+    def _without_variant(self, query: str, size_b: float | None, variant: str) -> ModelMatch:
+        """No model of the family has that variant: say so, and answer for the plain one."""
+        match = self._by_words(query, size_b, None)
+        ignored = note("specs.variant_unknown", variant=variant, name=match.spec.name)
+        return replace(match, how="fuzzy", notes=(*match.notes, ignored))
+
+    def _settled(self, said: str, size_b: float | None) -> Name:
         name = parse_name(f"{said} {size_b:g}b" if size_b else said)
-        known = frozenset(version for row in self._rows if row.family == name.family for version in row.versions)
-        return settle_numbers(name, known)
+        return settle_numbers(name, self._index.versions(name.family))
 
-    def _choose(self, query: str, name: Name, candidates: Iterable[_Row]) -> ModelMatch:
-        ranked = self._ranked(name, candidates)
+    def _choose(self, query: str, name: Name, candidates: Iterable[Row]) -> ModelMatch:
+        ranked = self._index.ranked(name, candidates)
         best = ranked[0]
         if name.size_b is None:
-            self._check_one_size(query, name, ranked)
-        rest = tuple(row.hf_id for row in ranked[1:6])
-        if ("/" in query and query.split("/")[0] != best.org) or name.quant:
-            return self._copy_of(best, query, rest)
-        same = query.strip().lower() == best.hf_id.split("/")[1].lower()
-        how = "exact" if same else "fuzzy" if rest else "alias"
-        return ModelMatch(self._spec(best), query, how, rest, self._chosen(query, best, rest, name))
+            _check_one_size(query, name, ranked)
+        near = tuple(row.hf_id for row in ranked[1:] if row.org == best.org)[:MAX_NEAR]
+        if ("/" in query and query.split("/")[0].lower() != best.org.lower()) or name.quant:
+            return self._copy_of(best, query, near)
+        if query.strip().lower() == best.hf_id.split("/")[1].lower():
+            return ModelMatch(self._spec(best), query, "exact", near)
+        how = "alias" if best.is_called(name) else "fuzzy"
+        return ModelMatch(self._spec(best), query, how, near, _chosen(query, name, best, near))
 
-    def _ranked(self, name: Name, rows: Iterable[_Row]) -> list[_Row]:
-        return sorted(rows, key=lambda row: (row.surplus(name), row.org in MIRRORS, -row.downloads))
-
-    def _check_one_size(self, query: str, name: Name, ranked: list[_Row]) -> None:
-        plain = [row for row in ranked if row.surplus(name) == ranked[0].surplus(name)]
-        sizes = sorted(row.params for row in plain if row.params)
-        if sizes and sizes[-1] > sizes[0] * (1 + SIZE_WITHOUT_NAME):
-            raise UnknownModel("errors_specs.ambiguous_model", name=query, suggestions=_listed(plain))
-
-    def _chosen(self, query: str, best: _Row, rest: tuple[str, ...], name: Name) -> tuple[Note, ...]:
-        if not rest:
-            return (note("specs.chose_model", query=query, name=best.hf_id),)
-        return (note("specs.chose_among", query=query, name=best.hf_id, others=", ".join(rest)),)
-
-    def _copy_of(self, base: _Row, query: str, near_misses: tuple[str, ...] = ()) -> ModelMatch:
+    def _copy_of(self, base: Row, query: str, near: tuple[str, ...] = ()) -> ModelMatch:
         from tools.specs.checkpoints import with_copy
 
         repo = query.strip() if "/" in query else None
         spec = with_copy(self._spec(base), repo, parse_name(query).quant) if repo else self._spec(base)
-        notes = (note("specs.base_of", query=query, name=base.hf_id),)
-        return ModelMatch(spec, query, "base_of", near_misses, notes)
+        return ModelMatch(spec, query, "base_of", near, (note("specs.base_of", query=query, name=base.hf_id),))
 
-    def _loosened(self, query: str, name: Name, family: list[_Row]) -> ModelMatch:
-        """Last chance before an error: a hub id that is a known model's name with more words behind it."""
+    def _copy_or_error(self, query: str, name: Name, family: list[Row], *, size_said: bool) -> ModelMatch:
+        """Take a hub id that says more than a known model's name for a copy of it; else say what there is."""
         if "/" in query:
-            own = catalogue_name(query)
-            bases = [row for row in family if self._begins_with(own, row)]
+            bases = [row for row in family if row.begins(catalogue_name(query))]
             if bases:
-                best = max(bases, key=lambda row: (len(row.words), row.org not in MIRRORS, row.downloads))
+                own = self._index.publishers
+                best = max(bases, key=lambda row: (len(row.words), row.org == own[row.family], row.downloads))
                 return self._copy_of(best, query)
         sized = [row for row in family if set(name.versions) <= set(row.versions)]
-        if name.size_b is not None and sized and name.words <= {word for row in sized for word in row.words}:
-            wanted = name.size_b
+        wanted = name.size_b if size_said else None
+        if wanted is not None and sized and name.words <= {word for row in sized for word in row.words}:
             near = sorted(sized, key=lambda row: (abs((row.size_b or row.params / 1e9) - wanted), row.surplus(name)))
             raise UnknownModel("errors_specs.no_such_size", name=query, size=f"{wanted:g}", suggestions=_listed(near))
         ranked = sorted(family, key=lambda row: (-len(name.words & set(row.words)), -row.downloads))
-        raise UnknownModel("errors_specs.unknown_model", name=query, suggestions=_listed(ranked))
+        raise _unknown(query, [row.hf_id for row in ranked])
 
-    @staticmethod
-    def _begins_with(own: Name, row: _Row) -> bool:
-        same_size = own.size_b is not None and row.fits_size(own.size_b)
-        base = {word for word in row.words if not is_neutral(word)}
-        return same_size and base <= own.words and set(row.versions) <= set(own.versions)
+    def _spec(self, row: Row) -> ModelSpec:
+        if row.hf_id not in self._specs:
+            from tools.specs.structure import has_four_bit, spec_from_row, with_siblings
 
-    def _misspelt(self, query: str, name: Name) -> ModelMatch:
-        """Try families that are one slip of the finger away; else say what is nearest."""
-        from rapidfuzz import fuzz, process
-
-        families = sorted({row.family for row in self._rows})
-        if len(name.family) >= 4:
-            close = process.extractOne(name.family, families, scorer=fuzz.ratio, score_cutoff=80)
-            if close is not None and (name.size_b is not None or name.versions or name.numbers):
-                fixed = settle_numbers(
-                    Name(close[0], name.versions, name.size_b, name.words, name.quant, name.numbers),
-                    frozenset(v for row in self._rows if row.family == close[0] for v in row.versions),
-                )
-                rows = [row for row in self._rows if row.family == close[0] and row.holds(fixed)]
-                if rows:
-                    return self._choose(query, fixed, rows)
-        near = process.extract(
-            query.lower(), [row.hf_id for row in self._rows], scorer=fuzz.WRatio, limit=5, score_cutoff=60
-        )
-        raise UnknownModel("errors_specs.unknown_model", name=query, suggestions=", ".join(found[0] for found in near))
-
-    def _spec(self, row: _Row) -> ModelSpec:
-        if row.hf_id not in self._cache:
-            from tools.specs.structure import spec_from_row
-
-            self._cache[row.hf_id] = spec_from_row(self.row(row.hf_id))
-        return self._cache[row.hf_id]
+            spec = spec_from_row(self.facts(row.hf_id))
+            if not has_four_bit(spec):
+                siblings = self._index.siblings(row)
+                spec = with_siblings(spec, (spec_from_row(self.facts(other.hf_id)) for other in siblings))
+            self._specs[row.hf_id] = spec
+        return self._specs[row.hf_id]
 
 
-def _listed(rows: Iterable[_Row], limit: int = 5) -> str:
-    return ", ".join(list(dict.fromkeys(row.hf_id for row in rows))[:limit])
+def _unknown(query: str, near: list[str]) -> UnknownModel:
+    if not near:
+        return UnknownModel("errors_specs.unlike_any_model", name=query, suggestions="")
+    return UnknownModel("errors_specs.unknown_model", name=query, suggestions=", ".join(dict.fromkeys(near[:MAX_NEAR])))
+
+
+def _check_one_size(query: str, name: Name, ranked: list[Row]) -> None:
+    """A family or a version without a size must not silently become one model of several."""
+    plain = [row for row in ranked if row.surplus(name) == ranked[0].surplus(name)]
+    sizes = sorted(row.params for row in plain if row.params)
+    if sizes and sizes[-1] > sizes[0] * (1 + SIZE_WITHOUT_NAME):
+        raise UnknownModel("errors_specs.ambiguous_model", name=query, suggestions=_listed(plain))
+
+
+def _chosen(query: str, name: Name, best: Row, near: tuple[str, ...]) -> tuple[Note, ...]:
+    notes = [note("specs.chose_model", query=query, name=best.hf_id)]
+    if near:
+        notes = [note("specs.chose_among", query=query, name=best.hf_id, others=", ".join(near))]
+    counted = best.params / 1e9
+    if name.size_b and best.size_b is None and abs(name.size_b - counted) > SIZE_OF_COUNT * counted:
+        notes.append(note("specs.size_differs", said=f"{name.size_b:g}", name=best.hf_id, counted=f"{counted:.1f}"))
+    return tuple(notes)
+
+
+def _listed(rows: Iterable[Row]) -> str:
+    return ", ".join(list(dict.fromkeys(row.hf_id for row in rows))[:MAX_NEAR])

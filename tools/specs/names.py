@@ -99,7 +99,7 @@ def tokens(text: str) -> list[str]:
 
     A word of two letters or more is split from the digits after it; ``r1``, ``k2.5``, ``v0.3``, ``a3b`` stay whole.
     """
-    text = re.sub(r"(?<=\d)_(?=\d)", ".", latin(text))
+    text = re.sub(r"(?<=\d)_(?=\d)", ".", latin(text)).replace("+", " plus ")
     text = re.sub(r"[\s_/:,\-@()'’*]+", " ", text)
     text = re.sub(r"(?<![a-z])([a-z]{2,})(\d)", r"\1 \2", text)
     text = re.sub(r"(\d) (b|m)\b", r"\1\2", text)

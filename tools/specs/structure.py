@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from tools.domain import Checkpoint, ModelSpec, Note, Provenance, Quantization, note
 from tools.errors import BadValue, NotYetExact
-from tools.specs.formats import GGUF_BITS, by_word, of_repository
+from tools.specs.formats import FOUR_BIT, GGUF_BITS, by_word, of_repository
 
 Row = Mapping[str, Any]
 
@@ -37,6 +38,21 @@ def spec_from_row(row: Row) -> ModelSpec:
         return spec_from_config(declared, name=row["hf_id"], **known)
     except (NotYetExact, BadValue) as reason:
         return _without_layers(row, known, note(reason.code, **reason.params))
+
+
+def has_four_bit(spec: ModelSpec) -> bool:
+    """Tell whether a 4-bit checkpoint of the model itself is published that vLLM loads."""
+    return any(c.precision in FOUR_BIT and c.sibling_of is None for c in spec.checkpoints)
+
+
+def with_siblings(spec: ModelSpec, siblings: Iterable[ModelSpec]) -> ModelSpec:
+    """Add the 4-bit checkpoints of the nearest sibling that has any and the same structure."""
+    for sibling in siblings:
+        if sibling.layers == spec.layers and has_four_bit(sibling):
+            lent = (c for c in sibling.checkpoints if c.precision in FOUR_BIT)
+            marked = tuple(replace(c, sibling_of=sibling.name) for c in lent)
+            return replace(spec, checkpoints=(*spec.checkpoints, *marked))
+    return spec
 
 
 def _without_layers(row: Row, known: Mapping[str, Any], why: Note) -> ModelSpec:

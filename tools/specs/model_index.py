@@ -1,0 +1,179 @@
+"""The index of model names: which rows a taken-apart name may mean, and which of them it means most likely.
+
+``data/models.index.json`` (written by ``scripts/build_index.py``) holds every name taken apart and where its line
+begins in ``data/models.jsonl``, so that a look-up reads one line of facts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from typing import Any, NamedTuple
+
+from tools.specs.names import Name, is_neutral
+
+SIZE_OF_NAME = 0.02
+"""A stated size matches the size in a model's name within 2 % (30.5 for 30B), never its neighbour's (31 for 30B)."""
+
+SIZE_OF_COUNT = 0.01
+"""... or its counted parameters within 1 % (117 for gpt-oss-120b's 116.8)."""
+
+SIZE_WITHOUT_NAME = 0.05
+"""... or within 5 % where the name states no size (671 for DeepSeek-R1's 684.5 with its prediction head)."""
+
+
+TRAINING = frozenset({"base", "instruct", "thinking"})
+"""Words that tell stages of one model's training apart, with dates (``2507``); its structure stays the same."""
+
+
+class Row(NamedTuple):
+    """One model of the index, in the order ``scripts/build_index.py`` writes."""
+
+    hf_id: str
+    start: int
+    length: int
+    params: int
+    downloads: int
+    family: str
+    versions: list[str]
+    size_b: float | None
+    words: list[str]
+
+    @property
+    def org(self) -> str:
+        """The organisation before the slash."""
+        return self.hf_id.split("/")[0]
+
+    def fits_size(self, size_b: float, *, plain: bool = True) -> bool:
+        """Tell whether a stated size is this model's; its count speaks only where the name is otherwise ``plain``."""
+        counted = self.params / 1e9
+        if self.size_b is None:
+            return abs(size_b - counted) <= SIZE_WITHOUT_NAME * counted
+        named = abs(size_b - self.size_b) <= SIZE_OF_NAME * self.size_b
+        return named or (plain and abs(size_b - counted) <= SIZE_OF_COUNT * counted)
+
+    def surplus(self, name: Name) -> int:
+        """Count the words that this model's name has and ``name`` did not ask for."""
+        words = sum(1 for word in self.words if word not in name.words and not is_neutral(word))
+        asked = set(name.versions)
+        versions = [version for version in self.versions if version not in asked]
+        return words + max(0, len(versions) - (0 if asked else 1))
+
+    def is_called(self, name: Name) -> bool:
+        """Tell whether ``name`` states all that this model's own name states."""
+        sized = name.size_b is not None or self.size_b is None
+        return sized and self.surplus(name) == 0 and set(self.versions) == set(name.versions)
+
+    def holds(self, name: Name) -> bool:
+        """Tell whether nothing that ``name`` states speaks against this model."""
+        if not set(name.versions) <= set(self.versions) or not name.words <= {*self.words, "instruct", "moe"}:
+            return False
+        return name.size_b is None or self.fits_size(name.size_b, plain=self.surplus(name) == 0)
+
+    def begins(self, name: Name) -> bool:
+        """Tell whether ``name`` says all that this model's name says, and more (``...-abliterated``)."""
+        same_size = name.size_b is not None and self.fits_size(name.size_b)
+        own = {word for word in self.words if not is_neutral(word)}
+        return same_size and own <= name.words and set(self.versions) <= set(name.versions)
+
+
+@dataclass(frozen=True)
+class ModelIndex:
+    """Every model's name, read from the package when first asked."""
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        file = resources.files("tools.specs") / "data" / "models.index.json"
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    @property
+    def date(self) -> str:
+        """Release date of the newest model, ``YYYY-MM-DD``."""
+        return self._data["date"]
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Every model."""
+        return tuple(Row(*row) for row in self._data["rows"])
+
+    @cached_property
+    def _by_id(self) -> dict[str, Row]:
+        by_id: dict[str, Row] = {}
+        for row in self.rows:
+            by_id.setdefault(row.hf_id.lower(), row)
+        return by_id
+
+    def by_id(self, hf_id: str) -> Row | None:
+        """Return the model of a hub id, in any case of letters."""
+        return self._by_id.get(hf_id.strip().lower())
+
+    def base_of(self, repo: str) -> Row | None:
+        """Return the model that a listed quantised repository was made from."""
+        number: int | None = self._data["repos"].get(repo.strip().lower())
+        return None if number is None else self.rows[number]
+
+    def aliased(self, words: str) -> list[Row]:
+        """Return the models of an alias whose words the models' own names do not hold."""
+        numbers: list[int] = self._data["aliases"].get(words, [])
+        return [self.rows[number] for number in numbers]
+
+    def of_family(self, family: str) -> list[Row]:
+        """Return the models whose name begins with that word."""
+        return [row for row in self.rows if row.family == family]
+
+    def versions(self, family: str) -> frozenset[str]:
+        """Return every version and date word of a family."""
+        return frozenset(version for row in self.of_family(family) for version in row.versions)
+
+    @cached_property
+    def publishers(self) -> dict[str, str]:
+        """By family, the organisation whose models of it are downloaded most; others republish or derive from it."""
+        totals: dict[str, dict[str, int]] = {}
+        for row in self.rows:
+            by_org = totals.setdefault(row.family, {})
+            by_org[row.org] = by_org.get(row.org, 0) + row.downloads
+        return {family: max(by_org, key=lambda org: by_org[org]) for family, by_org in totals.items()}
+
+    def ranked(self, name: Name, rows: Iterable[Row]) -> list[Row]:
+        """Order rows: fewest words beyond the name first, then the family's own publisher, then downloads."""
+        own = self.publishers
+        return sorted(rows, key=lambda row: (row.surplus(name), row.org != own[row.family], -row.downloads))
+
+    def siblings(self, row: Row) -> list[Row]:
+        """Return models of the same publisher, version and size that differ only in how they were trained.
+
+        Nearest first: fewest differing words, then downloads.
+        """
+        own = set(row.words) | set(row.versions[1:])
+        found: list[tuple[int, int, Row]] = []
+        for other in self.of_family(row.family):
+            differing = own ^ (set(other.words) | set(other.versions[1:]))
+            same = other.versions[:1] == row.versions[:1] and other.params == row.params and other.org == row.org
+            if same and other is not row and all(word in TRAINING or word.isdigit() for word in differing):
+                found.append((len(differing), -other.downloads, other))
+        return [other for _, _, other in sorted(found, key=lambda entry: entry[:2])]
+
+    def one_slip_away(self, family: str) -> str | None:
+        """Return the family that a misspelt word means: one slip in four letters, two in eight.
+
+        A slip is a letter too many, too few, wrong, or two letters swapped (optimal string alignment distance).
+        """
+        if len(family) < 4:
+            return None
+        from rapidfuzz import process
+        from rapidfuzz.distance import OSA
+
+        slips = 1 if len(family) < 8 else 2
+        by_size = sorted(self.publishers, key=lambda word: -len(self.of_family(word)))
+        found = process.extractOne(family, by_size, scorer=OSA.distance, score_cutoff=slips)
+        return found[0] if found else None
+
+    def nearest(self, text: str, limit: int) -> list[str]:
+        """Return the hub ids that look most like a text, most alike first; none where nothing is alike."""
+        from rapidfuzz import fuzz, process
+
+        ids = [row.hf_id for row in self.rows]
+        return [found[0] for found in process.extract(text, ids, scorer=fuzz.WRatio, limit=limit, score_cutoff=60)]
