@@ -7,12 +7,13 @@ Both carry the same field names. A catalogue row may say ``moe`` as one object, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from tools.domain import Attention, DenseMlp, Layer, ModelSpec, MoeMlp, Note, note
 from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import native_checkpoint, quantization_from_config
-from tools.vram.dialects import DIALECTS, Dialect, Experts, Flag, Says
+from tools.vram.dialects import DIALECTS, WRAPPERS, Dialect, Experts, Flag, Says
 
 Config = Mapping[str, Any]
 
@@ -21,6 +22,9 @@ __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
 MAX_LAYERS = 4096
 MAX_SIZE = 1 << 40
 """Larger than any model; keeps a damaged config from asking for endless work."""
+
+MAX_TOWER_SHARE = 0.35
+"""Largest share of a model that towers may be; more means that the text model was not understood."""
 
 _FOREIGN = {
     "mla": "mla",
@@ -34,8 +38,6 @@ _FOREIGN = {
     "index_topk": "indexer",
     "num_kv_shared_layers": "kv_sharing",
     "hidden_size_per_layer_input": "per_layer_input",
-    "vision_config": "towers",
-    "audio_config": "towers",
     "compress_ratios": "compression",
 }
 """Fields that announce structure not covered yet, with the word for it."""
@@ -54,6 +56,7 @@ def layers_from_config(config: Config) -> tuple[Layer, ...]:
         NotYetExact: the architecture has structure the calculator does not cover yet.
         BadValue: a field is missing or absurd.
     """
+    config = text_config(config)
     dialect = _dialect(config)
     count = number(config, "num_hidden_layers", maximum=MAX_LAYERS)
     kinds = _layer_kinds(config, dialect, count)
@@ -86,6 +89,20 @@ def number(config: Config, *names: str, default: int | None = None, maximum: int
     if default is not None:
         return default
     raise BadValue("errors_vram.missing_field", field=names[0])
+
+
+def text_config(config: Config) -> Config:
+    """Return the fields of the text model: a wrapper's ``text_config`` over its own, with the family's name."""
+    inner = config.get("text_config")
+    merged = {**config, **cast("Config", inner)} if isinstance(inner, Mapping) else config
+    family = WRAPPERS.get(str(config.get("model_type")))
+    return {**merged, "model_type": family} if family else merged
+
+
+def has_towers(config: Config) -> bool:
+    """Tell whether the config declares parts outside the text model (vision, audio)."""
+    wrapped = str(config.get("model_type")) in WRAPPERS or bool(config.get("multimodal"))
+    return wrapped or any(config.get(name) for name in ("vision_config", "audio_config", "vision_tower"))
 
 
 def _dialect(config: Config) -> Dialect:
@@ -241,37 +258,86 @@ def spec_from_config(
     Raises:
         BadValue: a field is missing or absurd.
     """
+    text = text_config(config)
     layers: tuple[Layer, ...] = ()
     not_exact: Note | None = None
     try:
-        layers = layers_from_config(config)
+        layers = layers_from_config(text)
     except NotYetExact as reason:
         not_exact = note(reason.code, **reason.params)
-    dialect = DIALECTS.get(str(config.get("model_type")), Dialect())
-    architectures = config.get("architectures")
-    names = cast("list[Any]", architectures) if isinstance(architectures, list) and architectures else [None]
-    tied = config.get("tie_word_embeddings")
-    fields: dict[str, Any] = {
-        "name": name,
-        "model_type": str(config.get("model_type")),
-        "architecture": str(names[0] or config.get("model_type")),
-        "params_active": config.get("params_active"),
-        "hidden_size": number(config, "hidden_size"),
-        "vocab_size": number(config, "vocab_size"),
-        "tied_embeddings": dialect.tied if tied is None else bool(tied),
-        "max_context": number(config, "max_position_embeddings", "max_sequence_length", default=8192),
-        "layers": layers,
-        "dtype": str(config.get("torch_dtype") or config.get("dtype") or "bfloat16"),
-        "final_norm": dialect.final_norm,
-        "final_norm_bias": dialect.norm_bias,
-        "head_bias": _flag(config, dialect.head_bias),
-        "not_exact": not_exact,
-        "checkpoints": (native_checkpoint(config, name, quant_config),),
-        **known,
-    }
-    if "params_total" not in fields:
-        from tools.vram.weights import parameter_count
+    draft = _draft(text, config, name, layers, not_exact)
+    if "checkpoints" not in known:
+        known["checkpoints"] = (native_checkpoint(config, name, quant_config),)
+    spec = replace(draft, **known)
+    return _settled(_with_towers(spec, config), text) if layers else spec
 
-        draft = ModelSpec(**{**fields, "params_total": 0})
-        fields["params_total"] = parameter_count(draft) if layers else 0
-    return ModelSpec(**fields)
+
+def _draft(text: Config, config: Config, name: str, layers: tuple[Layer, ...], not_exact: Note | None) -> ModelSpec:
+    """Fill in what the config itself says."""
+    kind = str(text.get("model_type"))
+    dialect = DIALECTS.get(kind, Dialect())
+    architectures = config.get("architectures")
+    names = cast("list[Any]", architectures) if isinstance(architectures, list) and architectures else [kind]
+    tied = text.get("tie_word_embeddings")
+    active = config.get("params_active")
+    return ModelSpec(
+        name=name,
+        model_type=str(config.get("model_type")),
+        architecture=str(names[0]),
+        params_total=0,
+        params_active=active if isinstance(active, int) else None,
+        hidden_size=number(text, "hidden_size"),
+        vocab_size=number(text, "vocab_size"),
+        tied_embeddings=dialect.tied if tied is None else bool(tied),
+        max_context=number(text, "max_position_embeddings", "max_sequence_length", default=8192),
+        layers=layers,
+        checkpoints=(),
+        dtype=str(text.get("torch_dtype") or text.get("dtype") or "bfloat16"),
+        final_norm=dialect.final_norm,
+        not_exact=not_exact,
+        final_norm_bias=dialect.norm_bias,
+        head_bias=_flag(text, dialect.head_bias),
+    )
+
+
+def _settled(spec: ModelSpec, text: Config) -> ModelSpec:
+    """Settle what a catalogue row leaves unsaid by its published count of parameters.
+
+    A row may lack switches that a ``config.json`` states (``attention_bias``, ``use_qk_norm``). Where the family's
+    habit does not give the published count and exactly turning some of them does, they are turned.
+    """
+    from tools.vram.weights import parameter_count
+
+    dialect = DIALECTS[str(text.get("model_type"))]
+    absent = [name for name in _switches(dialect) if text.get(name) is None]
+    if spec.tower_params or not spec.params_total or parameter_count(spec) == spec.params_total:
+        return spec
+    for chosen in range(1, 1 << len(absent)):
+        turned = {name: bool(chosen >> bit & 1) for bit, name in enumerate(absent)}
+        fields = {**text, **turned}
+        other = replace(spec, layers=layers_from_config(fields), head_bias=_flag(fields, dialect.head_bias))
+        if parameter_count(other) == spec.params_total:
+            return other
+    return spec
+
+
+def _switches(dialect: Dialect) -> list[str]:
+    """Name the config fields that turn parts of a family on and off."""
+    flags = [dialect.qk_norm, dialect.qkv_bias, dialect.o_bias, dialect.mlp_bias, dialect.head_bias]
+    if dialect.moe:
+        flags += [dialect.moe.router_bias, dialect.moe.score_bias]
+    return sorted({flag.field for flag in flags if isinstance(flag, Says)})
+
+
+def _with_towers(spec: ModelSpec, config: Config) -> ModelSpec:
+    """Settle the count of parameters: what a published total has beyond the text model is its towers'."""
+    from tools.vram.weights import parameter_count
+
+    counted = parameter_count(spec)
+    if not has_towers(config):
+        return spec if spec.params_total else replace(spec, params_total=counted)
+    towers = spec.params_total - counted
+    if not 0 < towers <= MAX_TOWER_SHARE * spec.params_total:
+        reason = note("errors_vram.not_covered", architecture=spec.model_type, part="towers")
+        return replace(spec, layers=(), not_exact=reason)
+    return replace(spec, tower_params=towers)

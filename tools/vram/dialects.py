@@ -171,7 +171,7 @@ DIALECTS: dict[str, Dialect] = {
     ),
     "granitemoe": _GRANITE_MOE,
     "granitemoeshared": replace(_GRANITE_MOE, moe=Experts(shared_width=("shared_intermediate_size",))),
-    "olmoe": Dialect(qk_norm=True, qk_norm_span="rank", moe=Experts()),
+    "olmoe": Dialect(qk_norm=True, qk_norm_span="all", moe=Experts()),
     "flex_olmo": Dialect(qk_norm=True, qk_norm_span="all", moe=Experts()),
     "phimoe": replace(
         _LAYER_NORM, gated=True, qkv_bias=_BIAS, o_bias=_BIAS, moe=Experts(), head_bias=Says("lm_head_bias")
@@ -181,6 +181,7 @@ DIALECTS: dict[str, Dialect] = {
         qkv_bias=Says("attention_bias", absent=True),
         moe=replace(_DEEPSEEK_STYLE, score_bias=True, router_bytes=4),
     ),
+    "deepseek": Dialect(qkv_bias=_BIAS, o_bias=_BIAS, moe=_DEEPSEEK_STYLE),
     "dots1": Dialect(qk_norm=True, qkv_bias=_BIAS, moe=_DEEPSEEK_STYLE),
     "minimax_m2": Dialect(qk_norm=True, qk_norm_span="rank", moe=Experts(score_bias=True, router_bytes=4)),
     "ernie4_5_moe": Dialect(
@@ -206,3 +207,21 @@ DIALECTS: dict[str, Dialect] = {
     ),
     "solar_open": Dialect(qk_norm=Says("use_qk_norm"), moe=_DEEPSEEK_STYLE),
 }
+
+WRAPPERS: dict[str, str] = {
+    "gemma3": "gemma3_text",
+    "qwen2_vl": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen3_vl": "qwen3",
+    "qwen3_vl_moe": "qwen3_moe",
+    "mistral3": "mistral",
+    "idefics3": "llama",
+    "smolvlm": "llama",
+    "llava": "llama",
+    "glm4v": "glm4",
+    "glm4v_moe": "glm4_moe",
+    "cohere2_vision": "cohere2",
+    "aya_vision": "cohere2",
+    "interns1": "qwen3",
+}
+"""Models with vision or audio towers, by the family of their text model (``text_config``)."""

@@ -158,13 +158,13 @@ def _grouped(layers: tuple[Layer, ...], quantization: Quantization) -> Iterator[
 
 
 def outer_bytes(model: ModelSpec, tp: int, width: int) -> int:
-    """Bytes outside the layers: embeddings, head, last norm, towers; none of them quantised."""
+    """Bytes outside the layers: embeddings, head, last norm, towers (shared among ranks); none of them quantised."""
     rows = divide(-(-model.vocab_size // VOCAB_PADDING) * VOCAB_PADDING, tp, "vocab_size")
     tables = 1 if model.tied_embeddings else 2
     elements = tables * rows * model.hidden_size + (rows if model.head_bias else 0)
     if model.final_norm:
         elements += model.hidden_size * (2 if model.final_norm_bias else 1)
-    return width * (elements + model.tower_params)
+    return width * (elements + -(-model.tower_params // tp))
 
 
 def parameter_count(model: ModelSpec) -> int:
