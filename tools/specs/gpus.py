@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from typing import Any
 
 from tools.domain import Gpu, Note, note
 from tools.errors import BadValue, UnknownGpu
 from tools.specs.cards import brand, card_words, certainty, gpu_from_row, with_memory
+from tools.specs.files import read_text
 from tools.specs.names import is_plain
 
 NAMED_TOLERANCE = 0.08
@@ -60,8 +60,7 @@ class GpuCatalogue:
     @cached_property
     def rows(self) -> tuple[dict[str, Any], ...]:
         """The lines of facts with every source field, best-known cards first."""
-        file = resources.files("tools.specs") / "data" / "gpus.jsonl"
-        return tuple(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+        return tuple(json.loads(line) for line in read_text("gpus.jsonl").splitlines())
 
     @cached_property
     def _words(self) -> tuple[tuple[frozenset[str], dict[str, Any]], ...]:

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from typing import Any, NamedTuple
 
+from tools.specs.files import read_text
 from tools.specs.names import Name, is_neutral
 
 SIZE_OF_NAME = 0.02
@@ -86,8 +86,7 @@ class ModelIndex:
 
     @cached_property
     def _data(self) -> dict[str, Any]:
-        file = resources.files("tools.specs") / "data" / "models.index.json"
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(read_text("models.index.json"))
 
     @property
     def date(self) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from typing import Any, Literal
 
 from tools.domain import ModelSpec, Note, note
 from tools.errors import UnknownModel
+from tools.specs.files import data_path
 from tools.specs.model_index import SIZE_OF_COUNT, SIZE_WITHOUT_NAME, ModelIndex, Row
 from tools.specs.names import Name, catalogue_name, is_plain, parse_name, settle_numbers, tokens
 
@@ -72,8 +72,7 @@ class ModelCatalogue:
         row = self._index.by_id(hf_id)
         if row is None:
             raise _unknown(hf_id, [])
-        file = resources.files("tools.specs") / "data" / "models.jsonl"
-        with file.open("rb") as lines:
+        with open(data_path("models.jsonl"), "rb") as lines:
             lines.seek(row.start)
             return json.loads(lines.read(row.length))
 

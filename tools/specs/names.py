@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
+
+from tools.specs.files import read_text
 
 MAX_LENGTH = 200
 """Longest text that is looked at as a name; the longest hub id is 96 characters for each of its two parts."""
@@ -64,8 +65,7 @@ def is_plain(text: str) -> bool:
 
 @cache
 def _russian() -> Mapping[str, Mapping[str, str]]:
-    file = resources.files("tools.specs") / "data" / "russian.json"
-    return json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(read_text("russian.json"))
 
 
 def _latin_word(word: str) -> str:
