@@ -6,7 +6,7 @@ from tools.domain import Band, Costs, Gpu, InstancePlan, Note, Placement, note
 from tools.plan.demand import runs_on
 from tools.plan.evaluate import asleep_bytes
 from tools.plan.moves import State, bits_of, short_name
-from tools.plan.speed import decode_tokens_per_s, wake_seconds
+from tools.plan.speed import PCIE_BYTES_PER_S, decode_tokens_per_s, wake_seconds
 from tools.units import GIB
 
 
@@ -28,6 +28,9 @@ def needs_of(state: State, placement: Placement) -> tuple[Note, ...]:
     ram = ram_bytes(state)
     if ram:
         notes.append(note("plan.needs_ram", gib=ram / GIB))
+    offloaded = sum(choice.offload_bytes for choice in state.choices)
+    if offloaded:
+        notes.append(note("plan.offload_speed", gib=offloaded / GIB, rate=PCIE_BYTES_PER_S[1] / 1e9))
     if "share" in state.path:
         names = ", ".join(name for choice in state.choices if len(choice.served) > 1 for name in choice.served)
         notes.append(note("plan.needs_same_model", names=names))

@@ -88,6 +88,7 @@ class Sizer:
 
     engine_version: str | None = None
     _demands: dict[tuple[object, ...], Demand | None] = field(default_factory=dict[tuple[object, ...], "Demand | None"])
+    _runs: dict[tuple[object, ...], bool] = field(default_factory=dict[tuple[object, ...], bool])
 
     def demand(self, choice: Choice, gpu: Gpu, tp: int) -> Demand | None:
         """Return what ``choice`` needs on each of ``tp`` cards like ``gpu``; None where it can't be split so.
@@ -102,6 +103,12 @@ class Sizer:
 
     def runs(self, choice: Choice, gpu: Gpu, tp: int) -> bool:
         """Tell whether the engine has kernels for ``choice`` on such cards, split so."""
+        key = (*choice.key, gpu.name, gpu.cuda_total_bytes, tp)
+        if key not in self._runs:
+            self._runs[key] = self._has_kernels(choice, gpu, tp)
+        return self._runs[key]
+
+    def _has_kernels(self, choice: Choice, gpu: Gpu, tp: int) -> bool:
         if tp < choice.least_tp or not splits(choice.model, choice.checkpoint, tp):
             return False
         if choice.kv_dtype != "auto" and not fp8_cache_runs(gpu):

@@ -8,20 +8,36 @@ from tools.domain import Placement
 from tools.plan.budgets import settle, settle_asleep
 from tools.plan.demand import Sizer
 from tools.plan.moves import State, weight_bytes
-from tools.plan.placement import Seat, place, place_anyhow, room_bytes
+from tools.plan.placement import SEARCH_STEPS, place, place_anyhow, place_in_turns, room_bytes
 from tools.plan.speed import SLEEP_RESIDUE_BYTES
 
+SMALL_RIG = 32
+"""Instances x cards up to which every state is searched at full depth."""
 
-def evaluate(state: State, sizer: Sizer) -> Placement | None:
+LARGE_RIG_STEPS = 40
+"""Seats tried for one variant on a larger rig: enough for one descent and some turning back."""
+
+
+def search_steps(state: State) -> int:
+    """Seats that may be tried for one variant of a state, so that the whole search stays short."""
+    return SEARCH_STEPS if len(state.choices) * len(state.gpus) <= SMALL_RIG else LARGE_RIG_STEPS
+
+
+def evaluate(state: State, sizer: Sizer, *, steps: int = SEARCH_STEPS) -> Placement | None:
     """Return a placement that fits, or None.
+
+    Args:
+        state: what is to run.
+        sizer: the calculator.
+        steps: seats to try at most.
 
     Raises:
         NotYetExact: a model or format is not covered exactly.
     """
     if state.swap:
-        seats = _seats_asleep(state, sizer)
+        seats = place_in_turns(state.choices, state.gpus, sizer, SLEEP_RESIDUE_BYTES)
         return settle_asleep(state.choices, seats, state.gpus, sizer) if seats else None
-    seats = place(state.choices, state.gpus, sizer)
+    seats = place(state.choices, state.gpus, sizer, steps=steps)
     if not seats:
         return None
     placement = settle(state.choices, seats, state.gpus, sizer)
@@ -47,16 +63,3 @@ def asleep_bytes(state: State) -> int:
     """RAM that sleeping models need: all weights but the smallest model's, since one is always awake."""
     sizes = [weight_bytes(choice) for choice in state.choices]
     return sum(sizes) - min(sizes)
-
-
-def _seats_asleep(state: State, sizer: Sizer) -> tuple[Seat, ...]:
-    """Seat each instance as if alone, beside the residues of all the others; none where one has no seat."""
-    others = (len(state.choices) - 1) * SLEEP_RESIDUE_BYTES
-    gpus = [replace(gpu, reserved_bytes=gpu.reserved_bytes + others) for gpu in state.gpus]
-    seats: list[Seat] = []
-    for index, choice in enumerate(state.choices):
-        alone = place([choice], gpus, sizer)
-        if not alone:
-            return ()
-        seats.append(replace(alone[0], index=index))
-    return tuple(seats)

@@ -77,8 +77,8 @@ def _on(state: State, gpu: Gpu, count: int) -> State:
     title = note("plan.title_one_card", gpu=gpu.name)
     if count > 1:
         title = note("plan.title_more_cards", count=count, gpu=gpu.name)
-    tag = f"{count}-cards-{_words(gpu.name)}"
-    needs = (note("plan.needs_cards", extra=count, gpu=gpu.name),)
+    tag = f"{count}x-{_words(gpu.name)}"
+    needs = (note("plan.needs_other_cards", count=count, gpu=gpu.name),)
     moved = state.then("more_hardware", 6.0 + count / 2, title, tag=tag, needs=needs)
     return replace(moved, gpus=(gpu,) * count)
 

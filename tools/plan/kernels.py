@@ -128,7 +128,10 @@ def engine_runs(gpu: Gpu) -> bool:
 
 
 def _other_vendor(gpu: Gpu, checkpoint: Checkpoint, form: Format) -> Support:
-    runs = gpu.vendor == "amd" and (form.amd == "yes" or (form.amd == "fp8" and bool(gpu.fp8)))
+    """AMD by format; on other makers' cards vLLM does not run at all, which is said once for the card."""
+    if gpu.vendor != "amd":
+        return Support(True)
+    runs = form.amd == "yes" or (form.amd == "fp8" and bool(gpu.fp8))
     if runs:
         return Support(True, needs=_plugin(checkpoint, form))
     return Support(False, False, needs=(note("plan.no_kernel", precision=checkpoint.precision, gpu=gpu.name),))

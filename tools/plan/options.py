@@ -9,20 +9,20 @@ from tools.domain import Option, OptionKind, Placement, PlanRequest
 from tools.plan import moves
 from tools.plan.costs import costs_of, needs_of, ram_bytes
 from tools.plan.demand import Sizer
-from tools.plan.evaluate import evaluate, missing_bytes
+from tools.plan.evaluate import evaluate, missing_bytes, search_steps
 from tools.plan.hardware import larger_rigs
 from tools.plan.moves import State
+from tools.plan.ranking import worth_showing
 
 Move = Callable[[State], Iterable[State]]
 
 DEPTH = 3
 """Moves made one after the other at most."""
 
-ENOUGH = 2
-"""Options on the rig as it is from which on no longer chains of moves are tried."""
+GOOD_LOSS = 4.0
+"""Once something on the rig as it is costs no more than this, no longer chains of moves are tried."""
 
-MAX_PRECISION_OPTIONS = 4
-FIRST_ONLY = frozenset({"context", "concurrency", "offload"})
+FIRST_ONLY = frozenset({"context", "concurrency", "offload", "parallel"})
 """Moves whose variants only go further the same way: the first that fits is the one to offer."""
 
 STATED_LOSS = 1.0
@@ -54,12 +54,12 @@ class Finder:
             NotYetExact: a model or format is not covered exactly.
         """
         if fits:
-            self.found = [*self._fitting(self._share(asked))]
+            self._try("share", self._share(asked))
+            self._try("parallel", moves.parallel(asked) if not asked.swap else ())
         else:
             self._widen([asked])
             self.found += larger_rigs(asked, self._check)
-        chosen = _without_dominated(self.found)
-        chosen.sort(key=lambda pair: (pair[0].path != ("share",), self._loss(pair[0])))
+        chosen = worth_showing(self.found, self._loss)
         return unique_ids(self._option(state, placement) for state, placement in chosen)
 
     def _widen(self, frontier: list[State]) -> None:
@@ -69,7 +69,7 @@ class Finder:
                 for kind, move in self._moves(state):
                     misses = self._try(kind, move(state))
                     nearest += misses
-            if len(self.found) >= ENOUGH or not nearest:
+            if not nearest or any("share" not in s.path and s.loss <= GOOD_LOSS for s, _ in self.found):
                 return
             frontier = nearest
 
@@ -79,8 +79,8 @@ class Finder:
             ("share", self._share),
             ("precision", moves.precision),
             ("kv_dtype", moves.kv_dtype),
-            ("context", moves.context),
             ("concurrency", moves.concurrency),
+            ("context", moves.context),
             ("swap", self._swap),
             ("offload", lambda s: moves.offload(s, missing_bytes(s, self.sizer))),
         )
@@ -96,6 +96,7 @@ class Finder:
     def _try(self, kind: OptionKind, states: Iterable[State]) -> list[State]:
         """Keep what fits; return the one state that came nearest where nothing did."""
         missed: list[State] = []
+        before = len(self.found)
         for state in states:
             placement = self._check(state)
             if placement is None:
@@ -104,24 +105,16 @@ class Finder:
             self.found.append((state, placement))
             if kind in FIRST_ONLY:
                 return []
-        if not missed:
-            return []
-        if any(state.path[-1] == kind and len(state.path) == len(missed[0].path) for state, _ in self.found):
+        if not missed or len(self.found) > before:
             return []
         return [min(missed, key=lambda state: missing_bytes(state, self.sizer))]
-
-    def _fitting(self, states: Iterable[State]) -> Iterator[tuple[State, Placement]]:
-        for state in states:
-            placement = self._check(state)
-            if placement:
-                yield state, placement
 
     def _check(self, state: State) -> Placement | None:
         """Evaluate a state; one that needs more RAM than there is does not fit."""
         available = self.request.rig.ram_bytes
         if available is not None and "more_hardware" not in state.path and ram_bytes(state) > available:
             return None
-        return evaluate(state, self.sizer)
+        return evaluate(state, self.sizer, steps=search_steps(state))
 
     def _loss(self, state: State) -> float:
         stated = {"kv_dtype": "kv_dtype", "context": "context", "concurrency": "users", "precision": "precision"}
@@ -136,25 +129,6 @@ class Finder:
             needs=(*state.titles[1:], *needs_of(state, placement)),
             costs=costs_of(state, placement),
         )
-
-
-def _without_dominated(found: list[tuple[State, Placement]]) -> list[tuple[State, Placement]]:
-    """Drop mixtures of precision below another that fits too; the one with the smallest weights stays, for its room."""
-    mixed = [pair for pair in found if pair[0].path == ("precision",)]
-    others = [pair for pair in found if pair[0].path != ("precision",)]
-    if not mixed:
-        return others
-    bits = {id(state): [moves.bits_of(choice.checkpoint) for choice in state.choices] for state, _ in mixed}
-
-    def dominated(state: State) -> bool:
-        mine = bits[id(state)]
-        theirs = [bits[id(other)] for other, _ in mixed if other is not state]
-        return any(all(a >= b for a, b in zip(one, mine, strict=True)) and one != mine for one in theirs)
-
-    kept = sorted((pair for pair in mixed if not dominated(pair[0])), key=lambda pair: pair[0].loss)
-    smallest = min(mixed, key=lambda pair: sum(bits[id(pair[0])]))
-    kept = kept[:MAX_PRECISION_OPTIONS]
-    return others + (kept if smallest in kept else [*kept, smallest])
 
 
 def unique_ids(options: Iterable[Option]) -> tuple[Option, ...]:

@@ -55,13 +55,16 @@ def room_bytes(gpu: Gpu) -> int:
     return gpu.cuda_total_bytes - gpu.reserved_bytes - reserve_bytes(gpu)
 
 
-def place(choices: Sequence[Choice], gpus: Sequence[Gpu], sizer: Sizer) -> tuple[Seat, ...] | None:
+def place(
+    choices: Sequence[Choice], gpus: Sequence[Gpu], sizer: Sizer, *, steps: int = SEARCH_STEPS
+) -> tuple[Seat, ...] | None:
     """Seat every instance so that all are resident at once.
 
     Args:
         choices: what must run.
         gpus: the rig's cards.
         sizer: the calculator.
+        steps: seats to try at most.
 
     Returns:
         Seats in the order of ``choices``, or None where no placement was found.
@@ -69,7 +72,7 @@ def place(choices: Sequence[Choice], gpus: Sequence[Gpu], sizer: Sizer) -> tuple
     Raises:
         NotYetExact: a model or format is not covered exactly.
     """
-    search = _Search(choices, gpus, sizer)
+    search = _Search(choices, gpus, sizer, steps)
     if not choices or not gpus or search.hopeless():
         return None
     search.descend(0, [room_bytes(gpu) for gpu in gpus], ())
@@ -92,6 +95,36 @@ def place_anyhow(choices: Sequence[Choice], gpus: Sequence[Gpu], sizer: Sizer) -
     return tuple(sorted(seats, key=lambda seat: seat.index))
 
 
+def place_in_turns(
+    choices: Sequence[Choice], gpus: Sequence[Gpu], sizer: Sizer, residue_bytes: int
+) -> tuple[Seat, ...] | None:
+    """Seat every instance as if alone, for instances of which one is awake at a time on a card.
+
+    Args:
+        choices: what must run.
+        gpus: the rig's cards.
+        sizer: the calculator.
+        residue_bytes: what each sleeping instance still holds; those of all others are kept free everywhere.
+
+    Returns:
+        Seats in the order of ``choices``, on cards of their own where there are enough; None where one has no seat.
+    """
+    search = _Search(choices, gpus, sizer)
+    room = [room_bytes(gpu) - (len(choices) - 1) * residue_bytes for gpu in gpus]
+    marked, seats = list(room), list[Seat]()
+    for index in search.order:
+        able = [seat for seat in search.every_seat(index, marked) if _holds(seat, room) and search.has_kernels(seat)]
+        if not able:
+            return None
+        seats.append(min(able, key=lambda seat: (sum(marked[c] != room[c] for c in seat.cards), seat.tp)))
+        _take(marked, seats[-1])
+    return tuple(sorted(seats, key=lambda seat: seat.index))
+
+
+def _holds(seat: Seat, free: Sequence[int]) -> bool:
+    return all(free[card] >= seat.demand.total_bytes for card in seat.cards)
+
+
 def _overflow(seat: Seat, free: Sequence[int]) -> tuple[int, int, int]:
     over = sum(max(0, seat.demand.total_bytes - max(0, free[card])) for card in seat.cards)
     return over, seat.tp, -min(free[card] for card in seat.cards)
@@ -107,8 +140,8 @@ class _Search:
     choices: Sequence[Choice]
     gpus: Sequence[Gpu]
     sizer: Sizer
+    steps: int = SEARCH_STEPS
     best: tuple[Seat, ...] = ()
-    steps: int = 0
     order: list[int] = field(default_factory=list[int])
     _score: tuple[float, float] | None = None
     _groups: list[list[int]] = field(default_factory=list[list[int]])
@@ -138,8 +171,8 @@ class _Search:
         if self._least[depth] > sum(left for left in free if left > 0):
             return
         for seat in self._seats(self.order[depth], free):
-            self.steps += 1
-            if self.steps > SEARCH_STEPS:
+            self.steps -= 1
+            if self.steps < 0:
                 return
             left = list(free)
             _take(left, seat)
@@ -154,6 +187,10 @@ class _Search:
                 demand = self.sizer.demand(choice, self.gpus[group[0]], tp) if tp <= len(group) else None
                 if demand:
                     yield Seat(index, tuple(sorted(emptiest[:tp])), demand)
+
+    def has_kernels(self, seat: Seat) -> bool:
+        """Tell whether the engine runs an instance on its cards, split so."""
+        return self.sizer.runs(self.choices[seat.index], self.gpus[seat.cards[0]], seat.tp)
 
     def _seats(self, index: int, free: Sequence[int]) -> list[Seat]:
         """Seats that hold, fewest ranks first, emptiest cards first; equal ones once."""

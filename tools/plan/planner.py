@@ -91,14 +91,14 @@ def instance_names(instances: Sequence[InstanceRequest]) -> tuple[str, ...]:
 
 def _recommend(request: PlanRequest, asked: Placement, options: Sequence[Option]) -> tuple[str, Note]:
     """Choose: as asked if that fits; sharing only where it is known to be one model; else the least loss."""
+    shared = next((option for option in options if option.kind == "share"), None)
+    if shared and request.same_model:
+        return shared.id, note("plan.reason_share")
     if asked.verdict == "fits":
         return "as_asked", note("plan.reason_fits")
     if not options:
         nothing = note("plan.reason_nothing", gib=asked.deficit_bytes / GIB)
         return "as_asked", nothing if asked.deficit_bytes else note("plan.reason_no_kernel")
-    shared = next((option for option in options if option.kind == "share"), None)
-    if shared and request.same_model:
-        return shared.id, note("plan.reason_share")
     apart = [option for option in options if option.kind != "share"]
     on_this_rig = [option for option in apart if option.kind != "more_hardware"]
     best = (on_this_rig or apart or list(options))[0]
@@ -106,6 +106,11 @@ def _recommend(request: PlanRequest, asked: Placement, options: Sequence[Option]
 
 
 def _reason(option: Option) -> Note:
+    """Say why an option is taken; of several changes the one that costs most is spoken of."""
+    codes = {option.title.code, *(need.code for need in option.needs)}
+    for kind in ("offload", "swap"):
+        if f"plan.title_{kind}" in codes:
+            return note(f"plan.reason_{kind}")
     if option.kind == "precision":
         return note("plan.reason_precision", what=option.title.params.get("what", ""))
     return note(f"plan.reason_{option.kind}")

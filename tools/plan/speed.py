@@ -12,6 +12,9 @@ DECODE_EFFICIENCY = (0.40, 0.60, 0.80)
 """Share of the card's memory bandwidth that single-sequence decoding reaches: assumed, stated with every figure.
 Dense models on data-centre cards come near the upper end, mixtures of experts and many cards near the lower one."""
 
+WITHOUT_NVLINK = 0.75
+"""Further share that is left where ranks talk over PCIe: assumed."""
+
 PCIE_BYTES_PER_S = (12e9, 24e9, 50e9)
 """What a card reads from pinned RAM: PCIe 4.0 x16 moves at most 31.5 GB/s one way, 5.0 x16 63 GB/s (PCI-SIG); a slot
 with 8 lanes or PCIe 3.0 x16 about half of the former. Some 80 % of it is reached."""
@@ -41,7 +44,8 @@ def active_weight_bytes(model: ModelSpec, weights_bytes: int) -> float:
 def decode_tokens_per_s(footprint: Footprint, gpu: Gpu) -> Band | None:
     """Estimate single-sequence decoding at half of the context; None where the card's bandwidth is not known.
 
-    Weights in RAM are read over PCIe each token: GiB offloaded x 1/bandwidth on top of what the card itself reads.
+    Weights in RAM are read over PCIe each token: GiB offloaded x 1/bandwidth on top of what the card itself reads. Of a
+    mixture of experts only the active share is; the low end has all of it read, as a batch of requests comes to.
     """
     if not gpu.bandwidth_bytes_per_s:
         return None
@@ -49,9 +53,10 @@ def decode_tokens_per_s(footprint: Footprint, gpu: Gpu) -> Band | None:
     share = active_weight_bytes(deployment.model, footprint.parameter_bytes) / max(1, footprint.parameter_bytes)
     offloaded = min(deployment.cpu_offload_bytes, footprint.parameter_bytes)
     on_card = (footprint.parameter_bytes - offloaded) * share + _cache_read(footprint)
+    bandwidth = gpu.bandwidth_bytes_per_s * (1.0 if deployment.tp == 1 or gpu.nvlink else WITHOUT_NVLINK)
     seconds = [
-        on_card / (gpu.bandwidth_bytes_per_s * efficiency) + offloaded * share / pcie
-        for efficiency, pcie in zip(DECODE_EFFICIENCY, PCIE_BYTES_PER_S, strict=True)
+        on_card / (bandwidth * efficiency) + offloaded * read / pcie
+        for efficiency, read, pcie in zip(DECODE_EFFICIENCY, (1.0, share, share), PCIE_BYTES_PER_S, strict=True)
     ]
     return Band(*(round(1 / s, 1) for s in seconds))
 

@@ -1,0 +1,76 @@
+"""Which of the ways that work are worth showing, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tools.domain import Placement
+from tools.plan.costs import slowest
+from tools.plan.moves import State, bits_of
+
+Found = tuple[State, Placement]
+
+MAX_CHAINS = 3
+"""Options of several changes that are shown beside the single ones."""
+
+MAX_SHOWN = 10
+
+LEAST_SPEED = 1.0
+"""Tokens a second below which an option is of no use, unless it is the only one on the rig."""
+
+
+def worth_showing(found: Sequence[Found], loss: Callable[[State], float]) -> list[Found]:
+    """Order what fits by what it costs, without what is worse in every way than another.
+
+    Args:
+        found: states that fit, with their placements.
+        loss: what a person gives up under a state; smaller is better.
+
+    Returns:
+        At most ``MAX_SHOWN``; sharing comes first, since it costs nothing where it applies.
+    """
+    best = [pair for pair in found if not _beaten(pair[0], found)]
+    best.sort(key=lambda pair: (pair[0].path != ("share",), loss(pair[0])))
+    fast = [pair for pair in best if _usable(pair)]
+    if any("more_hardware" not in state.path for state, _ in fast):
+        best = fast
+    chains = [state for state, _ in best if len(state.path) > 1][:MAX_CHAINS]
+    kept = [pair for pair in best if len(pair[0].path) == 1 or any(pair[0] is chain for chain in chains)]
+    return kept[:MAX_SHOWN]
+
+
+def _usable(pair: Found) -> bool:
+    state, placement = pair
+    speed = slowest(state, placement) if "offload" in state.path else None
+    return speed is None or speed.value >= LEAST_SPEED
+
+
+def _beaten(state: State, found: Sequence[Found]) -> bool:
+    """Whether another state gives every instance at least as much; the smallest mixture stays, for its room."""
+    if state.path == ("precision",) and state is _smallest(found):
+        return False
+    return any(_beats(other, state) for other, _ in found if other is not state)
+
+
+def _beats(one: State, other: State) -> bool:
+    if one.gpus != other.gpus or ("share" in one.path) != ("share" in other.path) or (one.swap and not other.swap):
+        return False
+    mine, theirs = _given(one), _given(other)
+    better = all(a >= b for a, b in zip(mine, theirs, strict=True))
+    if mine == theirs and one.swap == other.swap:
+        return len(one.path) < len(other.path)
+    return better
+
+
+def _given(state: State) -> list[float]:
+    """What each instance has: the more, the better."""
+    figures: list[float] = []
+    for choice in state.choices:
+        cache = 16 if choice.kv_dtype == "auto" else 8
+        figures += [bits_of(choice.checkpoint), cache, choice.context, choice.users, -choice.offload_bytes]
+    return figures
+
+
+def _smallest(found: Sequence[Found]) -> State | None:
+    mixed = [state for state, _ in found if state.path == ("precision",)]
+    return min(mixed, key=lambda state: sum(bits_of(c.checkpoint) for c in state.choices), default=None)
