@@ -30,8 +30,10 @@ _VRAM_BEFORE = re.compile(
 _USED = re.compile(
     r"(?:already|taken|in use|occupied|занят\w*|съел\w*|съедает|жрет|отъел\w*|отъедает|уже висит|уже занима\w+|забирает|забит\w*)"
 )
-_USER_OF_MEMORY = re.compile(
-    r"(?:browser|desktop|chrome|firefox|xorg|windows|display|system|game|another process|other process|someone|браузер\w*|хром\w*|десктоп|рабочий стол|винд\w*|систем\w*|иксы|игр\w*|другой процесс|другим процессом|коллег\w*|яндекс|телеграм)"
+_WHO = r"(?:browser|desktop|chrome|firefox|xorg|windows|display|system|game|another process|other process|someone|браузер\w*|хром\w*|десктоп|рабочий стол|винд\w*|систем\w*|иксы|игр\w*|другой процесс|другим процессом|коллег\w*|яндекс|телеграм)"
+_USER_OF_MEMORY = re.compile(_WHO)
+_BARE_USED = re.compile(
+    rf"(?:{_WHO}\s(?:уже\s|already\s)?(?:съел\w*|ест|жрет|занял\w*|занимает|отъел\w*|отъедает|takes|uses|took|eats|ate)|занято|занятых)\s(?:уже\s|about\s|около\s)?(\d{{1,3}}(?:\.\d+)?)(?![\w.])"
 )
 _MODEL_USES = re.compile(
     r"(?:sits at|uses|using|takes|taking|needs|weighs|consum\w+|занимает|весит|ест|кушает|requires|went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
@@ -54,7 +56,10 @@ _BARE_M = re.compile(r"(?<![\w.$-])(1|2|10)(m|м)(?![a-zа-я0-9])")
 _OVER = re.compile(r"(?:more than|above|over|beyond|больше|выше|свыше|larger than)\s$")
 _USERS = re.compile(
     r"(?<![\w.])(\d{1,6}|[a-zа-я]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|async|other|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
-    r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*|одновременно|concurrent|concurrently|simultaneously|parallel|in parallel|at once|разом)(?![a-zа-я])"
+    r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![a-zа-я])"
+)
+_USERS_BARE = re.compile(
+    r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|одновременно|разом|параллельно)(?![a-zа-я])"
 )
 _NODES = re.compile(
     r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})[\s-](?:(?:gpu|физических|отдельных|separate|identical)\s)?(nodes?|servers?|machines?|boxes|hosts|узл\w*|нод\w*|сервер\w*|сервак\w*|машин\w*|тач(?:ки|ек|ках)|хост\w*)(?![a-zа-я])"
@@ -103,6 +108,8 @@ def read_memory(sheet: Sheet) -> Amounts:
             getattr(amounts, kind).append(memory)
     for match in sheet.find(_BARE_RAM, claim=True):
         amounts.ram_gb = amounts.ram_gb or float(match.group(1) or match.group(2))
+    for match in sheet.find(_BARE_USED, claim=True):
+        amounts.reserved_gb = amounts.reserved_gb or float(match.group(1))
     return amounts
 
 
@@ -152,6 +159,7 @@ def read_users(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> int | None:
         and not re.search(r"^(?:a|an|the|one|один|одна|одной)$", m.group(1))
         and _claimed(sheet, m)
     ]
+    found += [int(m.group(1)) for m in sheet.find(_USERS_BARE, claim=True)]
     return flags.users[0] if flags.users else found[0] if found else None
 
 

@@ -16,13 +16,15 @@ _MEMORY_AFTER = re.compile(
 )
 _BARE_AFTER = re.compile(r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\d.a-zа-я%]|\s?x)(\s(?:each|каждая|озу|ram))?")
 _COUNT_AFTER = re.compile(
-    r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![a-zа-я])"
+    r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|[а-яa-z]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![a-zа-я])"
 )
 _FORM_AFTER = re.compile(r"[\s-]*(?:pcie|sxm\d?|nvl|blackwell|ada|mobile|laptop|gpus?|cards?|sff)(?![a-z0-9])")
 _NODES_AFTER = re.compile(r"\s(?:nodes|servers|узл\w+|нод\w*|сервер\w*)\s?x\s?(\d{1,2})")
 _TOTAL = re.compile(r"\s?\)?,?\s?(?:in\s)?(?:total|combined|всего|суммарно|в сумме|altogether|итого)")
 _RAM_WORD = re.compile(r"\s?(?:of\s)?(?:system\s|main\s)?(?:ram|ddr\d|dram|озу|оператив\w*|рам)(?![a-zа-я])")
 _PLAIN_SIZES = frozenset({8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512})
+_SOLD_SIZES = (4, 6, 8, 10, 11, 12, 16, 20, 22, 24, 32, 40, 48, 64, 72, 80, 96, 98, 128, 141, 192, 288)
+"""Memory sizes (GB) that cards are sold with: what is none of them may be the sum over several cards."""
 _TIMES_MEMORY = re.compile(rf"(?<![\w.])(\d{{1,2}})\s?x\s?(\d{{1,3}}(?:\.\d)?)\s?{UNIT}")
 _NOT_A_CARD = re.compile(
     r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|server|instance|hour|offload|layers|0|1|2|3)(?![a-z]{3})"
@@ -33,7 +35,7 @@ def measure(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> None:
     """Read count and memory on both sides of a card, claiming what is used."""
     _look_after(sheet, lexicon, mention)
     _look_before(sheet, lexicon, mention)
-    known = known_sizes(lexicon, mention)
+    known = known_sizes(lexicon, mention) or _SOLD_SIZES
     count, memory = mention.count, mention.memory_gb
     if (
         count
@@ -56,7 +58,7 @@ def _look_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> None:
             _form(sheet, mention)
             or _memory_after(sheet, lexicon, mention)
             or _bare_memory(sheet, lexicon, mention)
-            or _count_after(sheet, mention)
+            or _count_after(sheet, lexicon, mention)
         ):
             return
 
@@ -114,12 +116,15 @@ def _take_memory(sheet: Sheet, mention: GpuMention, memory: float, end: int) -> 
     return True
 
 
-def _count_after(sheet: Sheet, mention: GpuMention) -> bool:
+def _count_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
     nodes = _NODES_AFTER.match(sheet.low, mention.end)
     found = nodes or _COUNT_AFTER.match(sheet.low, mention.end)
     if not found or mention.count is not None or not sheet.free(*found.span()):
         return False
-    mention.count = int(found.group(1) or found.group(2))
+    count = lexicon.number(found.group(1) or found.group(2))
+    if count is None:
+        return False
+    mention.count = count
     if not nodes:
         sheet.claim(*found.span())
         mention.end = found.end()

@@ -46,12 +46,13 @@ def finish_models(
     """Turn mentions into ModelAsks: copies, precisions, relation."""
     for mention in found:
         _count(sheet, lexicon, mention)
-    found = _without_background(sheet, found)
+    found = _without_background(sheet, _without_files(found))
     found = _merge_same(found)
     loose = list(loose)
     said.split = _split(sheet, loose, found)
     if not said.split:
         loose = _give_precisions(sheet, found, loose)
+    found = _with_other(sheet, found, loose)
     said.loose_precisions = [p.said for p in loose] if not found else []
     said.models = [m.ask for m in found]
     said.models_relation = _relation(sheet, found)
@@ -59,6 +60,11 @@ def finish_models(
     if said.split and len(said.models) == 1:
         _apply_split(said)
     _who(said)
+
+
+def speaks_of_several(sheet: Sheet, lexicon: Lexicon) -> bool:
+    """Whether the text counts two or more models, named or not."""
+    return any((lexicon.number(m.group(1)) or 0) > 1 for m in _TOTAL_MODELS.finditer(sheet.low))
 
 
 def _count(sheet: Sheet, lexicon: Lexicon, mention: ModelMention) -> None:
@@ -90,6 +96,12 @@ def _count(sheet: Sheet, lexicon: Lexicon, mention: ModelMention) -> None:
         if not lexicon.is_a("between_count_and_model", said):
             return
         start = place
+
+
+def _without_files(found: list[ModelMention]) -> list[ModelMention]:
+    """ "A 38 GB model (meditron:70b)": the file's size adds nothing to a model that is named."""
+    named = [m for m in found if not m.by_file]
+    return named if len(named) == 1 else found
 
 
 def _without_background(sheet: Sheet, found: list[ModelMention]) -> list[ModelMention]:
@@ -153,6 +165,18 @@ def _split(sheet: Sheet, loose: Sequence[Precision], found: list[ModelMention]) 
         )
     ]
     return chosen if len(chosen) > 1 and len(found) < 2 else []
+
+
+def _with_other(sheet: Sheet, found: list[ModelMention], loose: Sequence[Precision]) -> list[ModelMention]:
+    """ "One Qwen in FP16 and the other in Int4": the other is one more of the same model."""
+    if len(found) != 1 or len(loose) != 1 or not found[0].ask.precision:
+        return found
+    before = sheet.low[found[0].end : loose[0].start]
+    if not re.search(r"(?:other|second|another|втор\w+|друг\w+)\s(?:[a-zа-я]+\s){0,3}$", before):
+        return found
+    other = ModelMention(replace(found[0].ask, precision=loose[0].said, copies=1), loose[0].start, loose[0].end)
+    found[0].ask = replace(found[0].ask, copies=1)
+    return [found[0], other]
 
 
 def _apply_split(said: Said) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 
 from agent.reader.lexicon import Lexicon
+from agent.reader.sheet import Sheet
+
+_LOOKS_LIKE_A_MODEL = re.compile(r"(?<![\w-])llama(?:[ ._-]?cpp(?:-python)?|-server|-cli|-bench|-swap)(?![\w])")
 
 
-def read_engine(low: str, lexicon: Lexicon) -> str | None:
+def read_engine(sheet: Sheet, lexicon: Lexicon) -> str | None:
     """Return the first engine named, else the one an unmistakable flag or message belongs to."""
+    low = sheet.low
+    sheet.claim_all(_LOOKS_LIKE_A_MODEL)
     named = [
         (at, engine)
         for engine, words in lexicon.names["engines"].items()

@@ -80,15 +80,12 @@ def read_flags(sheet: Sheet) -> Flags:
     for found in sheet.find(_LOG_TOTAL, claim=True):
         flags.card_gb = float(found.group(1))
     for pattern in (_MONEY, _VERSION, _SPEED):
-        for _ in sheet.find(pattern, claim=True):
-            pass
+        sheet.claim_all(pattern)
     for found in sheet.find(_USED_OF, claim=True):
         flags.card_gb = max(float(found.group(1)), float(found.group(2)))
-    for _ in sheet.find(_LOG_NOISE, claim=True):
-        pass
+    sheet.claim_all(_LOG_NOISE)
     _read_named(sheet, flags)
-    for _ in sheet.find(_SHARE, claim=True):
-        pass
+    sheet.claim_all(_SHARE)
     return flags
 
 

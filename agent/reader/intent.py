@@ -14,6 +14,7 @@ ORDER = (
     "max_context",
     "how_many_gpus",
     "explain_error",
+    "config_asked",
     "which_model",
     "compare",
     "throughput",
@@ -24,6 +25,13 @@ ORDER = (
 )
 """Where a text has phrases of several intents, the first of these wins."""
 
+_OF_ENGINE = {
+    "vllm": "vllm_serve",
+    "sglang": "sglang",
+    "llama.cpp": "llama_cpp",
+    "ollama": "ollama",
+    "text-generation-webui": "webui",
+}
 _KINDS = ("slurm", "docker_compose", "k8s", "ray", "llama_swap", "llama_cpp", "sglang", "webui", "ollama", "vllm_serve")
 
 
@@ -32,7 +40,7 @@ def choose_intent(said: Said) -> str | None:
     found = said.intents
     for intent in ORDER:
         if intent in found and not _beaten(intent, found, said):
-            return "config" if intent == "config_strong" else intent
+            return "config" if intent.startswith("config") else intent
     return None
 
 
@@ -40,7 +48,9 @@ def _beaten(intent: str, found: Mapping[str, int], said: Said) -> bool:
     """Phrases that mean their intent only in the right company."""
     if intent == "compare":
         several = len(said.gpus) > 1 or len(said.models) > 1
-        return not several and "fit" in found and len(found) == 2
+        return not several and ("hardware_needed" in found or set(found) == {"compare", "fit"})
+    if intent == "hardware_needed":
+        return bool(said.gpus) and "fit" in found
     if intent == "which_model":
         return (
             any(m.name and not m.name.endswith("model") for m in said.models)
@@ -54,11 +64,7 @@ def _asks(found: Mapping[str, int], intent: str) -> bool:
     return found[intent] == min(found.values())
 
 
-def choose_kind(kinds: Collection[str], said_intents: Collection[str]) -> str | None:
-    """Return the kind of configuration: files by name first, then the engine's own command."""
-    for kind in _KINDS:
-        if kind in kinds and (
-            kind not in {"vllm_serve", "ollama"} or "config_strong" in said_intents or kind == "vllm_serve"
-        ):
-            return kind
-    return None
+def choose_kind(kinds: Collection[str], engine: str | None) -> str | None:
+    """Return the kind of configuration: a file by its name first, then the engine's own command."""
+    named = next((kind for kind in _KINDS if kind in kinds), None)
+    return named or _OF_ENGINE.get(engine or "")

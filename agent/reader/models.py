@@ -14,7 +14,7 @@ from tools.domain import ModelAsk
 _CANDIDATE = re.compile(
     r"(?<![a-zа-я0-9._/@-])(?:[\w.-]{2,60}/)?([a-zа-я][a-zа-я]*(?:-(?:seek|oss|llama|lite|pro|r|a|embed|neox|j|v|hermes|лайт|про|осс|ос)(?![a-zа-я]))?)"
 )
-_SEPARATOR = r"(?:\s?[-_:./(]\s?|\s|)"
+_SEPARATOR = r"(?:[-_:.]|\s?\(|\s|)"
 _MOE = re.compile(_SEPARATOR + r"((\d+)\s?[xх]\s?(\d+(?:\.\d+)?)\s?[bб]|(\d+(?:\.\d+)?)[bб]x(\d+))(?![a-zа-я])")
 _ACTIVE = re.compile(_SEPARATOR + r"([aа]\d+(?:\.\d+)?[bб]|e\d+b)(?![a-zа-я0-9])")
 _SIZE = re.compile(
@@ -31,10 +31,13 @@ _BARE = re.compile(
 )
 _DATE = re.compile(r"[-_ ](0[1-9]\d\d|1[0-2]\d\d|2[3-6]\d\d)(?![\da-z])")
 _WORD = re.compile(_SEPARATOR + r"([a-zа-я]+[+]?(?:\d(?:\.\d)?[a-z]?)?)(?![a-zа-я])")
+_LETTERS = re.compile(_SEPARATOR + r"([a-zа-я]+)(?=\d)")
 _PLUS = re.compile(r"[- ]?(?:plus|\+)(?![a-z0-9])")
 _UNNAMED = re.compile(
-    r"(?<![a-zа-я0-9.$_-])(\d{1,4}(?:\.\d+)?)(?:\s?-?(?:b|б)(?![a-zа-я0-9])|\s?-?(?:billion|bln|млрд|миллиард\w*)(?:\s(?:параметр\w*|parameters?))?)"
+    r"(?<![a-zа-я0-9.$_-])(\d{1,4}(?:\.\d+)?)(?:\s?-?(?:b|б)(?![a-zа-я0-9])|\s?-?(?:billion|bln|млрд|миллиард\w*)(?:\s(?:параметр\w*|parameters?))?)(?!\s(?:tokens?|токен|users|people|rub|руб|usd|dollars))"
 )
+_LIKENED = re.compile(r"(?:like an?|as an?|while an?|than an?|как у|чем)\s(?:\w+\s)?$")
+_BOUND = re.compile(r"(?:over|more than|under|up to|above|at least|less than|больше|свыше|до|меньше|более)\s$")
 _UNNAMED_MOE = re.compile(r"(?<![a-zа-я0-9.])(\d+x\d+(?:\.\d+)?b|\d+bx\d+)(?![a-zа-я0-9])")
 _CHUNK = re.compile(
     r"(?<![\w/.-])(?=[^\s,;()]*[a-z])(?:[\w.-]{1,60}/)?([a-z][\w.]*(?:-[\w.]+){0,8}?)[-:_](\d+(?:\.\d+)?)b(?![a-z0-9])"
@@ -73,7 +76,7 @@ def read_models(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision])
         precisions: mentions of precisions; those that belong to a name are claimed with it.
     """
     found = _quoted(sheet) + _families(sheet, lexicon, precisions) + _chunks(sheet, lexicon, precisions)
-    found += _hub_ids(sheet)
+    found += _hub_ids(sheet, lexicon)
     found = _join_sizes_before(sheet, sorted(found, key=lambda m: m.start))
     found += _file_sized(sheet)
     found += _unnamed(sheet, lexicon, found)
@@ -98,19 +101,53 @@ def _families(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision]) -
             word = word.split("-")[0]
             family = lexicon.family(word)
         start, end = match.start(), match.start(1) + len(word)
-        if family is None and word in {"r1"[:1], "v"}:
+        if not sheet.free(match.start(1), end):
             continue
-        if family is None or not sheet.free(match.start(1), end):
+        family = family or _misspelled(sheet, lexicon, word, end)
+        if family is None:
             continue
+        compound = _compound(sheet, lexicon, match.start(1), family)
+        family, end = compound or (family, end)
         reader = _Tail(sheet, lexicon, precisions, family, end)
         reader.run()
-        if word in lexicon.names["rules"]["weak"] and reader.end == end:
+        if word in lexicon.names["rules"]["weak"] and reader.end == end and not compound:
             continue
         if family == "Phi" and word == "фи" and reader.end == end:
             continue
         sheet.claim(start, reader.end)
         found.append(reader.mention(start))
     return found + _bare_deepseek(sheet, lexicon, precisions)
+
+
+def _misspelled(sheet: Sheet, lexicon: Lexicon, word: str, end: int) -> str | None:
+    """A word one slip away from a family, right before a version or size ("lamma 3.1 8b")."""
+    if len(word) < 5 or word in lexicon.words["stop"] or "llama" in word or not _DIGIT_NEXT.match(sheet.low, end):
+        return None
+    from rapidfuzz.distance import OSA
+
+    best, slips = None, 2.5
+    for spelling, family in (lexicon.families | lexicon.stems).items():
+        if spelling[0] == word[0] and len(spelling) > 4 and abs(len(spelling) - len(word)) < 2:
+            distance = OSA.distance(word, spelling, score_cutoff=2)
+            best, slips = (family, distance) if distance < slips else (best, slips)
+    return best
+
+
+_DIGIT_NEXT = re.compile(r"[\s:-]?\d")
+_COMPOUND = re.compile(r"[a-z0-9.+]+(?:-[a-z0-9.+]+)+")
+
+
+def _compound(sheet: Sheet, lexicon: Lexicon, start: int, family: str) -> tuple[str, int] | None:
+    """A name made of two families ("dolphin-llama3", "e5-mistral-7b-instruct") is a name of its own."""
+    chunk = _COMPOUND.match(sheet.low, start)
+    if not chunk or family == "DeepSeek":
+        return None
+    parts = chunk.group().split("-")
+    second = next((n for n, part in enumerate(parts) if n and lexicon.families.get(part.rstrip("0123456789."))), None)
+    if second is None or f"{parts[0]}-{parts[1]}" in lexicon.families:
+        return None
+    end = start + len("-".join(parts[: second + 1]))
+    return sheet.text[start:end], end
 
 
 _BARE_R1 = re.compile(r"(?<![\w.-])(?:(r1)|(v3(?:\.\d)?|v4))(?![\w.])")
@@ -163,11 +200,9 @@ class _Tail:
     def mention(self, start: int) -> ModelMention:
         """Return what was read."""
         glued = self.family in self.lexicon.names["rules"]["glued"]
-        name = self.family + (("" if glued else "-") + self.version if self.version else "")
-        if self.family == "DeepSeek" and self.version:
-            name = f"DeepSeek-V{self.version.lstrip('v')}"
-        for part in self.name:
-            name += ("" if part == "+" else "-") + part
+        name = self.family
+        for number, part in enumerate(self.name):
+            name += ("" if part == "+" or (glued and number == 0 and part == self.version) else "-") + part
         if self.family in self.lexicon.names["rules"]["embedding"] and "embedding" not in self.variant:
             self.variant.append("embedding")
         ask = ModelAsk(name, self.size, "-".join(self.variant) or None, " ".join(self.precision) or None)
@@ -252,9 +287,13 @@ class _Tail:
             spelled or (known is not None and (said in known or number in known)) or (glued and float(number) < 10)
         ):
             return False
-        if not glued and self.name and not spelled:
+        if said.startswith("v0") or (not glued and self.name and not spelled and "." not in said):
             return False
-        self.version = said.upper() if said[-1] in "v" and len(said) > 1 and said[0] != "v" else said
+        if self.family == "DeepSeek":
+            self.version = f"V{number}"
+        else:
+            self.version = said.upper() if said.endswith("v") else said
+        self.name.append(self.version)
         return self._take(found)
 
     def _bare(self) -> bool:
@@ -277,37 +316,12 @@ class _Tail:
             self.name.append("+")
             return self._take(plus)
         found = self._at(_WORD)
-        if not found or ("(" in found.group() and not self._is_suffix(found.group(1))):
+        if found and not self._is_suffix(found.group(1)):
+            found = self._at(_LETTERS)
+        if not found or not self._is_suffix(found.group(1)):
             return False
         said = found.group(1)
-        spaced = found.group()[0] in " \n/(."
-        if not self._is_suffix(said) or (
-            spaced
-            and said
-            in {
-                "r",
-                "a",
-                "x",
-                "model",
-                "text",
-                "code",
-                "pro",
-                "max",
-                "super",
-                "ultra",
-                "qwen",
-                "llama",
-                "base",
-                "quant",
-                "think",
-                "pt",
-                "exp",
-                "large",
-                "small",
-                "dev",
-            }
-            and not self._spaced_suffix(said)
-        ):
+        if found.group()[0] in " (" and not self._may_stand_apart(said, found.end()):
             return False
         word = self.lexicon.after_family.get(said, said)
         suffixes = self.lexicon.names["suffixes"]
@@ -319,8 +333,12 @@ class _Tail:
             self.variant.append(word if word == "it" else word.capitalize())
         return self._take(found)
 
-    def _spaced_suffix(self, said: str) -> bool:
-        return said in {"large", "small", "medium", "base"} and self.family in {"Mistral", "Granite"}
+    def _may_stand_apart(self, said: str, end: int) -> bool:
+        """Whether a word after a space still belongs to the name, though it is an ordinary word too."""
+        if said not in self.lexicon.names["suffixes"]["joined"]:
+            return True
+        sized = re.match(r"\s\d+(?:\.\d+)?\s?[bб](?![a-zа-я])", self.sheet.low[end : end + 12])
+        return bool(sized) or (self.family == "Mistral" and said in {"small", "medium", "large"})
 
     def _is_suffix(self, said: str) -> bool:
         word = self.lexicon.after_family.get(said, said)
@@ -349,11 +367,18 @@ def _chunks(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision]) -> 
     return found
 
 
-def _hub_ids(sheet: Sheet) -> list[ModelMention]:
+def _hub_ids(sheet: Sheet, lexicon: Lexicon) -> list[ModelMention]:
     found: list[ModelMention] = []
     for match in sheet.find(_HUB):
         owner, name = match.group(1), match.group(2)
-        if not re.search(r"\d|-", name) or re.fullmatch(r"\w+\.\w+", owner) or "." in owner:
+        codes = lexicon.names["gpus"]["codes"]
+        if (
+            owner.lower() in codes
+            or name.lower() in codes
+            or not re.search(r"\d|-", name)
+            or re.fullmatch(r"\w+\.\w+", owner)
+            or "." in owner
+        ):
             continue
         sheet.claim(*match.span())
         found.append(ModelMention(ModelAsk(sheet.text[match.start() : match.end()]), *match.span()))
@@ -396,6 +421,9 @@ def _unnamed(sheet: Sheet, lexicon: Lexicon, named: list[ModelMention]) -> list[
     for match in sheet.find(_UNNAMED):
         size = float(match.group(1))
         start = match.start()
+        before = sheet.low[max(0, start - 24) : start]
+        if (named or found) and (_LIKENED.search(before) or _BOUND.search(before)):
+            continue
         name, start = _name_before(sheet, lexicon, start)
         inherited = None if name else _inherits(sheet, start, named + found)
         ask = ModelAsk(name or inherited or f"{match.group(1)}B model", size)

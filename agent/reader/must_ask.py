@@ -51,7 +51,12 @@ def must_ask(reading: Reading, lexicon: Lexicon, *, no_gpu: bool, from_disk: boo
     concept = reading.intent in {"compare", "other"}
     if not reading.models and _model_is_needed(reading, gpu_known):
         asks.append("model")
-    elif reading.models and any(_size_is_open(m, lexicon) for m in reading.models) and not concept:
+    elif (
+        reading.models
+        and any(_size_is_open(m, lexicon) for m in reading.models)
+        and not concept
+        and not (reading.intent == "explain_error" and gpu_known)
+    ):
         asks.append("model_size")
     if unclear:
         asks.append("task")

@@ -35,6 +35,8 @@ _CYRILLIC_CODE = re.compile(r"(?<![а-яa-z\d])([авекмнорстхпбл]{1
 _TIMES_BEFORE = re.compile(r"(?<=\d)(\s?)[х*](?=\s?[\dA-Za-zА-Яа-я])", re.IGNORECASE)
 _TIMES_AFTER = re.compile(r"(?<=[\dA-Za-z)])(\s?)[х*](?=\s?\d)", re.IGNORECASE)
 _TIMES_FIRST = re.compile(r"(?<![а-яa-z\d])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
+_GLUED_BEFORE = re.compile(r"(?<![\w.])(\d{1,4})x(?=[a-zа-я\d])(?!\d+(?:\.\d+)?[bб])", re.IGNORECASE)
+_GLUED_AFTER = re.compile(r"(?<=[a-z\d)])(?<!\db)x(?=\d{1,3}(?![\d.]*[a-zа-я\d]))", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
 _MIXED = re.compile(r"[A-Za-zА-Яа-я]*(?:[A-Za-z][а-яА-Я]|[а-яА-Я][A-Za-z])[A-Za-zА-Яа-я]*")
 
@@ -57,6 +59,7 @@ def normalise(text: str) -> str:
     text = _TIMES_BEFORE.sub(r"\1x", text)
     text = _TIMES_AFTER.sub(r"\1x", text)
     text = _TIMES_FIRST.sub("x", text)
+    text = _GLUED_AFTER.sub(" x", _GLUED_BEFORE.sub(r"\1x ", text))
     text = _DECIMAL.sub(".", text)
     text = _CYRILLIC_CODE.sub(_latin_code, text)
     text = _MIXED.sub(_one_script, text)
@@ -83,6 +86,8 @@ def _join_groups(found: re.Match[str]) -> str:
 
 def _latin_code(found: re.Match[str]) -> str:
     letters, digits, tail = (part.lower() for part in found.groups())
+    if letters == "р" and digits == "1":
+        return "r1" + tail
     if tail in {"к", "г"} or (
         letters in {"в", "с", "к", "о"} and len(digits) < 3 and not (letters == "к" and tail == "")
     ):

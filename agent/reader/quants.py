@@ -14,14 +14,16 @@ _WORD = (
     r"|(?:int|инт)[-_ ]?[2-8]|float[-_ ]?(?:16|32)|bfloat[-_ ]?16|half(?:[- ]precision)?"
     r"|(?:1\.58|[2-8])[-_ ]?(?:bits?|бита?(?:х|ная|ный|ную|ной|ке|ку|ка)?)|16[-_ ]?(?:bits?|бит\w*)"
 )
-_PRECISION = re.compile(rf"(?<![a-zа-я0-9.])(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![a-zа-я0-9])")
+_PRECISION = re.compile(
+    rf"(?<![a-zа-я0-9])(?:(?<!\d\.)(?=\d)|(?=[a-zи]))(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![a-zа-я0-9])"
+)
 _RUSSIAN_BITS = re.compile(r"(?<![а-я])(?:в\s+)?(двух|трех|четырех|пяти|шести|восьми|шестнадцати)[- ]?бит\w*")
 _BITS = {"двух": 2, "трех": 3, "четырех": 4, "пяти": 5, "шести": 6, "восьми": 8, "шестнадцати": 16}
 _FULL = re.compile(
     r"\b(?:full[- ](?:precision|version|scale|fat|weights?|size)|non[- ]?quanti[sz]ed|unquanti[sz]ed|no[- ]quanti[sz]ation|"
     r"without quanti[sz]ation|original (?:precision|weights)|full(?= (?:deepseek|r1|v3|kimi|glm))|"
     r"в полной точности|полной точности|полная точность|без квантования|без кванта|без квантовки|неквантован\w+|"
-    r"полноценн\w+(?= (?:дипсик|deepseek|р1|r1))|полн(?:ый|ого|ому|ую|ом)(?= (?:дипсик|deepseek|р1|r1|v3))|оригинальн\w+ вес\w*)"
+    r"полноценн\w+(?= (?:дипсик|deepseek|р1|r1))|полн(?:ый|ого|ому|ую|ом)(?= (?:дипсик|deepseek|р1|r1|v3))|оригинальн\w+ вес\w*)|(?<=[rрvв][13]\s)(?:полн(?:ый|ая|ую|ого)|full)(?!\w)"
 )
 _KV_KEY = r"(?:kv|кв)(?:[- _]?(?:cache|кеш\w*|кэш\w*))?|cache[-_ ](?:quant|type[-_ ][kv]|dtype)|kv[-_]cache[-_]dtype|ct[kv]|quantized kv"
 _KV = re.compile(

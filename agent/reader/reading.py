@@ -46,7 +46,7 @@ def read(turns: Sequence[str]) -> Reading:
         engine=said.engine,
         kv_cache=said.kv_cache,
         intent=chosen,
-        config_kind=choose_kind(state.kinds, state.asked_intents) if chosen == "config" else None,
+        config_kind=choose_kind(state.kinds, said.engine) if chosen == "config" else None,
         wants_search="search" in state.keys,
         wants_this_machine="this_machine" in state.keys,
         same_model=_same_model(state),
@@ -70,6 +70,8 @@ def _default_intent(state: State) -> str:
     """Names of cards or models alone ask whether they go together; a question about something else is ``other``."""
     said = state.said
     asked = _QUESTION.search(said.low)
+    if said.gpus_relation == "alternatives" or said.models_relation == "alternatives":
+        return "compare"
     if said.models or (said.gpus and not asked):
         return "fit"
     return "other"

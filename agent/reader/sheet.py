@@ -60,6 +60,11 @@ class Sheet:
                     self.claim(*found.span())
                 yield found
 
+    def claim_all(self, pattern: re.Pattern[str]) -> None:
+        """Claim every match that lies in unclaimed text."""
+        for _ in self.find(pattern, claim=True):
+            pass
+
     def sentence(self, position: int) -> tuple[int, int]:
         """Return the span of the sentence around a position."""
         start, end = 0, len(self.low)

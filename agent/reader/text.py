@@ -17,6 +17,10 @@ from tools.domain import GpuAsk, Relation
 
 _OR = re.compile(r"(?:^|[\s,])(?:or|vs\.?|versus|или|либо|против)(?:[\s,]|$)|\s?/\s?$")
 _AND = re.compile(r"(?:^|[\s,])(?:and|with|plus|и|с|плюс|рядом|also|еще)(?:[\s,]|$)|[+&,]")
+_BARE_COUNT = re.compile(
+    r"(?:на|on|with|с|если|if|for|of|по)\s(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[a-zа-я]{2,12})"
+    r"(?:\s(?:of (?:them|these)|штук\w*|таких|instead|тогда))*[\s?.!)]*$"
+)
 _SHARE_GPU = re.compile(
     r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|видюх\w*)(?![a-zа-я])"
 )
@@ -28,7 +32,7 @@ def read_text(raw: str) -> Said:
     sheet = Sheet.of(raw)
     said = Said(low=sheet.low, language=language_of(sheet.text))
     said.keys = frozenset(hit.key for hit in words.phrases.find(sheet.words))
-    said.engine = engines.read_engine(sheet.low, words)
+    said.engine = engines.read_engine(sheet, words)
     said.kv_cache = read_kv_cache(sheet)
     precisions = find_precisions(sheet)
     for one in precisions:
@@ -50,7 +54,9 @@ def read_text(raw: str) -> Said:
     gpus = _attach_memory(gpus, memory, flags, said)
     _place_on_nodes(sheet, gpus, nodes, flags)
     said.nodes = nodes.count
-    _finish_gpus(sheet, words, said, gpus, nodes, flags)
+    bare = None if gpus or models else _BARE_COUNT.search(sheet.low)
+    said.bare_count = words.number(bare.group(1)) if bare else None
+    _finish_gpus(sheet, words, said, gpus, models, nodes, flags)
     copies.finish_models(sheet, words, said, models, loose, flags)
     _read_intents(sheet, words, said)
     return said
@@ -140,11 +146,17 @@ def _place_on_nodes(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes, 
 
 
 def _finish_gpus(
-    sheet: Sheet, words: Lexicon, said: Said, gpus: list[GpuMention], nodes: amounts.Nodes, flags: Flags
+    sheet: Sheet,
+    words: Lexicon,
+    said: Said,
+    gpus: list[GpuMention],
+    models: list[ModelMention],
+    nodes: amounts.Nodes,
+    flags: Flags,
 ) -> None:
     gpus = _drop_rejected(sheet, said, gpus)
     if not gpus and "no_gpu" not in said.keys:
-        gpus = _implied(sheet, flags)
+        gpus = _implied(sheet, flags, several=copies.speaks_of_several(sheet, words) or bool(models))
     if "no_gpu" in said.keys and not any(g.name or g.memory_gb for g in gpus):
         gpus = []
     unique: list[GpuMention] = []
@@ -183,7 +195,7 @@ def _finish_gpus(
         said.nodes = None
 
 
-def _implied(sheet: Sheet, flags: Flags) -> list[GpuMention]:
+def _implied(sheet: Sheet, flags: Flags, *, several: bool) -> list[GpuMention]:
     """Cards that only flags or "the same GPU" show."""
     world = (
         max(flags.tp, default=1) * max(flags.pp, default=1)
@@ -192,11 +204,13 @@ def _implied(sheet: Sheet, flags: Flags) -> list[GpuMention]:
     )
     if world >= 16:
         return [GpuMention(None, 0, 0, count=world)]
-    shared = _SHARE_GPU.search(sheet.low)
+    shared = _SHARE_GPU.search(sheet.low) if several else None
     return [GpuMention(None, *shared.span(), count=1)] if shared else []
 
 
-_REJECTED = re.compile(r"(?:can'?t|cannot|won'?t|couldn'?t|не (?:тянет|потянет|влез\w*|хватает|идет))")
+_REJECTED = re.compile(
+    r"(?:can'?t|cannot|won'?t|couldn'?t|hard to (?:buy|get|find)|не (?:тянет|потянет|влез\w*|хватает|идет))"
+)
 _WISH = re.compile(
     r"(?:if i (?:buy|get|had)|what about|how about|если (?:куплю|взять|возьму|купить|поставить)|что насчет|а если)"
 )
@@ -208,8 +222,20 @@ def _drop_rejected(sheet: Sheet, said: Said, gpus: list[GpuMention]) -> list[Gpu
     wish = _WISH.search(sheet.low)
     if wish and any(g.start > wish.start() for g in gpus) and _REJECTED.search(sheet.low[: wish.start()]):
         gpus = [g for g in gpus if g.start > wish.start()]
-    kept = [g for g in gpus if not _NEED.search(sheet.low[max(0, g.start - 40) : g.start])]
+    kept = _latest_counts(sheet, gpus)
+    kept = [g for g in kept if not _NEED.search(sheet.low[max(0, g.start - 40) : g.start])]
     return kept or gpus
+
+
+def _latest_counts(sheet: Sheet, gpus: list[GpuMention]) -> list[GpuMention]:
+    """ "It fits 4 x H100. And 2 x H100?": of one card with two counts in two sentences, the last is asked about."""
+    kept: list[GpuMention] = []
+    for gpu in gpus:
+        same = next((k for k in kept if k.name and k.name == gpu.name and k.count and gpu.count), None)
+        if same and sheet.sentence(same.end) != sheet.sentence(gpu.end):
+            kept.remove(same)
+        kept.append(gpu)
+    return kept
 
 
 def _relation(sheet: Sheet, found: list[GpuMention] | list[ModelMention]) -> Relation | None:
