@@ -175,7 +175,10 @@ def _ground(state: State) -> State:
 
 
 def _answer(state: State) -> State:
-    """Write the answer, show it, and close the turn: its record is kept, its bulky artifacts are not."""
+    """Write the answer, show it, and close the turn: its record is kept, its bulky artifacts are not.
+
+    The answer takes the place of the decider's last message, so that a conversation has one answer a turn.
+    """
     writer = get_stream_writer()
     answer = write_answer(state)
     if answer.files:
@@ -188,7 +191,7 @@ def _answer(state: State) -> State:
         m.model_copy(update={"artifact": None}) for m in this_turn(state) if isinstance(m, ToolMessage) and m.artifact
     ]
     update: State = {
-        "messages": [*lighter, AIMessage(content=answer.markdown, id=f"answer-{len(state.get('records', []))}")],
+        "messages": [*lighter, AIMessage(content=answer.markdown, id=this_turn(state)[-1].id)],
         "records": [*state.get("records", []), answer.record(state)],
         "result": answer.result,
         "draft": None,

@@ -123,14 +123,19 @@ class Facts:
         return any(abs(figure.value - v) <= max(figure.slack, RELATIVE_TOLERANCE * abs(v)) * 1.0001 for v in known)
 
 
-def facts_of(state: State) -> Facts:
-    """Collect what this conversation may state: tool results and the asker's own words."""
+def facts_of(state: State, *, whole: bool = True) -> Facts:
+    """Collect what this conversation may state: tool results and the asker's own words.
+
+    Args:
+        state: the conversation.
+        whole: with the results' data, which the templates print from; a model may state only what it was told.
+    """
     facts = Facts()
     for message in state.get("messages", []):
         if isinstance(message, HumanMessage):
             facts.add_text(message.text)
         elif isinstance(message, ToolMessage):
-            if message.artifact:
+            if message.artifact and whole:
                 facts.add_data(message.artifact)
             facts.add_data(_loaded(message.text))
     facts.add_data(state.get("panel_rig") or {})
@@ -156,7 +161,7 @@ def ground_draft(text: str, state: State) -> dict[str, Any]:
     Returns:
         ``{"sentences": [{"text", "ok", "why"}], "grounded": bool}``; a table row is a sentence.
     """
-    facts = facts_of(state)
+    facts = facts_of(state, whole=False)
     checked = [
         {"text": piece, "ok": not wrong, "why": list(wrong)}
         for piece in _pieces(text)

@@ -36,6 +36,10 @@ class Settings:
     llm_key_env: str = "RIGFIT_LLM_API_KEY"
     language: str = "en"
 
+    def llm_key(self, env: Mapping[str, str] | None = None) -> str | None:
+        """Return the endpoint's key, read when it is needed and kept nowhere."""
+        return (os.environ if env is None else env).get(self.llm_key_env) or None
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Build settings from an environment (default: the process's).

@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, ToolMessage
 
-from agent.answer.markdown import render
+from agent.answer.markdown import quote_markdown, render
 from agent.answer.view import build_view
 from agent.grounding import facts_of, join, ungrounded
 from agent.state import State, TurnRecord, this_turn, tool_calls
@@ -64,9 +64,10 @@ def write_answer(state: State) -> Answer:
         markdown = render(language, template, view)
         grounded = not ungrounded(markdown, facts_of(state))
     made, files = view["calculation"], view["files"]
+    result = _result(state, view, template, grounded)
     return Answer(
-        markdown=markdown,
-        result=_result(state, view, template, grounded),
+        markdown="\n\n".join([*map(quote_markdown, result["notices"]), markdown]),
+        result=result,
         asks=tuple(Note(a["code"], a["params"]) for a in view["asks"]),
         offered=view["offered"],
         files=tuple(Path(p) for p in files["files"]) if files else (),
