@@ -6,7 +6,7 @@ DOWNLOAD = '''\
 """Fetch weights into the Hugging Face cache: REPO REVISION BYTES [REPO REVISION BYTES ...]"""
 import os, shutil, sys
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 SKIP = (".gguf", ".pth", ".onnx", ".h5", ".msgpack", ".ot", ".tflite")
 GIB = 1 << 30
@@ -28,7 +28,7 @@ def wanted(files):
 
 def cached(repo, revision):
     try:
-        snapshot_download(repo, revision=revision, local_files_only=True)
+        snapshot_download(repo, revision=revision, local_files_only=True, ignore_patterns="*")
         return os.path.exists(mark(repo, revision))
     except LocalEntryNotFoundError:
         return False
@@ -61,7 +61,7 @@ for repo, revision, size in jobs:
     except RepositoryNotFoundError:
         sys.exit(f"{repo} was not found on the hub: it is misspelt, or private and HF_TOKEN is not set or may not "
                  "read it.")
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the hub library's transport, and with it its errors, differ by version
         sys.exit(f"{repo} could not be fetched: {error}. Run the same command again: it goes on where it stopped.")
 '''
 

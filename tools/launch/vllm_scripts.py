@@ -111,6 +111,11 @@ trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+all_alive() {{
+    local pid
+    for pid in "${{pids[@]}}"; do kill -0 "$pid" 2>/dev/null || return 1; done
+}}
+
 start() {{ # NAME PORT LIMIT_S
     echo {say["starting"]} "$1 (logs/$1.log)"
     if curl -s -o /dev/null --max-time 2 "http://{_HOST}:$2/"; then
@@ -143,7 +148,7 @@ export HF_HUB_OFFLINE=1
 
 echo {say["ready"]}
 {ready}
-wait -n "${{pids[@]}}" || true
+while all_alive; do sleep 1; done
 echo {say["died"]} logs/ >&2
 exit 1
 """
