@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from prompts import text
@@ -91,10 +91,8 @@ def serve(host: str, port: int, settings: Settings) -> None:
     print(text(settings.language, "cli.page_ready", url=f"http://{shown}:{port}"), flush=True)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
+    with suppress(KeyboardInterrupt):
         stop.wait()
-    except KeyboardInterrupt:
-        pass
     app.close(verbose=False)
 
 

@@ -24,12 +24,14 @@ from tools.domain import Plan
 Message = dict[str, Any]
 """A message of gr.Chatbot: ``{"role", "content"}``, with ``metadata`` where it is a step and ``options`` for chips."""
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$>-])")
+_INLINE = re.compile(r"([\\`*_\[\]|~$])")
+_AT_LINE_START = re.compile(r"^(\s*)([#+>=-]|\d+(?=[.)]))", re.MULTILINE)
 
 
 def plain_markdown(line: str) -> str:
     """Escape text so that Markdown shows it as it is."""
-    return _MARKDOWN.sub(r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;")
+    escaped = _INLINE.sub(r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;")
+    return _AT_LINE_START.sub(lambda found: f"{found[1]}&#{ord(found[2][0])};{found[2][1:]}", escaped)
 
 
 def user_message(words: str) -> Message:
@@ -47,16 +49,11 @@ def answer_message(markdown: str, chips: Sequence[str] = ()) -> Message:
 
 def step_message(step: StepFinished | StepStarted, language: str) -> Message:
     """Return a tool call as a fold of one line, with its time when it has ended."""
-    done = isinstance(step, StepFinished)
     title = step_title(step.name, language)
-    metadata: dict[str, Any] = {
-        "title": title if not done or step.ok else f"{title}: {text(language, 'ui.step_failed')}"
-    }
-    metadata["status"] = "done"
     if isinstance(step, StepFinished):
-        metadata["duration"] = max(round(step.seconds, 2), 0.01)
+        title = text(language, "ui.step_ok" if step.ok else "ui.step_failed", step=title, seconds=step.seconds)
     content = plain_markdown(step.summary) if isinstance(step, StepFinished) else text(language, "ui.step_running")
-    return {"role": "assistant", "content": content, "metadata": metadata}
+    return {"role": "assistant", "content": content, "metadata": {"title": title, "status": "done"}}
 
 
 def step_title(name: str, language: str) -> str:
@@ -69,8 +66,7 @@ class Turn:
     """Collects the events of one turn.
 
     Attributes:
-        plan: the turn's plan, as soon as it is made.
-        fresh_plan: True until ``take_plan`` was called for it.
+        finished: the turn is over, with an answer or with a sentence on what went wrong.
     """
 
     def __init__(self, words: str, language: str) -> None:
@@ -80,7 +76,6 @@ class Turn:
         self._notices: list[str] = []
         self._answer = ""
         self._chips: tuple[str, ...] = ()
-        self.plan: Plan | None = None
         self.finished = False
 
     def apply(self, event: Event) -> None:
@@ -90,15 +85,13 @@ class Turn:
                 self._steps[event.id or event.name] = step_message(event, self._language)
             case AnswerText():
                 self._answer += event.markdown_chunk
-            case PlanReady():
-                self.plan = event.plan
             case Notice():
                 self._notices.append(event.text)
             case Finished():
                 self._answer = event.result.answer_markdown or self._answer
                 self._chips = event.result.suggestions
                 self.finished = True
-            case Asked() | FilesReady():
+            case PlanReady() | Asked() | FilesReady():
                 pass
 
     def fail(self, sentence: str) -> None:

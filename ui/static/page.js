@@ -1,0 +1,79 @@
+// What the page keeps in the browser: the conversation's id, the language, the theme. Nothing leaves this machine.
+window.rigfit = (() => {
+  const store = {
+    get: (key) => { try { return localStorage.getItem('rigfit.' + key); } catch { return null; } },
+    set: (key, value) => { try { localStorage.setItem('rigfit.' + key, value); } catch { /* private window */ } },
+  };
+  const root = document.documentElement;
+  const id = () => (crypto.randomUUID ? crypto.randomUUID()
+    : Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join(''));
+  const spoken = () => store.get('language') || ((navigator.language || 'en').startsWith('ru') ? 'ru' : 'en');
+
+  const dark = () => document.body.classList.contains('dark');
+  const paint = () => {
+    const wanted = store.get('theme');
+    if (wanted && document.body) document.body.classList.toggle('dark', wanted === 'dark');
+  };
+  const watch = () => {
+    paint();
+    new MutationObserver(() => { if (store.get('theme') && dark() !== (store.get('theme') === 'dark')) paint(); })
+      .observe(document.body, { attributes: true, attributeFilter: ['class'] });
+    new MutationObserver(label).observe(document.body, { childList: true, subtree: true });
+  };
+  if (document.body) watch(); else document.addEventListener('DOMContentLoaded', watch);
+
+  // Shown only when it is in the reader's language and holds their conversation; never later than two seconds.
+  root.lang = spoken();
+  if (spoken() !== 'en' || store.get('talked')) root.classList.add('rf-wait');
+  const ready = () => root.classList.remove('rf-wait');
+  setTimeout(ready, 2000);
+
+  // A sent message moves to the top of the conversation once; after that nothing moves while the answer streams.
+  let sent = 0;
+  const toTop = () => {
+    const scroller = document.querySelector('#rf-chat .bubble-wrap');
+    const mine = document.querySelectorAll('#rf-chat .user-row');
+    if (!scroller || mine.length === sent) return;
+    const grew = mine.length > sent;
+    sent = mine.length;
+    if (!grew) return;
+    store.set('talked', '1');
+    const last = mine[mine.length - 1];
+    const still = matchMedia('(prefers-reduced-motion: reduce)').matches || sent > 1 && document.hidden;
+    requestAnimationFrame(() => scroller.scrollTo({
+      top: scroller.scrollTop + last.getBoundingClientRect().top - scroller.getBoundingClientRect().top - 8,
+      behavior: still ? 'auto' : 'smooth',
+    }));
+  };
+  const names = { 'submit-button': { en: 'Send', ru: 'Отправить' }, 'stop-button': { en: 'Stop', ru: 'Остановить' } };
+  function label() {
+    toTop();
+    for (const [kind, words] of Object.entries(names)) {
+      for (const button of document.querySelectorAll('#rf-box .' + kind)) {
+        const word = words[root.lang] || words.en;
+        if (button.getAttribute('aria-label') !== word) { button.setAttribute('aria-label', word); button.title = word; }
+      }
+    }
+  }
+
+  document.addEventListener('click', async (event) => {
+    const button = event.target.closest && event.target.closest('[data-rf-copy]');
+    if (!button) return;
+    const done = button.closest('[data-rf-copied]').dataset.rfCopied;
+    const before = button.textContent;
+    try { await navigator.clipboard.writeText(button.dataset.rfCopy); } catch { return; }
+    button.textContent = done;
+    setTimeout(() => { button.textContent = before; }, 1500);
+  });
+
+  return {
+    memory: () => {
+      if (!store.get('thread')) store.set('thread', id());
+      return JSON.stringify({ thread: store.get('thread'), language: store.get('language') });
+    },
+    fresh: () => { store.set('thread', id()); store.set('talked', ''); },
+    language: (code) => { store.set('language', code); root.lang = code; },
+    theme: () => { store.set('theme', dark() ? 'light' : 'dark'); paint(); },
+    ready,
+  };
+})();
