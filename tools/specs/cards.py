@@ -38,7 +38,7 @@ _BRANDS = {
     "apple": {"apple", "mac", "macbook"},
 }
 _SAME = {"laptop": "mobile", "sxm2": "sxm", "sxm4": "sxm", "sxm5": "sxm", "sxm6": "sxm", "pci": "pcie"}
-_MEMORY = re.compile(r"(\d{1,7}(?:\.\d+)?) ?(gib|gb|g|go|mib)\b")
+_MEMORY = re.compile(r"(?<![a-z0-9.])(\d{1,7}(?:\.\d+)?) ?(gib|gb|g|go|mib)\b")
 
 
 def engine_total(driver_bytes: int, vendor: str = "nvidia") -> int:
@@ -109,7 +109,6 @@ def with_memory(gpu: Gpu, memory_gib: float) -> tuple[Gpu, Note]:
     share = gpu.cuda_total_bytes / gpu.memory_bytes if gpu.memory_bytes else UNIFIED_SHARE
     total = round(driver * share) if gpu.unified else engine_total(driver, gpu.vendor)
     plain = re.sub(r" \d+ ?GB$", "", gpu.name)
-    usual = f"{gpu.memory_bytes / GIB:.3g}"
     changed = replace(
         gpu,
         name=f"{plain} {memory_gib:g}GB",
@@ -118,6 +117,9 @@ def with_memory(gpu: Gpu, memory_gib: float) -> tuple[Gpu, Note]:
         total_provenance="estimated",
         memory_verified=False,
     )
+    if not gpu.memory_bytes:
+        return changed, note("specs.shared_memory", name=plain, said=f"{memory_gib:g}")
+    usual = f"{gpu.memory_bytes / GIB:.3g}"
     return changed, note("specs.modded_card", name=plain, usual=usual, said=f"{memory_gib:g}")
 
 
@@ -129,7 +131,7 @@ def certainty(row: Mapping[str, Any], gpu: Gpu) -> tuple[Note, ...]:
     elif not gpu.memory_verified:
         notes.append(note("specs.memory_unverified", name=gpu.name))
     if gpu.unified:
-        percent = round(100 * gpu.cuda_total_bytes / gpu.memory_bytes)
+        percent = round(100 * gpu.cuda_total_bytes / max(1, gpu.memory_bytes))
         notes.append(note("specs.unified_share", name=gpu.name, percent=percent))
     elif gpu.total_provenance == "estimated":
         notes.append(estimated(gpu))

@@ -87,9 +87,7 @@ class GpuCatalogue:
         if memory is not None and not 0 < memory <= MAX_MEMORY_GIB:
             raise BadValue("errors_specs.bad_gpu_memory", value=memory)
         if not words:
-            if memory is None:
-                raise UnknownGpu("errors_specs.unknown_gpu", name=query, suggestions="")
-            return self.by_memory(f"{memory:g}GB")
+            return self._by_brand(query, memory)
         found = self._holding(words, brand(query)) or self._with_bare_memory(words, query, memory)
         return self._choose(query, found or self._from_tail(query, words), memory or _bare_number(words, found))
 
@@ -109,6 +107,17 @@ class GpuCatalogue:
         from tools.specs.memory_class import by_memory
 
         return by_memory(self.rows, size)
+
+    def _by_brand(self, query: str, memory: float | None) -> GpuMatch:
+        """A card said by its memory, and perhaps its brand (``Mac Studio 192GB``, ``Radeon 16GB``)."""
+        if memory is None:
+            raise UnknownGpu("errors_specs.unlike_any_gpu", name=query)
+        from tools.specs.memory_class import by_memory, unified_by_memory
+
+        vendor = brand(query)
+        if vendor == "apple":
+            return unified_by_memory([row for row in self.rows if row["vendor"] == vendor], query, memory)
+        return by_memory([row for row in self.rows if vendor in {None, row["vendor"]}], f"{memory:g}GB")
 
     def _holding(self, words: frozenset[str], vendor: str | None) -> Ranked:
         """Cards one of whose names holds every word."""
@@ -136,8 +145,9 @@ class GpuCatalogue:
         fitting = [pair for pair in found if _sold_with(pair[1], memory)]
         ranked = [row for _, row in fitting or found]
         gpu = gpu_from_row(ranked[0])
-        notes = _notes(query, ranked, gpu)
-        if not fitting:
+        if fitting:
+            notes = _notes(query, ranked, gpu)
+        else:
             gpu, modded = with_memory(gpu, memory)
             notes = (modded, *certainty(ranked[0], gpu))
         return GpuMatch(gpu, query, tuple(row["name"] for row in ranked[1:6]), notes)

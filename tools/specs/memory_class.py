@@ -9,7 +9,7 @@ from typing import Any
 
 from tools.domain import Gpu, Note, note
 from tools.errors import BadValue
-from tools.specs.cards import certainty, engine_total, estimated, gpu_from_row
+from tools.specs.cards import certainty, engine_total, estimated, gpu_from_row, with_memory
 from tools.specs.gpus import MAX_MEMORY_GIB, GpuMatch
 from tools.specs.names import latin
 from tools.units import MIB
@@ -47,6 +47,16 @@ def by_memory(rows: Rows, size: str | float) -> GpuMatch:
     gpu = replace(gpu_from_row(own[0]), **_shared(own), name=f"{said} card", nvlink=False)
     taken = note("specs.memory_class", said=said, mib=own[0]["memory_mib"])
     return GpuMatch(gpu, query, _names(same), (taken, *_unless_measured(gpu)))
+
+
+def unified_by_memory(rows: Rows, query: str, memory_gib: float) -> GpuMatch:
+    """A machine with unified memory said by its memory alone: what all chips sold with it (or all chips) share."""
+    same = [row for row in rows if row["memory_mib"] == round(memory_gib * 1024)] or list(rows)
+    gpu, _ = with_memory(gpu_from_row(same[0]), memory_gib)
+    maker = gpu.vendor.capitalize()
+    gpu = replace(gpu, **_shared(same), name=f"{maker} {memory_gib:g}GB", nvlink=False)
+    taken = note("specs.unified_unnamed", said=query, name=gpu.name)
+    return GpuMatch(gpu, query, _names(same), (taken, *certainty(same[0], gpu)))
 
 
 def _read(size: str | float) -> tuple[float, str]:

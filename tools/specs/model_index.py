@@ -18,6 +18,9 @@ from tools.specs.names import Name, is_neutral
 SIZE_OF_NAME = 0.02
 """A stated size matches the size in a model's name within 2 % (30.5 for 30B), never its neighbour's (31 for 30B)."""
 
+ROUNDED_SIZE = 0.1001
+"""... or, said as a whole number, within a tenth of a billion (1 for TinyLlama's 1.1B)."""
+
 SIZE_OF_COUNT = 0.01
 """... or its counted parameters within 1 % (117 for gpt-oss-120b's 116.8)."""
 
@@ -27,6 +30,15 @@ SIZE_WITHOUT_NAME = 0.05
 
 TRAINING = frozenset({"base", "instruct", "thinking"})
 """Words that tell stages of one model's training apart, with dates (``2507``); its structure stays the same."""
+
+
+# fmt: off
+OTHER_KINDS = frozenset({
+    "vl", "audio", "omni", "embedding", "embed", "reranker", "guard", "reward", "rm", "ocr", "asr", "tts", "image",
+    "video", "math", "moe",
+})
+# fmt: on
+"""Words that announce another structure or head than the plain model's."""
 
 
 class Row(NamedTuple):
@@ -52,7 +64,8 @@ class Row(NamedTuple):
         counted = self.params / 1e9
         if self.size_b is None:
             return abs(size_b - counted) <= SIZE_WITHOUT_NAME * counted
-        named = abs(size_b - self.size_b) <= SIZE_OF_NAME * self.size_b
+        off = abs(size_b - self.size_b)
+        named = off <= SIZE_OF_NAME * self.size_b or (size_b.is_integer() and off <= ROUNDED_SIZE)
         return named or (plain and abs(size_b - counted) <= SIZE_OF_COUNT * counted)
 
     def surplus(self, name: Name) -> int:
@@ -74,10 +87,14 @@ class Row(NamedTuple):
         return name.size_b is None or self.fits_size(name.size_b, plain=self.surplus(name) == 0)
 
     def begins(self, name: Name) -> bool:
-        """Tell whether ``name`` says all that this model's name says, and more (``...-abliterated``)."""
+        """Tell whether ``name`` says all that this model's name says, and more (``...-abliterated``).
+
+        More of another kind (``audio``, ``embedding``) makes it another model, not a copy.
+        """
         same_size = name.size_b is not None and self.fits_size(name.size_b)
         own = {word for word in self.words if not is_neutral(word)}
-        return same_size and own <= name.words and set(self.versions) <= set(name.versions)
+        more = name.words - own
+        return same_size and own <= name.words and set(self.versions) <= set(name.versions) and not more & OTHER_KINDS
 
 
 @dataclass(frozen=True)
@@ -137,9 +154,14 @@ class ModelIndex:
         return {family: max(by_org, key=lambda org: by_org[org]) for family, by_org in totals.items()}
 
     def ranked(self, name: Name, rows: Iterable[Row]) -> list[Row]:
-        """Order rows: fewest words beyond the name first, then the family's own publisher, then downloads."""
+        """Order rows: fewest words beyond the name, most of its words, the family's own publisher, most downloads."""
         own = self.publishers
-        return sorted(rows, key=lambda row: (row.surplus(name), row.org != own[row.family], -row.downloads))
+
+        def rank(row: Row) -> tuple[int, int, bool, int]:
+            lacking = len(name.words - set(row.words))
+            return row.surplus(name), lacking, row.org != own[row.family], -row.downloads
+
+        return sorted(rows, key=rank)
 
     def siblings(self, row: Row) -> list[Row]:
         """Return models of the same publisher, version and size that differ only in how they were trained.

@@ -11,7 +11,7 @@ from tools.domain import ModelSpec, Note, note
 from tools.errors import UnknownModel
 from tools.specs.files import data_path
 from tools.specs.model_index import SIZE_OF_COUNT, SIZE_WITHOUT_NAME, ModelIndex, Row
-from tools.specs.names import Name, catalogue_name, is_plain, parse_name, settle_numbers, tokens
+from tools.specs.names import Name, catalogue_name, is_plain, latin, parse_name, settle_numbers, tokens
 
 MAX_NEAR = 6
 """Near misses and suggestions that a person is shown."""
@@ -109,11 +109,7 @@ class ModelCatalogue:
         name = self._settled(f"{query} {variant or ''}", size_b)
         family = self._index.of_family(name.family)
         if not family:
-            slipped = self._index.one_slip_away(name.family)
-            if slipped is None or not (name.size_b or name.versions):
-                raise _unknown(query, self._index.nearest(query, MAX_NEAR))
-            name = self._settled(f"{query} {variant or ''}".lower().replace(name.family, slipped), size_b)
-            family = self._index.of_family(slipped)
+            return self._misspelt(query, name, size_b)
         candidates = [row for row in family if row.holds(name)]
         if candidates:
             return self._choose(query, name, candidates)
@@ -121,6 +117,16 @@ class ModelCatalogue:
             return self._without_variant(query, size_b, variant)
         said = size_b is not None or parse_name(query).size_b is not None
         return self._copy_or_error(query, name, family, size_said=said)
+
+    def _misspelt(self, query: str, name: Name, size_b: float | None) -> ModelMatch:
+        """Read the family through a slip of the finger, in spoken names only; a hub id is copied, not typed."""
+        slipped = None if "/" in query else self._index.one_slip_away(name.family)
+        if slipped is not None and (name.size_b or name.versions):
+            fixed = self._settled(latin(query).replace(name.family, slipped, 1), size_b)
+            candidates = [row for row in self._index.of_family(slipped) if row.holds(fixed)]
+            if candidates:
+                return self._choose(query, fixed, candidates)
+        raise _unknown(query, self._index.nearest(query, MAX_NEAR))
 
     def _without_variant(self, query: str, size_b: float | None, variant: str) -> ModelMatch:
         """No model of the family has that variant: say so, and answer for the plain one."""
@@ -136,7 +142,7 @@ class ModelCatalogue:
         ranked = self._index.ranked(name, candidates)
         best = ranked[0]
         if name.size_b is None:
-            _check_one_size(query, name, ranked)
+            self._check_one_size(query, name, ranked)
         near = tuple(row.hf_id for row in ranked[1:] if row.org == best.org)[:MAX_NEAR]
         if ("/" in query and query.split("/")[0].lower() != best.org.lower()) or name.quant:
             return self._copy_of(best, query, near)
@@ -155,7 +161,8 @@ class ModelCatalogue:
     def _copy_or_error(self, query: str, name: Name, family: list[Row], *, size_said: bool) -> ModelMatch:
         """Take a hub id that says more than a known model's name for a copy of it; else say what there is."""
         if "/" in query:
-            bases = [row for row in family if row.begins(catalogue_name(query))]
+            org = query.split("/")[0].lower()
+            bases = [row for row in family if row.org.lower() != org and row.begins(catalogue_name(query))]
             if bases:
                 own = self._index.publishers
                 best = max(bases, key=lambda row: (len(row.words), row.org == own[row.family], row.downloads))
@@ -164,9 +171,27 @@ class ModelCatalogue:
         wanted = name.size_b if size_said else None
         if wanted is not None and sized and name.words <= {word for row in sized for word in row.words}:
             near = sorted(sized, key=lambda row: (abs((row.size_b or row.params / 1e9) - wanted), row.surplus(name)))
-            raise UnknownModel("errors_specs.no_such_size", name=query, size=f"{wanted:g}", suggestions=_listed(near))
+            raise UnknownModel(
+                "errors_specs.no_such_size", name=query, size=f"{wanted:g}", suggestions=self._listed(near)
+            )
         ranked = sorted(family, key=lambda row: (-len(name.words & set(row.words)), -row.downloads))
-        raise _unknown(query, [row.hf_id for row in ranked])
+        raise _unknown(query, self._own(ranked))
+
+    def _check_one_size(self, query: str, name: Name, ranked: list[Row]) -> None:
+        """A family or a version without a size must not silently become one model of several."""
+        plain = [row for row in ranked if row.surplus(name) == ranked[0].surplus(name)]
+        sizes = sorted(row.params for row in plain if row.params)
+        if sizes and sizes[-1] > sizes[0] * (1 + SIZE_WITHOUT_NAME):
+            raise UnknownModel("errors_specs.ambiguous_model", name=query, suggestions=self._listed(plain))
+
+    def _listed(self, rows: Iterable[Row]) -> str:
+        return ", ".join(list(dict.fromkeys(self._own(rows)))[:MAX_NEAR])
+
+    def _own(self, rows: Iterable[Row]) -> list[str]:
+        """Hub ids of the families' own publishers, or of all where they have none."""
+        rows = list(rows)
+        publishers = self._index.publishers
+        return [row.hf_id for row in rows if row.org == publishers[row.family]] or [row.hf_id for row in rows]
 
     def _spec(self, row: Row) -> ModelSpec:
         if row.hf_id not in self._specs:
@@ -186,23 +211,11 @@ def _unknown(query: str, near: list[str]) -> UnknownModel:
     return UnknownModel("errors_specs.unknown_model", name=query, suggestions=", ".join(dict.fromkeys(near[:MAX_NEAR])))
 
 
-def _check_one_size(query: str, name: Name, ranked: list[Row]) -> None:
-    """A family or a version without a size must not silently become one model of several."""
-    plain = [row for row in ranked if row.surplus(name) == ranked[0].surplus(name)]
-    sizes = sorted(row.params for row in plain if row.params)
-    if sizes and sizes[-1] > sizes[0] * (1 + SIZE_WITHOUT_NAME):
-        raise UnknownModel("errors_specs.ambiguous_model", name=query, suggestions=_listed(plain))
-
-
 def _chosen(query: str, name: Name, best: Row, near: tuple[str, ...]) -> tuple[Note, ...]:
     notes = [note("specs.chose_model", query=query, name=best.hf_id)]
     if near:
         notes = [note("specs.chose_among", query=query, name=best.hf_id, others=", ".join(near))]
     counted = best.params / 1e9
-    if name.size_b and best.size_b is None and abs(name.size_b - counted) > SIZE_OF_COUNT * counted:
+    if name.size_b and name.size_b != best.size_b and abs(name.size_b - counted) > SIZE_OF_COUNT * counted:
         notes.append(note("specs.size_differs", said=f"{name.size_b:g}", name=best.hf_id, counted=f"{counted:.1f}"))
     return tuple(notes)
-
-
-def _listed(rows: Iterable[Row]) -> str:
-    return ", ".join(list(dict.fromkeys(row.hf_id for row in rows))[:MAX_NEAR])

@@ -108,7 +108,7 @@ def tokens(text: str) -> list[str]:
 
 def _split_quant(text: str) -> tuple[str, tuple[str, ...]]:
     """Take the words that name a storage format out of ``text``; the first word is never one."""
-    pieces = re.split(r"([\s/:,\-.@()]+)", latin(text))
+    pieces = re.split(r"([\s/:,\-.@()]+|_(?=[a-z]{3}))", latin(text))
     kept: list[str] = []
     quant: list[str] = []
     for piece in pieces:
