@@ -11,64 +11,98 @@ from agent.reader.lexicon import Lexicon
 from agent.reader.sheet import Sheet
 
 _MEMORY = re.compile(
-    rf"(?<![\w.])~?(\d+(?:\.\d+)?)\s?-?(?:({UNIT})|(tb|тб|терабайт\w*|t(?=\s(?:of\s)?(?:ram|ddr)))(?![a-zа-я0-9])|(mb|mib|мб)(?![a-zа-я0-9]))"
+    rf"(?<![\w.])~?(\d+(?:\.\d+)?)\s?-?(?:({UNIT})|(tb|тб|терабайт\w*|t(?=\s(?:of\s)?(?:ram|"
+    rf"ddr)))(?![a-zа-я0-9])|(mb|mib|мб)(?![a-zа-я0-9]))"
 )
-_RAM = r"(?:(?:system|main|host|cpu|server)\s)?(?<!v)(?:ram|ddr\d?|dram|lpddr\d\w?|rdimm|озу|оператив\w*|рам[аы]?|system memory|host memory)(?![a-zа-я])"
+_RAM = (
+    r"(?:(?:system|main|host|cpu|server)\s)?(?<!v)(?:ram|ddr\d?|dram|lpddr\d\w?|rdimm|озу|оператив\w*|"
+    r"рам[аы]?|system memory|host memory)(?![a-zа-я])"
+)
 _RAM_AFTER = re.compile(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
 _RAM_BEFORE = re.compile(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=]*(?:is\s|на\s|-\s|всего\s)?$")
 _BARE_RAM = re.compile(
-    r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![a-zа-я])|(?:озу|оператив\w*|(?<!v)ram)[\s:]+(\d{1,4})(?![\w.])"
+    r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![a-zа-я])|(?:озу|оператив\w*|"
+    r"(?<!v)ram)[\s:]+(\d{1,4})(?![\w.])"
 )
 _DISK_AFTER = re.compile(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![a-zа-я])")
 _DISK_BEFORE = re.compile(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
 _VRAM_AFTER = re.compile(
-    r"\s?(?:of\s|на\s|on\s(?:the\s|my\s)?|в\s)?(?:(?:total|gpu|graphics|dedicated)\s)?(?:vram|video|gpu|card|graphics|gddr\d\w*|hbm\w*|видеопам\w*|видео|врам\w*|карт\w*|видюх\w*|видях\w*|unified|памяти)"
+    r"\s?(?:of\s|на\s|on\s(?:the\s|my\s)?|в\s)?(?:(?:total|gpu|graphics|dedicated)\s)?(?:vram|video|"
+    r"gpu|card|graphics|gddr\d\w*|hbm\w*|видеопам\w*|видео|врам\w*|карт\w*|видюх\w*|видях\w*|unified|"
+    r"памяти)"
 )
 _VRAM_BEFORE = re.compile(
-    r"(?:vram|врам\w*|видеопам\w*|video memory|gpu memory|cards?|gpus?|карт\w*|карточк\w*|видеокарт\w*|видюх\w*|видях\w*)(?:\s(?:is|на|с|по|of|with|has|всего|only|at|у меня|там|have))*[\s:,=-]*$"
+    r"(?:vram|врам\w*|видеопам\w*|video memory|gpu memory|cards?|gpus?|карт\w*|карточк\w*|"
+    r"видеокарт\w*|видюх\w*|видях\w*)(?:\s(?:is|на|с|по|of|with|has|всего|only|at|у меня|там|"
+    r"have))*[\s:,=-]*$"
 )
 _USED = re.compile(
-    r"(?:already|taken|in use|occupied|занят\w*|съел\w*|съедает|жрет|отъел\w*|отъедает|уже висит|уже занима\w+|забирает|забит\w*)"
+    r"(?:already|taken|in use|occupied|занят\w*|съел\w*|съедает|жрет|отъел\w*|отъедает|уже висит|"
+    r"уже занима\w+|забирает|забит\w*)"
 )
-_WHO = r"(?:browser|desktop|chrome|firefox|xorg|windows|display|system|game|another process|other process|someone|браузер\w*|хром\w*|десктоп|рабочий стол|винд\w*|систем\w*|иксы|игр\w*|другой процесс|другим процессом|коллег\w*|яндекс|телеграм)"
+_WHO = (
+    r"(?:browser|desktop|chrome|firefox|xorg|windows|display|system|game|another process|"
+    r"other process|someone|браузер\w*|хром\w*|десктоп|рабочий стол|винд\w*|систем\w*|иксы|игр\w*|"
+    r"другой процесс|другим процессом|коллег\w*|яндекс|телеграм)"
+)
 _USER_OF_MEMORY = re.compile(_WHO)
 _BARE_USED = re.compile(
-    rf"(?:{_WHO}\s(?:уже\s|already\s)?(?:съел\w*|ест|жрет|занял\w*|занимает|отъел\w*|отъедает|takes|uses|took|eats|ate)|занято|занятых)\s(?:уже\s|about\s|около\s)?(\d{{1,3}}(?:\.\d+)?)(?![\w.])"
+    rf"(?:{_WHO}\s(?:уже\s|already\s)?(?:съел\w*|ест|жрет|занял\w*|занимает|отъел\w*|отъедает|takes|"
+    rf"uses|took|eats|ate)|занято|занятых)\s(?:уже\s|about\s|около\s)?(\d{{1,3}}(?:\.\d+)?)(?![\w.])"
 )
 _MODEL_USES = re.compile(
-    r"(?:sits at|uses|using|takes|taking|needs|weighs|consum\w+|занимает|весит|ест|кушает|requires|went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
+    r"(?:sits at|uses|using|takes|taking|needs|weighs|consum\w+|занимает|весит|ест|кушает|requires|"
+    r"went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
 )
 _LOOSE_BEFORE = re.compile(
-    r"(?:^|(?:\b(?:on|in|into|within|with|have|has|only|got|at|under|just|my|a|на|в|во|с|до|есть|имею|всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
+    r"(?:^|(?:\b(?:on|in|into|within|with|have|has|only|got|at|under|just|my|a|на|в|во|с|до|есть|имею|"
+    r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
+_ENOUGH = re.compile(r"\s(?:be\s)?(?:enough|sufficient|хватит|хватает|достаточно|мало)")
 _K = r"(\d{1,13}(?:\.\d+)?)\s?(k|к|m|м|тыс\w*|thousand|million)?"
 _CONTEXT_WORD = (
     r"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|tokens?|токен\w*|prompts?|промпт\w*|seq(?:uence)?(?:\slen\w*)?)"
 )
 _BEFORE_WORD = re.compile(
-    rf"(?<![\w.-])(?:\d+\s?[kк]?\s?(?:to|-|до|or)\s?)?{_K}(?![\w])(?:\s?-?(?:токен\w*|tokens?|token)\s(?:of\s)?)?[\s-](?:long\s|max\s|full\s)?{_CONTEXT_WORD}"
+    rf"(?<![\w.-])(?:\d+\s?[kк]?\s?(?:to|-|до|or)\s?)?{_K}(?![\w])(?:\s?-?(?:токен\w*|tokens?|"
+    rf"token)\s(?:of\s)?)?[\s-](?:long\s|max\s|full\s)?{_CONTEXT_WORD}"
 )
 _AFTER_WORD = re.compile(
-    rf"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|prompts?|промпт\w*|диалог\w*|seq len|(?:context|max|sequence) length|истори\w*|документ\w*|documents?|chats of)(?:\s(?:of|is|to|about|up|at|до|в|на|по|около|примерно|size|length|len|max|длиной|длина|окно|нужен|нужно|хочу|мне|хотя|бы|где|то|around|и|for|each))*[\s=:~]*{_K}(?![\w.]|\s?(?:{UNIT}|%|users?|юзер|польз|чел|people|х|x))"
+    rf"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|prompts?|промпт\w*|диалог\w*|seq len|(?:context|"
+    rf"max|sequence) length|истори\w*|документ\w*|documents?|chats of)(?:\s(?:of|is|to|about|up|at|до|"
+    rf"в|на|по|около|примерно|size|length|len|max|длиной|длина|окно|нужен|нужно|хочу|мне|хотя|бы|где|"
+    rf"то|around|и|for|each))*[\s=:~]*{_K}(?![\w.]|\s?(?:{UNIT}|%|users?|юзер|польз|чел|people|х|x))"
 )
 _BARE_K = re.compile(r"(?<![\w.$-])(\d{1,4}(?:\.\d)?)\s?(k|к)(?![a-zа-я0-9])")
 _BARE_M = re.compile(r"(?<![\w.$-])(1|2|10)(m|м)(?![a-zа-я0-9])")
 _OVER = re.compile(r"(?:more than|above|over|beyond|больше|выше|свыше|larger than)\s$")
 _USERS = re.compile(
-    r"(?<![\w.])(\d{1,6}|[a-zа-я]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|async|other|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
-    r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![a-zа-я])"
+    r"(?<![\w.])(\d{1,6}|[a-zа-я]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|"
+    r"async|other|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
+    r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|"
+    r"conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|"
+    r"сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![a-zа-я])"
 )
 _USERS_BARE = re.compile(
-    r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|одновременно|разом|параллельно)(?![a-zа-я])"
+    r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|одновременно|"
+    r"разом|параллельно)(?![a-zа-я])"
+)
+_USERS_AFTER = re.compile(
+    r"(?:пользователей|юзеров|запросов|людей|users|requests|clients)\s(?:будет\s|станет\s|is\s|are\s|"
+    r"=\s|до\s)?(\d{1,6})(?![\w.])"
 )
 _NODES = re.compile(
-    r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})[\s-](?:(?:gpu|физических|отдельных|separate|identical)\s)?(nodes?|servers?|machines?|boxes|hosts|узл\w*|нод\w*|сервер\w*|сервак\w*|машин\w*|тач(?:ки|ек|ках)|хост\w*)(?![a-zа-я])"
+    r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})[\s-](?:(?:gpu|физических|отдельных|separate|"
+    r"identical)\s)?(nodes?|servers?|machines?|boxes|hosts|узл\w*|нод\w*|сервер\w*|сервак\w*|машин\w*|"
+    r"тач(?:ки|ек|ках)|хост\w*)(?![a-zа-я])"
 )
 _EACH_NODE = re.compile(
-    r"per (?:node|server|machine|box|host)|each|на (?:узел|ноду|сервер|каждом|каждой|каждый|узле|ноде)|в каждом|в каждой"
+    r"per (?:node|server|machine|box|host)|each|на (?:узел|ноду|сервер|каждом|каждой|каждый|узле|"
+    r"ноде)|в каждом|в каждой"
 )
 _NODE_WITH = re.compile(
-    r"[\s,:-]*(?:x|по|with|of|having|each with|each having|с|в каждом|на каждом)\s?$|[\s,:-]*(?:x|по|with|of|with a|с)\s?(?:одной|одному|одна)?\s?$"
+    r"[\s,:-]*(?:x|по|with|of|having|each with|each having|с|в каждом|на каждом)\s?$|[\s,:-]*(?:x|по|"
+    r"with|of|with a|с)\s?(?:одной|одному|одна)?\s?$"
 )
 
 
@@ -118,6 +152,8 @@ def _kind_of(sheet: Sheet, match: re.Match[str]) -> str:
     near = re.split(r"[.?!\n;]\s", before)[-1] + " # " + re.split(r"[.?!\n;,]\s", after)[0]
     if _DISK_AFTER.match(after) or _DISK_BEFORE.search(before):
         return "disk"
+    if _RAM_AFTER.match(after) and not _USED.search(near):
+        return "ram"
     if _USER_OF_MEMORY.search(near) or (_USED.search(near) and not _RAM_AFTER.match(after)):
         return "reserved"
     if _RAM_AFTER.match(after):
@@ -128,7 +164,7 @@ def _kind_of(sheet: Sheet, match: re.Match[str]) -> str:
         return "vram"
     if _RAM_BEFORE.search(before):
         return "ram"
-    return "loose" if _LOOSE_BEFORE.search(before) or not after.strip(" .?!") else "other"
+    return "loose" if _LOOSE_BEFORE.search(before) or _ENOUGH.match(after) or not after.strip(" .?!") else "other"
 
 
 def read_context(sheet: Sheet, flags: Flags) -> int | None:
@@ -159,7 +195,7 @@ def read_users(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> int | None:
         and not re.search(r"^(?:a|an|the|one|один|одна|одной)$", m.group(1))
         and _claimed(sheet, m)
     ]
-    found += [int(m.group(1)) for m in sheet.find(_USERS_BARE, claim=True)]
+    found += [int(m.group(1)) for p in (_USERS_BARE, _USERS_AFTER) for m in sheet.find(p, claim=True)]
     return flags.users[0] if flags.users else found[0] if found else None
 
 
@@ -184,7 +220,8 @@ def read_nodes(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> Nodes:
     nodes = Nodes(
         several=bool(
             re.search(
-                r"multi[- ]?node|several nodes|per (?:node|box|server)|несколько (?:нод|узлов|серверов)|cluster|кластер",
+                r"multi[- ]?node|several nodes|per (?:node|box|server)|несколько (?:нод|узлов|серверов)|cluster|"
+                r"кластер",
                 sheet.low,
             )
         )

@@ -12,11 +12,15 @@ from agent.reader.sheet import Sheet
 UNIT = r"(?:gb|gib|гб|гиг\w*|gigs?|go|g|гигабайт\w*)(?![a-zа-я0-9])"
 _MEMORY_BEFORE = re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?)\s?{UNIT}[\s-]*(?:of\s)?(?:ram\s|vram\s|unified\s|memory\s)*$")
 _MEMORY_AFTER = re.compile(
-    rf"[\s,(:-]*(?:with\s|w/\s?|на\s|по\s|at\s|@\s?|of\s|с\s|has\s|c\s|и\s)*(?:a\stotal\sof\s|всего\s|суммарно\s)?(\d+(?:\.\d+)?)\s?-?{UNIT}(?:\sof)?(\s?(?:unified|system|gpu|video|общей|единой|total)?\s?(?:memory|vram|ram|видеопамяти|памяти|врам|hbm\d?\w*|gddr\d\w*|озу|оперативки|ddr\d|model|модель)?)"
+    rf"[\s,(:-]*(?:with\s|w/\s?|на\s|по\s|at\s|@\s?|of\s|с\s|has\s|c\s|и\s)*(?:a\stotal\sof\s|всего\s|"
+    rf"суммарно\s)?(\d+(?:\.\d+)?)\s?-?{UNIT}(?:\sof)?(\s?(?:unified|system|gpu|video|общей|единой|"
+    rf"total)?\s?(?:memory|vram|ram|видеопамяти|памяти|врам|hbm\d?\w*|gddr\d\w*|озу|оперативки|ddr\d|"
+    rf"model|модель)?)"
 )
 _BARE_AFTER = re.compile(r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\d.a-zа-я%]|\s?x)(\s(?:each|каждая|озу|ram))?")
 _COUNT_AFTER = re.compile(
-    r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|[а-яa-z]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![a-zа-я])"
+    r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|"
+    r"[а-яa-z]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![a-zа-я])"
 )
 _FORM_AFTER = re.compile(r"[\s-]*(?:pcie|sxm\d?|nvl|blackwell|ada|mobile|laptop|gpus?|cards?|sff)(?![a-z0-9])")
 _NODES_AFTER = re.compile(r"\s(?:nodes|servers|узл\w+|нод\w*|сервер\w*)\s?x\s?(\d{1,2})")
@@ -27,7 +31,8 @@ _SOLD_SIZES = (4, 6, 8, 10, 11, 12, 16, 20, 22, 24, 32, 40, 48, 64, 72, 80, 96, 
 """Memory sizes (GB) that cards are sold with: what is none of them may be the sum over several cards."""
 _TIMES_MEMORY = re.compile(rf"(?<![\w.])(\d{{1,2}})\s?x\s?(\d{{1,3}}(?:\.\d)?)\s?{UNIT}")
 _NOT_A_CARD = re.compile(
-    r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|server|instance|hour|offload|layers|0|1|2|3)(?![a-z]{3})"
+    r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|server|instance|hour|offload|"
+    r"layers|0|1|2|3)(?![a-z]{3})"
 )
 
 
@@ -174,7 +179,7 @@ def _extend(sheet: Sheet, mention: GpuMention, start: int) -> None:
 
 
 def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
-    """Cards without a name: "two GPUs", "a 12 GB card", "3x24 GB", "на двух картах по 24". Only with count or memory."""
+    """Cards without a name: "two GPUs", "a 12 GB card", "3x24 GB". Only with a count or memory."""
     found: list[GpuMention] = []
     for match in sheet.find(_TIMES_MEMORY, claim=True):
         found.append(GpuMention(None, *match.span(), count=int(match.group(1)), memory_gb=float(match.group(2))))

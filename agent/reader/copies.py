@@ -8,35 +8,50 @@ from dataclasses import replace
 
 from agent.reader.flags import Flags
 from agent.reader.lexicon import Lexicon
-from agent.reader.models import ModelMention
+from agent.reader.model_name import ModelMention
 from agent.reader.quants import Precision
+from agent.reader.relations import relation
 from agent.reader.said import Said
 from agent.reader.sheet import Sheet
-from tools.domain import ModelAsk, Relation
+from tools.domain import ModelAsk
 
-_OR = re.compile(r"(?:^|[\s,])(?:or|vs\.?|versus|или|либо|против)(?:[\s,]|$)|^\s?/\s?$")
 _TOTAL_MODELS = re.compile(
-    r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|separate|small|large|локальн\w+|разн\w+|одинаков\w+|отдельн\w+|чатов\w+|such|more|parallel)\s){0,2}"
-    r"(models?|copies|instances|replicas|containers|services|processes|workers|llms?|модел\w*|копи[ийя]\w*|инстанс\w*|экземпляр\w*|реплик\w*|контейнер\w*|процесс\w*|штуки)(?![a-zа-я])"
+    r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|"
+    r"separate|small|large|локальн\w+|разн\w+|одинаков\w+|отдельн\w+|чатов\w+|such|more|"
+    r"parallel)\s){0,2}"
+    r"(models?|copies|instances|replicas|containers|services|processes|workers|llms?|модел\w*|"
+    r"копи[ийя]\w*|инстанс\w*|экземпляр\w*|реплик\w*|контейнер\w*|процесс\w*|штуки)(?![a-zа-я])"
 )
 _AT_ONCE = re.compile(
-    r"(?<![\w])(two|three|four|2|3|4|две|два|три|четыре|двух|трех|обе)\s(?:of\sthem\s|их\s|такие\s|таких\s|штуки\s)?(?:at once|at the same time|simultaneously|side by side|in parallel|сразу|одновременно|рядом|параллельно|разом)"
+    r"(?<![\w])(two|three|four|2|3|4|две|два|три|четыре|двух|трех|обе)\s(?:of\sthem\s|их\s|такие\s|"
+    r"таких\s|штуки\s)?(?:at once|at the same time|simultaneously|side by side|in parallel|сразу|"
+    r"одновременно|рядом|параллельно|разом)"
 )
 _AT_ONCE_BEFORE = re.compile(r"(?:сразу|одновременно)\s(две|два|три|2|3|4)(?![\w])")
 _AFTER = re.compile(
-    r"\s?(?:\(?x\s?(\d{1,2})\)?(?![\w.])|,?\s?(\d{1,2}|[a-zа-я]{2,8})\s(?:штук\w*|шт|copies|copy|instances|replicas|копи\w+|экземпляр\w*|реплик\w*|инстанс\w*|times)(?![a-zа-я])|\s?(?:в )?(twice|дважды|двух экземплярах))"
+    r"\s?(?:\(?x\s?(\d{1,2})\)?(?![\w.])|,?\s?(\d{1,2}|[a-zа-я]{2,8})\s(?:штук\w*|шт|copies|copy|"
+    r"instances|replicas|копи\w+|экземпляр\w*|реплик\w*|инстанс\w*|times)(?![a-zа-я])|"
+    r"\s?(?:в )?(twice|дважды|двух экземплярах))"
 )
 _HOW_MANY = re.compile(
-    r"(?:how many|сколько)\s(?:\w+\s){0,2}?(?:copies|instances|replicas|models|of them|копий|инстанс\w*|реплик|экземпляр\w*|моделей|штук|таких)|number of instances (?:can|that)|(?:how many|сколько)\s$"
+    r"(?:how many|сколько)\s(?:\w+\s){0,2}?(?:copies|instances|replicas|models|of them|копий|"
+    r"инстанс\w*|реплик|экземпляр\w*|моделей|штук|таких)|number of instances (?:can|that)|(?:how many|"
+    r"сколько)\s$"
 )
 _SECOND_SAME = re.compile(
-    r"(?:a |the )?second (?:identical|copy|instance|same)|another (?:copy|instance) of|втор\w+ (?:такую же|такой же|копи\w+|экземпляр\w*)"
+    r"(?:a |the )?second (?:identical|copy|instance|same)|another (?:copy|instance) of|"
+    r"втор\w+ (?:такую же|такой же|копи\w+|экземпляр\w*)"
 )
 _ANOTHER = re.compile(
-    r"(?:and|plus|with|и|плюс)\s(?:another|a second|one more|еще одн\w+|втор\w+)(?:\s(?:one|model|модел\w*))?(?![a-zа-я])"
+    r"(?:and|plus|with|и|плюс)\s(?:another|a second|one more|еще одн\w+|втор\w+)(?:\s(?:one|model|"
+    r"модел\w*))?(?![a-zа-я])"
 )
 _BOTH = re.compile(r"(?<![a-zа-я])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![a-zа-я])")
 _WORKS = re.compile(r"(?:works|runs fine|runs well|already run\w*|работает|пойдет нормально)\b")
+_REMOVE = re.compile(
+    r"(?:drop|remove|without|forget|skip|kill|убери|убрать|убираем|выкинь|выкинуть|удали|"
+    r"без)\s(?:the\s)?$"
+)
 _ONE_OTHER = re.compile(r"\b(?:one|first|second|other|одн[ауо][йт]?|перв\w+|втор\w+|друг\w+)\b")
 
 
@@ -46,7 +61,10 @@ def finish_models(
     """Turn mentions into ModelAsks: copies, precisions, relation."""
     for mention in found:
         _count(sheet, lexicon, mention)
-    found = _without_background(sheet, _without_files(found))
+    for mention in found:
+        mention.removed = bool(_REMOVE.search(sheet.low[max(0, mention.start - 24) : mention.start]))
+    said.removed = [m.ask for m in found if m.removed]
+    found = _without_background(sheet, _without_files([m for m in found if not m.removed]))
     found = _merge_same(found)
     loose = list(loose)
     said.split = _split(sheet, loose, found)
@@ -55,7 +73,7 @@ def finish_models(
     found = _with_other(sheet, found, loose)
     said.loose_precisions = [p.said for p in loose] if not found else []
     said.models = [m.ask for m in found]
-    said.models_relation = _relation(sheet, found)
+    said.models_relation = relation(sheet, found)
     _total(sheet, lexicon, said, flags)
     if said.split and len(said.models) == 1:
         _apply_split(said)
@@ -99,16 +117,16 @@ def _count(sheet: Sheet, lexicon: Lexicon, mention: ModelMention) -> None:
 
 
 def _without_files(found: list[ModelMention]) -> list[ModelMention]:
-    """ "A 38 GB model (meditron:70b)": the file's size adds nothing to a model that is named."""
+    """Read "A 38 GB model (meditron:70b)": the file's size adds nothing to a model that is named."""
     named = [m for m in found if not m.by_file]
     return named if len(named) == 1 else found
 
 
 def _without_background(sheet: Sheet, found: list[ModelMention]) -> list[ModelMention]:
-    """ "A 7B works. Could I run the 33B?": what already works is not asked about."""
+    """Read "A 7B works. Could I run the 33B?": what already works is not asked about."""
     kept = []
     for number, mention in enumerate(found):
-        start, end = sheet.sentence(mention.end)
+        _, end = sheet.sentence(mention.end)
         later = any(other.start > end for other in found[number + 1 :])
         background = (
             later and _WORKS.match(sheet.low[mention.end : end].lstrip()) and "?" not in sheet.low[end : end + 1]
@@ -154,7 +172,7 @@ def _same(first: ModelAsk, second: ModelAsk) -> bool:
 
 
 def _split(sheet: Sheet, loose: Sequence[Precision], found: list[ModelMention]) -> list[str]:
-    """ "One in fp16 and the other in int4": a precision for each instance."""
+    """Read "One in fp16 and the other in int4": a precision for each instance."""
     texts = [(p, sheet.low[max(0, p.start - 36) : p.start]) for p in loose]
     chosen = [
         p.said
@@ -168,7 +186,7 @@ def _split(sheet: Sheet, loose: Sequence[Precision], found: list[ModelMention]) 
 
 
 def _with_other(sheet: Sheet, found: list[ModelMention], loose: Sequence[Precision]) -> list[ModelMention]:
-    """ "One Qwen in FP16 and the other in Int4": the other is one more of the same model."""
+    """Read "One Qwen in FP16 and the other in Int4": the other is one more of the same model."""
     if len(found) != 1 or len(loose) != 1 or not found[0].ask.precision:
         return found
     before = sheet.low[found[0].end : loose[0].start]
@@ -218,13 +236,6 @@ def _adjacent(sheet: Sheet, one: Precision, found: list[ModelMention]) -> bool:
         and re.fullmatch(r"\s?-?(?:\s?(?:of|version of|quant of|версия|the|a))*\s?", sheet.low[one.end : m.start])
         for m in found
     )
-
-
-def _relation(sheet: Sheet, found: list[ModelMention]) -> Relation | None:
-    if len(found) < 2:
-        return None
-    between = [sheet.low[a.end : b.start] for a, b in zip(found, found[1:], strict=False)]
-    return "alternatives" if any(_OR.search(gap) for gap in between) else "together"
 
 
 def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags) -> None:

@@ -7,7 +7,9 @@ import re
 from agent.reader.lexicon import Lexicon
 from agent.reader.sheet import Sheet
 
-_LOOKS_LIKE_A_MODEL = re.compile(r"(?<![\w-])llama(?:[ ._-]?cpp(?:-python)?|-server|-cli|-bench|-swap)(?![\w])")
+_LOOKS_LIKE_A_MODEL = re.compile(
+    r"(?<![\w-])llama(?:[ ._-]?cpp(?:-python)?|[ -]runner|-server|-cli|-bench|-swap)(?![\w])"
+)
 
 
 def read_engine(sheet: Sheet, lexicon: Lexicon) -> str | None:

@@ -10,37 +10,51 @@ from agent.reader.sheet import Sheet
 _SEP = r"[\s=:]{1,3}"
 _NUMBER = r"(\d+(?:\.\d+)?)\s?([kкm]?)(?![a-zа-я0-9])"
 _NAMES = {
-    "context": r"max[-_ ]model[-_ ]len|ctx[-_ ]size|num[-_]ctx|n[-_]ctx|max[-_ ]seq[-_ ]len|max[-_]position[-_]embeddings|context[-_]length|max[-_ ]len|(?<![\w-])-c",
-    "users": r"max[-_ ]num[-_ ]seqs|max[-_]batch[-_]size|max[-_]running[-_]requests|ollama[-_]num[-_]parallel|concurrency|batch(?: size)?",
+    "context": (
+        r"max[-_ ]model[-_ ]len|ctx[-_ ]size|num[-_]ctx|n[-_]ctx|max[-_ ]seq[-_ ]len|"
+        r"max[-_]position[-_]embeddings|context[-_]length|max[-_ ]len|(?<![\w-])-c"
+    ),
+    "users": (
+        r"max[-_ ]num[-_ ]seqs|max[-_]batch[-_]size|max[-_]running[-_]requests|ollama[-_]num[-_]parallel|"
+        r"concurrency|batch(?: size)?"
+    ),
     "tp": r"(?:tensor[-_ ]parallel[-_ ]size|tensor[-_ ]parallel|(?<![a-z])tp(?:[-_]size)?)",
     "pp": r"(?:pipeline[-_ ]parallel[-_ ]size|pipeline[-_ ]parallel|(?<![a-z])pp)",
     "dp": r"(?:data[-_]parallel[-_]size|(?<![a-z])dp)",
     "nodes": r"(?:num[-_])?nodes|nnodes",
     "gpus_per_node": r"gpus[-_]per[-_]node|gpu[-_]per[-_]node",
     "copies": r"number[-_]of[-_]instances|num[-_]instances|num[-_]replicas|replicas|n[-_]workers?",
-    "ignored": r"gpu[-_ ]memory[-_ ]utili[sz]ation|num[-_]gpus?|num[-_]batch|num[-_]layers|n[-_]gpu[-_]layers|(?<![\w-])-?ngl|temperature|top[-_][pk]|seed|"
-    r"max[-_]num[-_]batched[-_]tokens|max[-_]tokens|n[-_]predict|swap[-_]space|cpu[-_]offload[-_]gb|block[-_]size|port|threads|mem[-_]fraction[-_]static|"
-    r"iogpu\.wired_limit_mb|pre[-_]layer|kv[-_]cache[-_]memory[-_]bytes|\bgpu|\bdevice|cuda:",
+    "ignored": (
+        r"gpu[-_ ]memory[-_ ]utili[sz]ation|num[-_]gpus?|num[-_]batch|num[-_]layers|n[-_]gpu[-_]layers|"
+        r"(?<![\w-])-?ngl|temperature|top[-_][pk]|seed|max[-_]num[-_]batched[-_]tokens|max[-_]tokens|"
+        r"n[-_]predict|swap[-_]space|cpu[-_]offload[-_]gb|block[-_]size|port|threads|mem[-_]fraction[-_]static|"
+        r"iogpu\.wired_limit_mb|pre[-_]layer|kv[-_]cache[-_]memory[-_]bytes|\bgpu|\bdevice|cuda:"
+    ),
 }
 _FLAG = re.compile("|".join(rf"(?P<{name}>{words})" for name, words in _NAMES.items()))
 _VALUE = re.compile(rf"(?:{_SEP}|(?<=gpu)|(?<=tp)|(?<=pp)|(?<=dp)){_NUMBER}")
 _LOG_CONTEXT = re.compile(
-    r"max(?:imum)? (?:seq(?:uence)? len(?:gth)?|model len(?:gth)?|context length)\s*\((\d+)\)[^\n]{0,90}?(?:\((\d+)\)|$)"
+    r"max(?:imum)? (?:seq(?:uence)? len(?:gth)?|model len(?:gth)?|"
+    r"context length)\s*\((\d+)\)[^\n]{0,90}?(?:\((\d+)\)|$)"
 )
 _LOG_TOTAL = re.compile(r"total capacity of (\d+(?:\.\d+)?) ?gib")
 _LOG_NOISE = re.compile(
-    r"(?:tr(?:ied|ies|ying) to allocate|allocat\w+|reserved|free(?: memory)?|unused|left)\s+(?:about\s+|~)?\d+(?:\.\d+)?\s?[gmk]i?b?\b"
+    r"(?:tr(?:ied|ies|ying) to allocate|allocat\w+|reserved|free(?: memory)?|unused|"
+    r"left)\s+(?:about\s+|~)?\d+(?:\.\d+)?\s?[gmk]i?b?\b"
     r"|\d+(?:\.\d+)?\s?[gmk]i?b?\s+(?:is |are |sit |still |of memory )*(?:free|unused|left|is allocated|reserved)\b"
     r"|(?:kv cache holds just|holds? (?:just|only))\s+\d+"
     r"|свободно\s+(?:еще\s+)?\d+(?:\.\d+)?\s?(?:гб|гиг\w*)?|\d+(?:\.\d+)?\s?(?:гб|гиг\w*)\s+свободн\w+"
 )
 _USED_OF = re.compile(r"(\d+(?:\.\d+)?)\s?g?i?b?\s?/\s?(\d+(?:\.\d+)?)\s?g(?:i?b)?\b")
 _MONEY = re.compile(
-    r"[$€₽£]\s?\d+(?:[.,]\d+)?\s?[kкm]?|\d+(?:\.\d+)?\s?(?:[kкm]|тыс\w*|тыщ\w*|млн)?\s?(?:[$€₽£]|usd|dollars|bucks|eur(?:os?)?|rub|руб\w*|р\.|р(?![а-яa-z0-9])|долл\w*|бакс\w*|евро|тыс\w*|тыщ\w*|косар\w*)"
+    r"[$€₽£]\s?\d+(?:[.,]\d+)?\s?[kкm]?|\d+(?:\.\d+)?\s?(?:[kкm]|тыс\w*|тыщ\w*|млн)?\s?(?:[$€₽£]|usd|"
+    r"dollars|bucks|eur(?:os?)?|rub|руб\w*|р\.|р(?![а-яa-z0-9])|долл\w*|бакс\w*|евро|тыс\w*|тыщ\w*|"
+    r"косар\w*)"
     r"|(?:бюджет\w*|budget)\s(?:до\s|of\s|is\s|~|около\s|в\s)*\d+(?:\.\d+)?\s?[kк]?"
 )
 _VERSION = re.compile(
-    r"(?<![a-zа-я0-9.-])v?\d+\.\d+\.\d+(?:\.?(?:post|rc|dev)\d*)?(?![\w])|(?:vllm|sglang|ollama|cuda|driver|python|torch|ubuntu)[ =]+v?\d+(?:\.\d+)+"
+    r"(?<![a-zа-я0-9.-])v?\d+\.\d+\.\d+(?:\.?(?:post|rc|dev)\d*)?(?![\w])|(?:vllm|sglang|ollama|cuda|"
+    r"driver|python|torch|ubuntu)[ =]+v?\d+(?:\.\d+)+"
 )
 _SPEED = re.compile(
     r"\d+(?:\.\d+)?\s?(?:-\s?\d+\s?)?(?:tok\w*|t|токен\w*|ток)\s?(?:/|per|в|a)\s?(?:s|sec|second|сек\w*|с)\b"

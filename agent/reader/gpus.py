@@ -13,16 +13,22 @@ _PREFIX = (
 )
 _RTX = r"(?:rtx|gtx|ртх|гтх|ртикс|жтх|рткс)"
 _GEFORCE = re.compile(
-    rf"(?<![\w.$]){_PREFIX}(?:({_RTX})[\s-]*)?(?<!\d)([1-9]\d{{3}})(?:[\s-]?(ti|ти|тай))?(?![\da-rt-zа-я%])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|max-q|{_RTX}))*(?:'?s(?![a-z]))?"
+    rf"(?<![\w.$]){_PREFIX}(?:({_RTX})[\s-]*)?(?<!\d)([1-9]\d{{3}})(?:[\s-]?(ti|ти|"
+    rf"тай))?(?![\da-rt-zа-я%])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|"
+    rf"max-q|{_RTX}))*(?:'?s(?![a-z]))?"
 )
 _RTX_PRO = re.compile(
-    rf"(?<![\w])(?:nvidia\s)?(?:(?:{_RTX}[\s-]*)?(?:pro|про)[\s-]*(\d000)|{_RTX}[\s-]*(\d000)[\s-]*(?:pro|про))(d)?(?![\d])(?:[\s-]*(?:blackwell|workstation|server|max-q|edition|se|ws))*(?:'?s(?![a-z]))?"
+    rf"(?<![\w])(?:nvidia\s)?(?:(?:{_RTX}[\s-]*)?(?:pro|про)[\s-]*(\d000)|"
+    rf"{_RTX}[\s-]*(\d000)[\s-]*(?:pro|про))(d)?(?![\d])(?:[\s-]*(?:blackwell|workstation|server|max-q|"
+    rf"edition|se|ws))*(?:'?s(?![a-z]))?"
 )
 _ADA = re.compile(
-    rf"(?<![\w])(?:nvidia\s)?(?:quadro\s)?(?:({_RTX})[\s-]*)?(\d[05]00|5880)[\s-]*(ada|ада)(?:\s(?:generation|gen))?(?![a-z])(?:'?s(?![a-z]))?"
+    rf"(?<![\w])(?:nvidia\s)?(?:quadro\s)?(?:({_RTX})[\s-]*)?(\d[05]00|5880)[\s-]*(ada|"
+    rf"ада)(?:\s(?:generation|gen))?(?![a-z])(?:'?s(?![a-z]))?"
 )
 _RTX_A = re.compile(
-    rf"(?<![\w])(?:nvidia\s)?(?:quadro\s)?(?:{_RTX}[\s-]*)?(a(?:400|1000|2000|3000|4000|4500|5000|5500|6000))(?![\d])(?:'?s(?![a-z]))?"
+    rf"(?<![\w])(?:nvidia\s)?(?:quadro\s)?(?:{_RTX}[\s-]*)?(a(?:400|1000|2000|3000|4000|4500|5000|5500|"
+    rf"6000))(?![\d])(?:'?s(?![a-z]))?"
 )
 _QUADRO = re.compile(r"(?<![\w])(?:nvidia\s)?quadro\s(?:rtx\s)?([pm]?\d{4})(?!\d)")
 _TITAN = re.compile(r"(?<![\w])(?:nvidia\s)?titan\s(rtx|xp|x|v)(?![\w])")
@@ -32,14 +38,20 @@ _RADEON = re.compile(
 _IGPU = re.compile(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(7[468]0m|8[89]0m|80[56]0s)(?![\w])")
 _ARC = re.compile(r"(?<![\w])(?:intel\s)?(?:arc\s(?:pro\s)?([ab]\d{2,3})|(b[567]\d{1,2}0))(?!\w)")
 _CODE = re.compile(
-    rf"(?<![\w.]){_PREFIX}((?:gb|gh|mi|[ahblvtpkmrw]|910)-?\d{{0,4}}[a-z]{{0,2}})(?:[\s-]?(pcie|sxm\d?|nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*[bб](?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
+    rf"(?<![\w.]){_PREFIX}((?:gb|gh|mi|[ahblvtpkmrw]|910)-?\d{{0,4}}[a-z]{{0,2}})(?:[\s-]?(pcie|sxm\d?|"
+    rf"nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*[bб](?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
 )
 _APPLE = re.compile(
-    r"(?<![\w-])(?:apple\s)?(?:m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?(?:\s(?:mac\s?studio|mac\s?book(?:\s(?:pro|air))?|mac\s?mini|imac|mac))?"
-    r"|(mac\s?studio|mac\s?book(?:\s(?:pro|air))?|mac\s?mini|imac|mac\s?pro|mac|мак\s?студио|макбук\w*(?:\s(?:про|аир|эйр))?|мак\s?мини|маке?|маку)(?:[\s,]+(?:with\s|на\s)?(?:apple\s)?m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?)?|apple(?:\ssilicon)?)(?![\w-])"
+    r"(?<![\w-])(?:apple\s)?(?:m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?(?:\s(?:mac\s?studio|"
+    r"mac\s?book(?:\s(?:pro|air))?|mac\s?mini|imac|mac))?"
+    r"|(mac\s?studio|mac\s?book(?:\s(?:pro|air))?|mac\s?mini|imac|mac\s?pro|mac|мак\s?студио|"
+    r"макбук\w*(?:\s(?:про|аир|эйр))?|мак\s?мини|маке?|маку)(?:[\s,]+(?:with\s|"
+    r"на\s)?(?:apple\s)?m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?)?|"
+    r"apple(?:\ssilicon)?)(?![\w-])"
 )
 _UNIFIED = re.compile(
-    r"(?<![\w])(strix\shalo|ryzen\sai\smax\+?(?:\s?\d{3})?|ai\smax\+?\s?395|framework\sdesktop|dgx\sspark|gb10|jetson\s(?:agx\s)?(?:orin|thor|xavier)(?:\snano)?)(?![\w])"
+    r"(?<![\w])(strix\shalo|ryzen\sai\smax\+?(?:\s?\d{3})?|ai\smax\+?\s?395|framework\sdesktop|"
+    r"dgx\sspark|gb10|jetson\s(?:agx\s)?(?:orin|thor|xavier)(?:\snano)?)(?![\w])"
 )
 _INSTANCE = re.compile(r"(?<![\w])([gp]\d[a-z]{0,2}\.(?:\d+)?xl(?:arge)?)(?![\w])")
 _SHORT_6000 = re.compile(r"(?<=x\s)(6000)(?!\d)|(?<=x)(6000)(?!\d)")

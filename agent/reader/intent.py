@@ -18,6 +18,7 @@ ORDER = (
     "which_model",
     "compare",
     "throughput",
+    "why",
     "memory_needed",
     "hardware_needed",
     "config",
@@ -25,6 +26,7 @@ ORDER = (
 )
 """Where a text has phrases of several intents, the first of these wins."""
 
+_NAMES = {"config_strong": "config", "config_asked": "config", "why": "explain_error"}
 _OF_ENGINE = {
     "vllm": "vllm_serve",
     "sglang": "sglang",
@@ -40,7 +42,7 @@ def choose_intent(said: Said) -> str | None:
     found = said.intents
     for intent in ORDER:
         if intent in found and not _beaten(intent, found, said):
-            return "config" if intent.startswith("config") else intent
+            return _NAMES.get(intent, intent)
     return None
 
 

@@ -78,7 +78,7 @@ class Lexicon:
 
     def family(self, word: str) -> str | None:
         """Return the family that a word names, in any inflection."""
-        found = self.families.get(word)
+        found = self.families.get(word) or self.families.get(word.removesuffix("s"))
         if found or word.isascii():
             return found
         return self._by_stem(self.stems, word)

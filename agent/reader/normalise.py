@@ -48,8 +48,8 @@ def normalise(text: str) -> str:
         text: what the asker wrote, of any length.
 
     Returns:
-        At most ``HEAD_CHARS + TAIL_CHARS`` characters, no invisible marks, plain dashes and quotes, ``x`` for every sign
-        of multiplication, digits without group separators, Latin letters in codes such as ``А100`` or ``м2``.
+        At most ``HEAD_CHARS + TAIL_CHARS`` characters, no invisible marks, plain dashes and quotes, ``x`` for
+        every sign of multiplication, no separators in digits, Latin letters in codes such as ``А100`` or ``м2``.
     """
     if len(text) > HEAD_CHARS + TAIL_CHARS:
         text = text[:HEAD_CHARS] + "\n" + text[-TAIL_CHARS:]

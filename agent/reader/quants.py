@@ -9,9 +9,10 @@ from agent.reader.sheet import Sheet
 
 _GGUF = r"(?:ud-)?i?q_?[1-8](?:_?[0-9k](?:_?(?:xxs|xs|xl|nl|[sml01]))?)?"
 _WORD = (
-    rf"{_GGUF}|(?:gptq|awq|bnb|bitsandbytes|exl[23]|mlx|autoround)(?:[-_ ]?(?:int)?[-_ ]?[2-8](?:[-_ ]?bits?)?)?"
-    r"|(?:exl[23][-_ ])?\d(?:\.\d+)?[-_ ]?bpw|w(?:4|8)a(?:16|8|4)|nvfp4|mxfp[48]|nf4|fp[-_ ]?(?:4|8|16|32)|bf[-_ ]?16|f16|f32"
-    r"|(?:int|инт)[-_ ]?[2-8]|float[-_ ]?(?:16|32)|bfloat[-_ ]?16|half(?:[- ]precision)?"
+    rf"{_GGUF}|(?:exl[23][-_ ])?\d(?:\.\d+)?[-_ ]?bpw|(?:gptq|awq|bnb|bitsandbytes|exl[23]|mlx|"
+    rf"autoround)(?:[-_ ]?(?:int)?[-_ ]?[2-8](?:[-_ ]?bits?)?)?"
+    r"|w(?:4|8)a(?:16|8|4)|nvfp4|mxfp[48]|nf4|fp[-_ ]?(?:4|8|16|32)|bf[-_ ]?16|f16|f32"
+    r"|(?:int|инт)[-_ ]?[2-8]|float[-_ ]?(?:16|32)|bfloat[-_ ]?16|half[- ]precision"
     r"|(?:1\.58|[2-8])[-_ ]?(?:bits?|бита?(?:х|ная|ный|ную|ной|ке|ку|ка)?)|16[-_ ]?(?:bits?|бит\w*)"
 )
 _PRECISION = re.compile(
@@ -20,14 +21,20 @@ _PRECISION = re.compile(
 _RUSSIAN_BITS = re.compile(r"(?<![а-я])(?:в\s+)?(двух|трех|четырех|пяти|шести|восьми|шестнадцати)[- ]?бит\w*")
 _BITS = {"двух": 2, "трех": 3, "четырех": 4, "пяти": 5, "шести": 6, "восьми": 8, "шестнадцати": 16}
 _FULL = re.compile(
-    r"\b(?:full[- ](?:precision|version|scale|fat|weights?|size)|non[- ]?quanti[sz]ed|unquanti[sz]ed|no[- ]quanti[sz]ation|"
+    r"\b(?:full[- ](?:precision|version|scale|fat|weights?|size)|non[- ]?quanti[sz]ed|unquanti[sz]ed|"
+    r"no[- ]quanti[sz]ation|"
     r"without quanti[sz]ation|original (?:precision|weights)|full(?= (?:deepseek|r1|v3|kimi|glm))|"
     r"в полной точности|полной точности|полная точность|без квантования|без кванта|без квантовки|неквантован\w+|"
-    r"полноценн\w+(?= (?:дипсик|deepseek|р1|r1))|полн(?:ый|ого|ому|ую|ом)(?= (?:дипсик|deepseek|р1|r1|v3))|оригинальн\w+ вес\w*)|(?<=[rрvв][13]\s)(?:полн(?:ый|ая|ую|ого)|full)(?!\w)"
+    r"полноценн\w+(?= (?:дипсик|deepseek|р1|r1))|полн(?:ый|ого|ому|ую|ом)(?= (?:дипсик|deepseek|р1|r1|"
+    r"v3))|оригинальн\w+ вес\w*)|(?<=[rрvв][13]\s)(?:полн(?:ый|ая|ую|ого)|full)(?!\w)"
 )
-_KV_KEY = r"(?:kv|кв)(?:[- _]?(?:cache|кеш\w*|кэш\w*))?|cache[-_ ](?:quant|type[-_ ][kv]|dtype)|kv[-_]cache[-_]dtype|ct[kv]|quantized kv"
+_KV_KEY = (
+    r"(?:kv|кв)(?:[- _]?(?:cache|кеш\w*|кэш\w*))?|cache[-_ ](?:quant|type[-_ ][kv]|dtype)|"
+    r"kv[-_]cache[-_]dtype|ct[kv]|quantized kv"
+)
 _KV = re.compile(
-    rf"(?<![a-zа-я])(?:(?:{_KV_KEY})(?:\s*(?:в|in|at|as|to|dtype|quant\w*|of|is|=|:|-|на|это|режим\w*)){{0,3}}[\s=:]*({_WORD})(?![a-z0-9])"
+    rf"(?<![a-zа-я])(?:(?:{_KV_KEY})(?:\s*(?:в|in|at|as|to|dtype|quant\w*|of|is|=|:|-|на|это|"
+    rf"режим\w*)){{0,3}}[\s=:]*({_WORD})(?![a-z0-9])"
     rf"|({_WORD})[- ](?:{_KV_KEY}))(?![a-z])"
 )
 

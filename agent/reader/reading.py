@@ -15,9 +15,7 @@ from agent.reader.turns import State, fold
 from tools.domain import Reading
 
 _QUESTION = re.compile(r"(?:how (?:much|many)|what|which|сколько|какой|какая|какую|какие|что|чем|where|when|who)\b")
-_INFERENCE = frozenset(
-    {"fit", "max_users", "max_context", "throughput", "explain_error", "config_strong", "which_quant", "max_copies"}
-)
+_SERVING = re.compile(r"inference|инференс|serving|deploy|serve")
 
 
 def read(turns: Sequence[str]) -> Reading:
@@ -78,8 +76,10 @@ def _default_intent(state: State) -> str:
 
 
 def _out_of_scope(reading: Reading, state: State) -> bool:
-    training = "scope" in state.asked_intents and not (_INFERENCE & state.asked_intents)
-    return training or (reading.intent == "other" and not reading.models)
+    """Training, pictures and small talk; a question that also serves a model is answered for the serving."""
+    asked = state.asked_intents
+    training = "scope" in asked and reading.engine is None and not _SERVING.search(state.said.low)
+    return training or (not reading.models and ("image" in asked or reading.intent == "other"))
 
 
 def _same_model(state: State) -> bool | None:
@@ -87,7 +87,7 @@ def _same_model(state: State) -> bool | None:
     if "different" in state.keys:
         return False
     if len(models) > 1 and len({(m.name, m.size_b) for m in models}) == 1:
-        return False if len({m.precision for m in models}) > 1 else True
+        return len({m.precision for m in models}) == 1
     if "same" in state.keys and len(models) == 1 and (models[0].copies or 2) > 1:
         return True
     return None

@@ -15,7 +15,10 @@ class Said:
     Attributes:
         models, gpus: in the order of the text.
         models_total: how many models were spoken of in all ("two models"), where said.
-        count_stated, memory_only: by card: whether its count was said; whether it is nothing but a memory size.
+        removed: models that the turn takes away ("drop gemma").
+        count_stated: whether the count of any card was said.
+        bare_count: a count with nothing it counts ("а на двух?"): of the cards known before.
+        one_card_more: one more card of the same kind ("could I add a second one?").
         loose_precisions: precisions that belong to no named model, in order.
         split: precisions meant for one instance each ("one in fp8 and one in 4 bit").
         instance: 0 for "the first", 1 for "the second", None where the turn speaks of no one instance.
@@ -26,13 +29,14 @@ class Said:
     low: str = ""
     language: str = "en"
     models: list[ModelAsk] = field(default_factory=list)
-    unnamed_models: bool = False
+    removed: list[ModelAsk] = field(default_factory=list)
     models_relation: Relation | None = None
     models_total: int | None = None
     gpus: list[GpuAsk] = field(default_factory=list)
     gpus_relation: Relation | None = None
     count_stated: bool = False
     bare_count: int | None = None
+    one_card_more: bool = False
     ram_gb: float | None = None
     reserved_gb: float | None = None
     context: int | None = None

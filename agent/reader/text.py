@@ -8,21 +8,27 @@ from agent.reader import amounts, cards, copies, engines
 from agent.reader.flags import Flags, read_flags
 from agent.reader.gpus import GpuMention, find_names
 from agent.reader.lexicon import Lexicon, lexicon
-from agent.reader.models import ModelMention, read_models
+from agent.reader.model_name import ModelMention
+from agent.reader.models import read_models
 from agent.reader.normalise import language_of
 from agent.reader.quants import find_precisions, read_kv_cache
+from agent.reader.relations import relation, separate
 from agent.reader.said import Said
 from agent.reader.sheet import Sheet
-from tools.domain import GpuAsk, Relation
+from tools.domain import GpuAsk
 
-_OR = re.compile(r"(?:^|[\s,])(?:or|vs\.?|versus|или|либо|против)(?:[\s,]|$)|\s?/\s?$")
-_AND = re.compile(r"(?:^|[\s,])(?:and|with|plus|и|с|плюс|рядом|also|еще)(?:[\s,]|$)|[+&,]")
 _BARE_COUNT = re.compile(
     r"(?:на|on|with|с|если|if|for|of|по)\s(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[a-zа-я]{2,12})"
     r"(?:\s(?:of (?:them|these)|штук\w*|таких|instead|тогда))*[\s?.!)]*$"
 )
+_ONE_MORE = re.compile(
+    r"(?:add|adding|buy|buying|get|plus|добав\w+|докуп\w+|поставить|куплю|купить)\s(?:a second|"
+    r"another|one more|еще одну|вторую)"
+    r"(?:\s(?:one|card|gpu|карту|видеокарту|видюху|такую(?: же)?))?\s*(?:[?.!,]|$)"
+)
 _SHARE_GPU = re.compile(
-    r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|видюх\w*)(?![a-zа-я])"
+    r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|"
+    r"видюх\w*)(?![a-zа-я])"
 )
 
 
@@ -54,10 +60,14 @@ def read_text(raw: str) -> Said:
     gpus = _attach_memory(gpus, memory, flags, said)
     _place_on_nodes(sheet, gpus, nodes, flags)
     said.nodes = nodes.count
+    said.one_card_more = bool(_ONE_MORE.search(sheet.low)) and not models
     bare = None if gpus or models else _BARE_COUNT.search(sheet.low)
     said.bare_count = words.number(bare.group(1)) if bare else None
     _finish_gpus(sheet, words, said, gpus, models, nodes, flags)
     copies.finish_models(sheet, words, said, models, loose, flags)
+    if len(said.models) == len(said.gpus) == len(gpus) and separate(models, gpus) and not said.models_total:
+        alone = said.models_relation == said.gpus_relation == "together"
+        said.models_relation = said.gpus_relation = "separate" if alone else said.models_relation
     _read_intents(sheet, words, said)
     return said
 
@@ -180,6 +190,8 @@ def _finish_gpus(
         else:
             unique.append(gpu)
     said.count_stated = any(g.count is not None for g in unique)
+    if said.one_card_more and len(unique) == 1 and (unique[0].count or 1) == 1:
+        unique[0].count, said.one_card_more = 2, False
     said.implausible = any(g.count is not None and g.count < 1 for g in unique)
     said.gpus = [
         GpuAsk(
@@ -190,7 +202,7 @@ def _finish_gpus(
         )
         for g in unique
     ]
-    said.gpus_relation = _relation(sheet, unique)
+    said.gpus_relation = relation(sheet, unique)
     if said.gpus_relation == "alternatives":
         said.nodes = None
 
@@ -228,7 +240,7 @@ def _drop_rejected(sheet: Sheet, said: Said, gpus: list[GpuMention]) -> list[Gpu
 
 
 def _latest_counts(sheet: Sheet, gpus: list[GpuMention]) -> list[GpuMention]:
-    """ "It fits 4 x H100. And 2 x H100?": of one card with two counts in two sentences, the last is asked about."""
+    """Read "It fits 4 x H100. And 2 x H100?": of one card with two counts in two sentences, the last is asked about."""
     kept: list[GpuMention] = []
     for gpu in gpus:
         same = next((k for k in kept if k.name and k.name == gpu.name and k.count and gpu.count), None)
@@ -236,15 +248,6 @@ def _latest_counts(sheet: Sheet, gpus: list[GpuMention]) -> list[GpuMention]:
             kept.remove(same)
         kept.append(gpu)
     return kept
-
-
-def _relation(sheet: Sheet, found: list[GpuMention] | list[ModelMention]) -> Relation | None:
-    if len(found) < 2:
-        return None
-    between = [sheet.low[a.end : b.start] for a, b in zip(found, found[1:], strict=False)]
-    if any(_OR.search(" " + gap + " ") for gap in between):
-        return "alternatives"
-    return "together"
 
 
 def _read_intents(sheet: Sheet, words: Lexicon, said: Said) -> None:

@@ -71,8 +71,10 @@ def _fold_amounts(state: Said, said: Said) -> None:
 
 def _fold_gpus(state: Said, said: Said, history: list[list[GpuAsk]]) -> None:
     if not said.gpus:
-        if said.bare_count and len(state.gpus) == 1:
-            state.gpus = [replace(state.gpus[0], count=said.bare_count)]
+        more = 1 if said.one_card_more else 0
+        if (said.bare_count or more) and len(state.gpus) == 1:
+            count = said.bare_count or (state.gpus[0].count or 1) + more
+            state.gpus = [replace(state.gpus[0], count=count)]
         return
     new = said.gpus[0]
     if len(said.gpus) == 1 and new.name is None and state.gpus:
@@ -120,6 +122,9 @@ def _add_gpus(state: Said, said: Said) -> None:
 
 def _fold_models(state: Said, said: Said) -> None:
     new = said.models
+    if said.removed:
+        state.models = [m for m in state.models if all(_mentioned([m], gone) is None for gone in said.removed)]
+        state.models_relation = state.models_relation if len(state.models) > 1 else None
     if not new:
         _fold_precisions(state, said)
         return
@@ -202,7 +207,7 @@ def _fold_precisions(state: Said, said: Said) -> None:
 
 
 def _spread_total(state: State) -> None:
-    """ "Two models" said in an earlier turn, one model named later: two of it."""
+    """Read "Two models" said in an earlier turn, one model named later: two of it."""
     models = state.said.models
     if state.models_total and len(models) == 1 and models[0].copies == 1 and "replace" not in state.said.keys:
         state.said.models = [replace(models[0], copies=state.models_total)]

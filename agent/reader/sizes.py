@@ -1,0 +1,128 @@
+"""Models without a name: bare sizes ("a 70B model"), the size of a file, the kind ("an embedding model")."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from agent.reader.lexicon import Lexicon
+from agent.reader.model_name import ModelMention
+from agent.reader.sheet import Sheet
+from tools.domain import ModelAsk
+
+_UNNAMED = re.compile(
+    r"(?<![a-zа-я0-9.$_-])(\d{1,4}(?:\.\d+)?)(?:\s?-?(?:b|б)(?![a-zа-я0-9])|\s?-?(?:billion|bln|млрд|"
+    r"миллиард\w*)(?:\s(?:параметр\w*|parameters?))?)(?!\s(?:tokens?|токен|users|people|rub|руб|usd|"
+    r"dollars))"
+)
+_LIKENED = re.compile(r"(?:like an?|as an?|while an?|than an?|как у|чем)\s(?:\w+\s)?$")
+_BOUND = re.compile(r"(?:over|more than|under|up to|above|at least|less than|больше|свыше|до|меньше|более)\s$")
+_UNNAMED_MOE = re.compile(r"(?<![a-zа-я0-9.])(\d+x\d+(?:\.\d+)?b|\d+bx\d+)(?![a-zа-я0-9])")
+_FILE_SIZE = re.compile(
+    r"~?(\d+(?:\.\d+)?)\s?-?\s?(gb|gib|g|mb|m|гб|гиг\w*|мб)\s(?:quanti[sz]ed\s|gguf\s|large\s|size\s|"
+    r"file\s)?(?:model|file|weights|gguf|модел\w*|файл)\b"
+    r"|(?:model|models|модел\w*|файл\w*)\s(?:\w+\s){0,2}?(?:takes|needs|weighs|of|is|весит|весом|"
+    r"занимает|на|размером)\s(?:about\s|around\s|около\s|примерно\s)?~?(\d+(?:\.\d+)?)\s?(gb|gib|g|mb|"
+    r"гб|гиг\w*|мб)(?![a-zа-я])"
+)
+_KIND = re.compile(
+    r"(?<![\w-])(embedding|embeddings|re-?rank(?:ing|er)|эмбеддинг\w*|эмбединг\w*|"
+    r"реранк\w*)(?:[- ](?:model|service|server|модел\w*|сервис\w*))?(?![\w-])"
+)
+_LLM = re.compile(r"(?<![\w-])(?:a|one|одна) (?:large language model|llm|ллм)(?![\w])")
+
+
+def join_sizes_before(sheet: Sheet, found: list[ModelMention]) -> list[ModelMention]:
+    """Read "70B Llama", "the 14B (R1 distill)": a size right before a family without one belongs to it."""
+    for mention in found:
+        if mention.ask.size_b is not None or mention.family is None:
+            continue
+        before = re.search(
+            r"(?<![\w.])(\d+(?:\.\d+)?)\s?-?[bб](?:illion)?[\s-]*(?:\(\s*|parameters?\s|parameter\s|"
+            r"model\s(?:of\s)?|версия\s|version\sof\s|of\s)?$",
+            sheet.low[max(0, mention.start - 40) : mention.start],
+        )
+        if not before:
+            continue
+        start = max(0, mention.start - 40) + before.start(1)
+        if sheet.free(start, mention.start):
+            sheet.claim(start, mention.start)
+            mention.ask = replace(mention.ask, size_b=float(before.group(1)))
+            mention.start = start
+    return found
+
+
+def find_file_sized(sheet: Sheet) -> list[ModelMention]:
+    """Models known by the size of their file ("a 38 GB model"), which says nothing of parameters."""
+    found: list[ModelMention] = []
+    for match in sheet.find(_FILE_SIZE):
+        sheet.claim(*match.span())
+        said = sheet.text[match.start() : match.end()].strip()
+        found.append(ModelMention(ModelAsk(f"model ({said})"), *match.span(), by_file=True))
+    return found
+
+
+def find_unnamed(sheet: Sheet, lexicon: Lexicon, named: list[ModelMention]) -> list[ModelMention]:
+    """Claim bare sizes ("7B", "8x7b", "семерка"), each of the family it is joined to, else unnamed."""
+    found: list[ModelMention] = []
+    for match in sheet.find(_UNNAMED_MOE, claim=True):
+        found.append(ModelMention(ModelAsk("Mixtral", None, match.group(1).upper().replace("X", "x")), *match.span()))
+    for match in sheet.find(_UNNAMED):
+        size = float(match.group(1))
+        start = match.start()
+        before = sheet.low[max(0, start - 24) : start]
+        if (named or found) and (_LIKENED.search(before) or _BOUND.search(before)):
+            continue
+        name, start = _name_before(sheet, lexicon, start)
+        inherited = None if name else _inherits(sheet, start, named + found)
+        ask = ModelAsk(name or inherited or f"{match.group(1)}B model", size)
+        sheet.claim(start, match.end())
+        found.append(ModelMention(ask, start, match.end(), family=name or inherited))
+    for word in sheet.words:
+        noun = lexicon.size_noun(word.text) if word.text[0].isalpha() else None
+        if noun and sheet.free(word.start, word.end):
+            sheet.claim(word.start, word.end)
+            found.append(ModelMention(ModelAsk(f"{noun:g}B model", float(noun)), word.start, word.end))
+    return found
+
+
+def _name_before(sheet: Sheet, lexicon: Lexicon, start: int) -> tuple[str | None, int]:
+    """An unknown capitalised or digit-bearing word right before a size is the model's name ("Tigerbot 180B")."""
+    before = re.search(r"([A-Za-z][\w.+-]{2,40})[\s:-]$", sheet.text[max(0, start - 48) : start])
+    if not before:
+        return None, start
+    word = before.group(1)
+    at = max(0, start - 48) + before.start(1)
+    plain = (
+        word.lower() in lexicon.words["stop"] or word.lower() in lexicon.words["gpu"] or lexicon.number(word.lower())
+    )
+    first = not sheet.text[:at].strip() or re.search(r"[.?!\n:]\s*$", sheet.text[:at])
+    if plain or not sheet.free(at, start) or not ((word[0].isupper() and not first) or any(c.isdigit() for c in word)):
+        return None, start
+    return word, at
+
+
+def _inherits(sheet: Sheet, start: int, earlier: list[ModelMention]) -> str | None:
+    """Read "Qwen3 14B or 32B": a size joined to a named model by a conjunction is of the same family."""
+    for mention in earlier:
+        between = sheet.low[mention.end : start] if mention.end <= start else "?" * 9
+        if mention.family and re.fullmatch(
+            r"\s?(?:,|/|or|and|и|или|либо|vs|\+|,? ?(?:and|or|и|или) (?:the|a|two|one)?)\s?", between
+        ):
+            return mention.ask.name
+    return None
+
+
+def find_kinds(sheet: Sheet, named: list[ModelMention]) -> list[ModelMention]:
+    """Unnamed embedding or re-ranking models, and an LLM beside them."""
+    if any("embedding" in m.words for m in named):
+        return []
+    found: dict[str, ModelMention] = {}
+    for match in sheet.find(_KIND):
+        kind = "reranking model" if re.match(r"re-?rank|реранк", match.group(1)) else "embedding model"
+        if "model" in match.group() or "serv" in match.group() or "модел" in match.group() or "сервис" in match.group():
+            found.setdefault(kind, ModelMention(ModelAsk(kind), *match.span()))
+    if found and not named:
+        for match in sheet.find(_LLM):
+            found.setdefault("LLM", ModelMention(ModelAsk("LLM"), *match.span()))
+    return sorted(found.values(), key=lambda m: m.start)
