@@ -289,6 +289,7 @@ class ModelSpec:
         published_bytes: size of the native weight files as the catalogue or the hub states it.
         status: notes that answers must carry (needs review, estimated bytes, unverified).
         final_norm_bias, head_bias: a bias on the last norm and on the output head.
+        shared_rotary: sliding and full layers share one rotary table.
         tower_params: parameters outside the text model (vision or audio towers), kept in 16 bits.
     """
 
@@ -315,6 +316,7 @@ class ModelSpec:
     final_norm_bias: bool = False
     head_bias: bool = False
     tower_params: int = 0
+    shared_rotary: bool = True
 
 
 # --- a deployment and what it takes ----------------------------------------------------------------------------------

@@ -297,6 +297,7 @@ def _draft(text: Config, config: Config, name: str, layers: tuple[Layer, ...], n
         not_exact=not_exact,
         final_norm_bias=dialect.norm_bias,
         head_bias=_flag(text, dialect.head_bias),
+        shared_rotary=dialect.shared_rotary,
     )
 
 

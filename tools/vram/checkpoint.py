@@ -65,10 +65,11 @@ def _mapping(config: Config, key: str) -> Config:
 def _pair(value: object) -> tuple[int, int] | None:
     if not isinstance(value, list | tuple) or len(cast("list[Any]", value)) != 2:
         return None
-    sizes = {"rows": cast("list[Any]", value)[0], "columns": cast("list[Any]", value)[1]}
+    both = cast("list[Any]", value)
+    sizes = {"rows": both[0], "columns": both[1]}
     pair = _whole(sizes, "rows", 128), _whole(sizes, "columns", 128)
     if min(pair) < 1:
-        raise BadValue("errors_vram.bad_field", field="weight_block_size", value=repr(value)[:80])
+        raise BadValue("errors_vram.bad_field", field="weight_block_size", value=repr(both)[:80])
     return pair
 
 

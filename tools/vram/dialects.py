@@ -63,6 +63,7 @@ class Dialect:
             ``use_sliding_window``.
         window_extra: tokens a window holds beyond the config's number.
         tied: embeddings are tied where the config is silent.
+        shared_rotary: sliding and full layers rotate alike and share one table.
         multi_head: every head has its own keys and values whatever the config says.
         width_factor: feed-forward width over hidden size where the config is silent (0 = it must say).
         renamed: config field to the usual name.
@@ -87,6 +88,7 @@ class Dialect:
     width_factor: int = 0
     final_norm: bool = True
     head_bias: Flag = False
+    shared_rotary: bool = True
     moe: Experts | None = None
     renamed: tuple[tuple[str, str], ...] = ()
 
@@ -96,7 +98,7 @@ _USE_BIAS = Says("use_bias")
 _DEEPSEEK_STYLE = Experts(shared_count=("n_shared_experts", "num_shared_experts"), dense_first="first_k_dense_replace")
 _LLAMA = Dialect(qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias"))
 _GEMMA = Dialect(tied=True, qkv_bias=_BIAS, o_bias=_BIAS, head_dim=256)
-_GEMMA3 = replace(_GEMMA, norms=4, qk_norm=True, sliding="pattern")
+_GEMMA3 = replace(_GEMMA, norms=4, qk_norm=True, sliding="pattern", shared_rotary=False)
 _GRANITE_MOE = Dialect(qkv_bias=_BIAS, moe=Experts())
 _LAYER_NORM = Dialect(norms=4, norm_bias=True, qkv_bias=True, o_bias=True, mlp_bias=True, gated=False)
 _QWEN2 = Dialect(qkv_bias=True, sliding="switch")

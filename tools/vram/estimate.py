@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-from tools.domain import Band, Deployment, Footprint, Gpu, Provenance
+from tools.domain import Band, Deployment, Footprint, Gpu, Note, Provenance, note
 from tools.errors import BadValue, NotYetExact
 from tools.vram import kv
 from tools.vram.engines import vllm
-from tools.vram.loaded import backend, registered_bytes
-from tools.vram.weights import element_bytes
+from tools.vram.loaded import Loaded, loaded, registered_bytes
+from tools.vram.weights import element_bytes, fullest_layers
 
 
 def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
@@ -28,21 +29,23 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
     """
     _check(deployment)
     registered = registered_bytes(deployment)
-    parts = vllm.budget_parts(deployment, gpu)
-    kinds = kv.caches(deployment.model.layers, deployment.tp, kv_element_bytes(deployment))
+    held = loaded(deployment, gpu, registered)
+    parts = vllm.parts_with(deployment, gpu, held)
+    layers = fullest_layers(deployment.model, deployment.pp)
+    kinds = kv.caches(layers, deployment.tp, kv_element_bytes(deployment))
     length = deployment.max_model_len or deployment.model.max_context
-    batched = vllm.batched_tokens_of(deployment, gpu)
-    needed = kv.needed_bytes(kinds, length, deployment.max_num_seqs or 1, batched)
-    pool = vllm.pool(deployment, gpu, parts) if gpu or deployment.kv_cache_memory_bytes is not None else None
-    held = math.floor(pool.value) if pool else needed
-    crowd = kv.concurrency(kinds, max(0, held), length, batched) if pool else None
+    in_flight = vllm.tokens_in_flight(deployment, gpu)
+    needed = kv.needed_bytes(kinds, length, deployment.max_num_seqs or 1, in_flight)
+    pool = vllm.pool(deployment, gpu, parts)
+    cache = max(0, math.floor(pool.value)) if pool else needed
+    crowd = kv.concurrency(kinds, cache, length, in_flight) if pool else None
     context = _shift(parts.non_torch, vllm.CUDA_CONTEXT_BYTES)
     rest = parts.activation.value + parts.graphs.value + context.value
     return Footprint(
         deployment=deployment,
         parameter_bytes=registered,
         weights_bytes=parts.weights_bytes,
-        backend=backend(deployment),
+        backend=held.backend,
         kv_bytes_per_token=kv.bytes_per_token(kinds),
         kv_needed_bytes=needed,
         kv_pool_bytes=pool,
@@ -51,9 +54,10 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
         activation_bytes=parts.activation,
         cuda_graph_bytes=parts.graphs,
         context_bytes=context,
-        total_bytes=math.ceil(parts.weights_bytes + max(0, held) + rest),
+        total_bytes=math.ceil(parts.weights_bytes + cache + rest),
         verdict=None if crowd is None else ("fits" if crowd >= 1 else "does_not_fit"),
-        provenance=_provenance(deployment),
+        provenance=_provenance(deployment, held),
+        assumptions=tuple(_notes(deployment)),
     )
 
 
@@ -85,15 +89,25 @@ def _check(deployment: Deployment) -> None:
         raise BadValue("errors_vram.bad_field", field="gpu_memory_utilization", value=str(share))
 
 
+def _notes(deployment: Deployment) -> Iterator[Note]:
+    """Say what the figures rest on beyond the request."""
+    if deployment.checkpoint.quantization.method.startswith("bnb"):
+        yield note("vram.bnb_plugin")
+    if deployment.model.tower_params:
+        yield note("vram.towers", params=deployment.model.tower_params)
+    if deployment.ep and deployment.tp > 1:
+        yield note("vram.experts_spread", ranks=deployment.tp)
+
+
 def _shift(band: Band, by: float) -> Band:
     return Band(band.low + by, band.value + by, band.high + by)
 
 
-def _provenance(deployment: Deployment) -> dict[str, Provenance]:
+def _provenance(deployment: Deployment, held: Loaded) -> dict[str, Provenance]:
     fixed = deployment.kv_cache_memory_bytes is not None
     return {
         "parameter_bytes": "computed",
-        "weights_bytes": "estimated",
+        "weights_bytes": "estimated" if held.repacked else "computed",
         "kv_bytes_per_token": "computed",
         "kv_needed_bytes": "computed",
         "kv_pool_bytes": "computed" if fixed else "estimated",

@@ -64,37 +64,55 @@ def bytes_per_token(kinds: tuple[Cache, ...]) -> int | None:
     return sum(kind.page_bytes * kind.layers for kind in kinds) // BLOCK_TOKENS
 
 
-def sequence_blocks(kind: Cache, tokens: int, batched_tokens: int) -> int:
-    """Blocks of one layer that a sequence of ``tokens`` needs at most.
+def sequence_blocks(kind: Cache, tokens: int, in_flight: int) -> int:
+    """Blocks of one layer that a sequence of ``tokens`` holds at most.
 
-    A sliding window keeps ``window - 1`` tokens beside those of one scheduler step, and one block more because the
-    window may start within a block (``SlidingWindowSpec.max_memory_usage_bytes``).
+    A sliding window keeps ``window - 1`` tokens beside those in flight, and one block more because the window may start
+    within a block (``SlidingWindowSpec.max_admission_blocks_per_request``).
+
+    Args:
+        kind: the cache.
+        tokens: length of the sequence.
+        in_flight: tokens that may be scheduled and not yet settled: ``max_num_batched_tokens`` x concurrent batches.
     """
     if kind.window is None:
         return -(-tokens // BLOCK_TOKENS)
-    return -(-min(kind.window - 1 + batched_tokens, tokens) // BLOCK_TOKENS) + 1
+    return -(-min(kind.window - 1 + in_flight, tokens) // BLOCK_TOKENS) + 1
 
 
-def needed_bytes(kinds: tuple[Cache, ...], tokens: int, sequences: int, batched_tokens: int) -> int:
-    """Cache for ``sequences`` sequences of ``tokens`` each, in whole blocks."""
-    blocks = sum(sequence_blocks(kind, tokens, batched_tokens) * kind.page_bytes * kind.layers for kind in kinds)
-    return sequences * blocks
+def pool_block_bytes(kinds: tuple[Cache, ...]) -> int:
+    """Bytes of one block of the pool: a page for each layer of a group."""
+    return max(kind.page_bytes for kind in kinds) * group_size(kinds)
 
 
-def concurrency(kinds: tuple[Cache, ...], pool_bytes: int, tokens: int, batched_tokens: int) -> float:
+def request_blocks(kinds: tuple[Cache, ...], tokens: int, in_flight: int) -> int:
+    """Blocks of the pool that one sequence of ``tokens`` needs: each group of layers has its own block table."""
+    size = group_size(kinds)
+    return sum(-(-kind.layers // size) * sequence_blocks(kind, tokens, in_flight) for kind in kinds)
+
+
+def needed_bytes(kinds: tuple[Cache, ...], tokens: int, sequences: int, in_flight: int) -> int:
+    """Cache for ``sequences`` sequences of ``tokens`` each, in whole blocks.
+
+    Worked example: Qwen3-30B-A3B, 4 sequences of 8,192 tokens: 4 x 512 blocks x 48 layers x 32,768 B = 3 GiB.
+    """
+    return sequences * request_blocks(kinds, tokens, in_flight) * pool_block_bytes(kinds)
+
+
+def concurrency(kinds: tuple[Cache, ...], pool_bytes: int, tokens: int, in_flight: int) -> float:
     """How many sequences of ``tokens`` a pool holds, as vLLM prints "Maximum concurrency".
 
-    Blocks of the pool over blocks of a sequence. Layers of several kinds are put into groups of equal size that share
-    the pool's pages (``_get_kv_cache_groups_uniform_page_size``); the group size is the smallest kind's layer count,
-    or the largest's where the kinds differ by less than half.
+    Blocks of the pool over blocks of a sequence (``get_max_concurrency_for_kv_cache_config``).
     """
-    size = group_size(kinds)
-    page = max(kind.page_bytes for kind in kinds) * size
-    per_sequence = sum(-(-kind.layers // size) * sequence_blocks(kind, tokens, batched_tokens) for kind in kinds)
-    return (pool_bytes // page) / per_sequence
+    return (pool_bytes // pool_block_bytes(kinds)) / request_blocks(kinds, tokens, in_flight)
 
 
 def group_size(kinds: tuple[Cache, ...]) -> int:
-    """Layers in one cache group."""
+    """Layers in one cache group.
+
+    Layers of several kinds are put into groups of equal size that share the pool's blocks
+    (``_get_kv_cache_groups_uniform_page_size``): as many as the rarest kind has, or as the commonest if that has less
+    than half more. The last group of a kind is padded.
+    """
     counts = [kind.layers for kind in kinds]
     return max(counts) if max(counts) < 1.5 * min(counts) else min(counts)

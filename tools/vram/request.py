@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tools.domain import Checkpoint, Deployment, Gpu, ModelSpec, Note, note
 from tools.errors import BadValue, RigfitError
+from tools.units import GIB
 
 if TYPE_CHECKING:
     from tools.specs.gpus import GpuCatalogue
@@ -185,7 +186,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise BadValue("errors_vram.bad_config", path=str(path)) from None
     if not isinstance(value, dict):
         raise BadValue("errors_vram.bad_config", path=str(path))
-    return value
+    return cast("dict[str, Any]", value)
 
 
 def _gpu(given: Mapping[str, Any], gpus: GpuCatalogue) -> tuple[Gpu | None, tuple[Note, ...]]:
@@ -224,7 +225,11 @@ def kv_dtype(word: str) -> str:
     return word
 
 
-_FLAGS = {
+def _gibibytes(text: str) -> int:
+    return round(float(text) * GIB)
+
+
+_FLAGS: dict[str, tuple[str, Callable[[str], int | float | str]]] = {
     "tensor-parallel-size": ("tp", int),
     "tp": ("tp", int),
     "pipeline-parallel-size": ("pp", int),
@@ -233,7 +238,7 @@ _FLAGS = {
     "max-num-batched-tokens": ("max_num_batched_tokens", int),
     "gpu-memory-utilization": ("gpu_memory_utilization", float),
     "kv-cache-dtype": ("kv_cache_dtype", str),
-    "cpu-offload-gb": ("cpu_offload_bytes", lambda text: round(float(text) * (1 << 30))),
+    "cpu-offload-gb": ("cpu_offload_bytes", _gibibytes),
 }
 _SWITCHES = {"enforce-eager": "enforce_eager", "enable-expert-parallel": "ep", "enable-sleep-mode": "sleep_mode"}
 
@@ -249,7 +254,8 @@ def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
     """
     if text is None:
         return {}, ()
-    words = re.split(r"[\s=,;]+", " ".join(map(str, text)) if isinstance(text, list | tuple) else str(text)[:4000])
+    hint = " ".join(map(str, cast("Iterable[Any]", text))) if isinstance(text, list | tuple) else str(text)
+    words = re.split(r"[\s=,;]+", hint[:4000])
     found: dict[str, Any] = {}
     unused: list[str] = []
     index = 0

@@ -124,26 +124,104 @@ def _router(mlp: MoeMlp, hidden: int) -> Matrix:
     )
 
 
-def parameter_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int = 1) -> int:
-    """Sum what vLLM's model code registers on one rank, in bytes.
+def parameter_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int = 1, pp: int = 1) -> int:
+    """Sum what vLLM's model code registers on one rank of the fullest pipeline stage, in bytes.
 
     Worked example: Qwen3-30B-A3B in bfloat16 on one GPU is 61,064,245,248 B; in two ranks 30,544,916,480 B each.
 
     Raises:
         NotYetExact: the model's architecture or the checkpoint's format is not covered.
-        BadValue: the sizes do not divide among ``tp`` ranks.
+        BadValue: the sizes do not divide among ``tp`` ranks, or there are more stages than layers.
     """
     if not model.layers:
         raise _not_exact(model)
     quantization, width = checkpoint.quantization, element_bytes(checkpoint.dtype)
+    if pp > 1:
+        return max(_stage_bytes(model, checkpoint, tp, stage) for stage in stages(model, pp))
     total = outer_bytes(model, tp, width)
     for layer, first, times in _grouped(model.layers, quantization):
-        weights = layer_weights(layer, model.hidden_size, tp, width)
-        total += times * (weights.vector_bytes + scale_bytes(quantization))
-        for matrix in weights.matrices:
-            skipped = matrix.plain or is_excluded(quantization, first, matrix.name)
-            total += times * matrix_bytes(matrix, None if skipped else quantization, width)
+        total += times * _layer_bytes(layer, first, model.hidden_size, quantization, tp, width)
     return total
+
+
+def _layer_bytes(layer: Layer, index: int, hidden: int, quantization: Quantization, tp: int, width: int) -> int:
+    weights = layer_weights(layer, hidden, tp, width)
+    total = weights.vector_bytes + scale_bytes(quantization)
+    for matrix in weights.matrices:
+        kept = matrix.plain or is_excluded(quantization, index, matrix.name)
+        total += matrix_bytes(matrix, None if kept else quantization, width)
+    return total
+
+
+def matrices_of(model: ModelSpec, checkpoint: Checkpoint, tp: int, pp: int = 1) -> Iterator[tuple[Matrix, int]]:
+    """Yield every matrix of a rank that is stored in the checkpoint's format, and how often there is one like it.
+
+    With a pipeline these are the matrices of as many layers as the fullest stage has.
+    """
+    quantization = checkpoint.quantization
+    for layer, first, times in _grouped(fullest_layers(model, pp), quantization):
+        for matrix in layer_weights(layer, model.hidden_size, tp).matrices:
+            if not matrix.plain and not is_excluded(quantization, first, matrix.name):
+                yield matrix, times
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Layers ``start`` to ``end`` (not included) of a pipeline; the first has the embeddings, the last the head."""
+
+    start: int
+    end: int
+    is_first: bool
+    is_last: bool
+
+
+def stages(model: ModelSpec, pp: int) -> tuple[Stage, ...]:
+    """Split layers into pipeline stages as vLLM does: equally, the rest to the stages before the last ones.
+
+    Source: ``vllm/distributed/utils.py:get_pp_indices``: with ``r`` layers left over, the stages from ``pp - r - 1`` up
+    to the last but one get one more each.
+
+    Raises:
+        BadValue: there are more stages than layers.
+    """
+    count = len(model.layers)
+    if pp > count:
+        raise BadValue("errors_vram.does_not_divide", what="num_hidden_layers", size=count, ranks=pp)
+    sizes, left = [count // pp] * pp, count % pp
+    for index in range(2, left + 2):
+        sizes[-index] += 1
+    ends = [sum(sizes[: i + 1]) for i in range(pp)]
+    return tuple(
+        Stage(end - size, end, i == 0, i == pp - 1) for i, (end, size) in enumerate(zip(ends, sizes, strict=True))
+    )
+
+
+def fullest_layers(model: ModelSpec, pp: int) -> tuple[Layer, ...]:
+    """Return the layers of the pipeline stage that has most of them (all layers without a pipeline)."""
+    if pp == 1:
+        return model.layers
+    stage = max(stages(model, pp), key=lambda stage: stage.end - stage.start)
+    return model.layers[stage.start : stage.end]
+
+
+def _stage_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int, stage: Stage) -> int:
+    """Bytes of one stage; the table of tied embeddings is on the first and on the last."""
+    width = element_bytes(checkpoint.dtype)
+    rows = divide(padded_vocab(model), tp, "vocab_size")
+    elements = model.hidden_size * rows * (stage.is_first + stage.is_last)
+    if stage.is_last and model.final_norm:
+        elements += model.hidden_size * (2 if model.final_norm_bias else 1)
+    if stage.is_last and model.head_bias:
+        elements += rows
+    total = width * (elements + (-(-model.tower_params // tp) if stage.is_first else 0))
+    for layer, first, times in _grouped(model.layers[stage.start : stage.end], checkpoint.quantization):
+        total += times * _layer_bytes(layer, stage.start + first, model.hidden_size, checkpoint.quantization, tp, width)
+    return total
+
+
+def padded_vocab(model: ModelSpec) -> int:
+    """Vocabulary rounded up to what vLLM allocates."""
+    return -(-model.vocab_size // VOCAB_PADDING) * VOCAB_PADDING
 
 
 def _grouped(layers: tuple[Layer, ...], quantization: Quantization) -> Iterator[tuple[Layer, int, int]]:
@@ -159,7 +237,7 @@ def _grouped(layers: tuple[Layer, ...], quantization: Quantization) -> Iterator[
 
 def outer_bytes(model: ModelSpec, tp: int, width: int) -> int:
     """Bytes outside the layers: embeddings, head, last norm, towers (shared among ranks); none of them quantised."""
-    rows = divide(-(-model.vocab_size // VOCAB_PADDING) * VOCAB_PADDING, tp, "vocab_size")
+    rows = divide(padded_vocab(model), tp, "vocab_size")
     tables = 1 if model.tied_embeddings else 2
     elements = tables * rows * model.hidden_size + (rows if model.head_bias else 0)
     if model.final_norm:

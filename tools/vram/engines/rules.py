@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from tools.errors import BadValue
@@ -19,47 +20,73 @@ class AccountingRules:
 
     Attributes:
         name: what people call it.
-        until: first version (major, minor) it no longer holds for.
+        until: first version it no longer holds for.
         default_utilization: share of the card that is the budget.
         sampler: what the dummy sampler run peaks at: ``sort`` the whole vocabulary in PyTorch, or ``fused`` kernels.
         subtracts_graphs: the estimate for CUDA graphs is taken from the pool.
+        non_torch_gib: (low, value, high) charged beside weights and activation on one GPU.
+        batches_in_flight: scheduler steps whose tokens a sliding window must keep room for (two with asynchronous
+            scheduling).
+        context_in_non_torch_gib: the CUDA context where it is charged too (before January 2025).
     """
 
     name: str
-    until: tuple[int, int]
+    until: tuple[int, int, int]
     default_utilization: float
     sampler: Literal["sort", "fused"]
     subtracts_graphs: bool
+    non_torch_gib: tuple[float, float, float] = (0.02, 0.13, 0.35)
+    context_in_non_torch_gib: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    batches_in_flight: int = 1
+
+    @property
+    def is_v0(self) -> bool:
+        """The engine's first generation."""
+        return self.name.startswith("V0")
 
 
 RULES = (
-    AccountingRules("V0", (0, 8), 0.90, "sort", subtracts_graphs=False),
-    AccountingRules("V1 to 0.20", (0, 21), 0.90, "sort", subtracts_graphs=False),
-    AccountingRules("0.21 to 0.26", (0, 27), 0.90, "fused", subtracts_graphs=True),
-    AccountingRules("0.27 and later", (1 << 30, 0), 0.92, "fused", subtracts_graphs=True),
+    AccountingRules(
+        "V0 to 0.6.5", (0, 6, 6), 0.90, "sort", subtracts_graphs=False, context_in_non_torch_gib=(0.0, 0.3, 1.6)
+    ),
+    AccountingRules("V0", (0, 8, 0), 0.90, "sort", subtracts_graphs=False),
+    AccountingRules("V1 to 0.20", (0, 21, 0), 0.90, "sort", subtracts_graphs=False),
+    AccountingRules("0.21 to 0.26", (0, 27, 0), 0.90, "fused", subtracts_graphs=True),
+    AccountingRules(
+        "0.27 and later",
+        (1 << 30, 0, 0),
+        0.92,
+        "fused",
+        subtracts_graphs=True,
+        non_torch_gib=(0.2, 0.35, 0.6),
+        batches_in_flight=2,
+    ),
 )
 
-NEWEST = (0, 32)
+NEWEST = (0, 32, 0)
 
 
-def version_of(text: str | None) -> tuple[int, int]:
-    """Read ``0.15.1`` as (0, 15); None is the newest supported.
+def version_of(text: str | None) -> tuple[int, int, int]:
+    """Read ``0.15.1`` as (0, 15, 1); None is the newest supported.
 
     Raises:
         BadValue: no version number.
     """
     if text is None:
         return NEWEST
-    found = re.match(r"v?(\d+)\.(\d+)", text)
+    found = re.match(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", text)
     if not found:
         raise BadValue("errors_vram.bad_version", value=text[:40])
-    return int(found.group(1)), int(found.group(2))
+    return int(found.group(1)), int(found.group(2)), int(found.group(3) or 0)
 
 
+@lru_cache(maxsize=64)
 def rules_for(version: str | None, generation: str | None = None) -> AccountingRules:
     """Choose the rules of a version; ``generation`` ("V0" or "V1") decides where both existed (0.6 to 0.10)."""
     number = version_of(version)
-    if generation == "V0":
-        return RULES[0]
     found = next(rules for rules in RULES if number < rules.until)
-    return RULES[1] if generation == "V1" and found is RULES[0] else found
+    if generation == "V0" and not found.is_v0:
+        return next(rules for rules in reversed(RULES) if rules.is_v0)
+    if generation == "V1" and found.is_v0:
+        return next(rules for rules in RULES if not rules.is_v0)
+    return found

@@ -9,12 +9,21 @@ import math
 from dataclasses import dataclass
 
 from tools.domain import Band, Deployment, Gpu, ModelSpec, MoeMlp
-from tools.units import GIB, MIB
+from tools.units import GIB
 from tools.vram.engines.rules import AccountingRules, rules_for
+from tools.vram.loaded import Loaded, loaded, registered_bytes
 
-SORT_BYTES = Band(36.0, 38.7, 41.0)
-"""Bytes x sequences x vocabulary at the peak of a full sort of the logits (PyTorch top-k/top-p path; start-up logs of
-vLLM 0.6 to 0.16 give 38.3-40, live tensors alone are 24)."""
+SAMPLER_BYTES = {"sort": Band(36.0, 38.7, 41.0), "fused": Band(4.0, 8.0, 27.5)}
+"""Bytes x sequences x vocabulary at the peak of the profiling run's sampler, by sampler path.
+
+``sort``: PyTorch's top-k/top-p sorts the whole vocabulary. Start-up logs of vLLM 0.6 to 0.16 give 38.3-40 whatever the
+model's size; live tensors alone are 24 (``v1/sample``), the sort kernel's workspace comes on top.
+``fused``: Triton or FlashInfer; 16-bit and float32 logits and a mask. Logs of 0.26 and later lie between 4 and 27.5.
+An inference from logs, partly confirmed from source.
+"""
+
+WEIGHTS_UNSURE = 0.003
+"""Share by which loaded weights of start-up logs differ from the prediction, typically."""
 
 CUDA_CONTEXT_BYTES = round(0.5 * GIB)
 """The process's own CUDA context, taken before the budget is checked (RTX 5090: 30.85 of 31.36 GiB free)."""
@@ -89,7 +98,7 @@ def utilization_for(total_bytes: int, needed_bytes: int) -> float:
 def batch_defaults(rules: AccountingRules, gpu: Gpu | None) -> BatchDefaults:
     """Return the API server's defaults by card (``engine/arg_utils.py:get_batch_defaults``)."""
     memory = gpu.cuda_total_bytes if gpu else 0
-    if rules.name == "V0":
+    if rules.is_v0:
         return BatchDefaults(2048, 256)
     if memory >= 160 * GIB:
         return BatchDefaults(16384, 1024)
@@ -112,32 +121,43 @@ def batched_tokens_of(deployment: Deployment, gpu: Gpu | None) -> int:
     return max(1, min(default, sequences_of(deployment, gpu) * length))
 
 
+def tokens_in_flight(deployment: Deployment, gpu: Gpu | None) -> int:
+    """Tokens that may be scheduled and not yet settled (``VllmConfig.max_in_flight_tokens``)."""
+    return _rules(deployment).batches_in_flight * batched_tokens_of(deployment, gpu)
+
+
 def _rules(deployment: Deployment) -> AccountingRules:
     return rules_for(deployment.engine_version, deployment.engine_generation)
 
 
 def activation(deployment: Deployment, gpu: Gpu | None) -> Band:
-    """Peak of one profiling run above what stays: the larger of forward transients and the dummy sampler run."""
+    """Peak of the profiling run above what stays: the larger of the forward pass and the dummy sampler run.
+
+    Worked example: Qwen3-32B on an H100 with vLLM 0.11: 1,024 sequences x 151,936 x 38.7 B = 5.61 GiB (logged: 5.64).
+    """
     forward = forward_bytes(deployment.model, batched_tokens_of(deployment, gpu), deployment.tp)
-    floor = Band(0.5 * forward, forward, 2.0 * forward + 0.3 * GIB)
-    if _rules(deployment).sampler == "fused":
-        return floor
     logits = sequences_of(deployment, gpu) * deployment.model.vocab_size
+    sampler = SAMPLER_BYTES[_rules(deployment).sampler]
     return Band(
-        max(floor.low, SORT_BYTES.low * logits),
-        max(floor.value, SORT_BYTES.value * logits),
-        max(floor.high, SORT_BYTES.high * logits),
+        max(0.5 * forward, sampler.low * logits),
+        max(forward, sampler.value * logits),
+        max(2.0 * forward, sampler.high * logits),
     )
 
 
 def forward_bytes(model: ModelSpec, tokens: int, tp: int) -> int:
-    """Bytes alive at once in the widest layer of a forward pass over ``tokens`` tokens in 16 bits."""
+    """Bytes alive at once in the widest layer of a forward pass over ``tokens`` tokens in 16 bits.
+
+    Gate, up and their product, beside four vectors of the hidden size; a mixture of experts holds them for each active
+    expert, and an output of each. Qwen2.5-0.5B at 8,192 tokens: 0.28 GiB (logged: 0.31).
+    """
     widest = 0
     for layer in {id(layer): layer for layer in model.layers}.values():
-        mlp = layer.mlp
-        inner = (mlp.active if isinstance(mlp, MoeMlp) else 1) * 3 * mlp.intermediate // tp
-        spread = (mlp.active if isinstance(mlp, MoeMlp) else 0) * model.hidden_size
-        widest = max(widest, inner + spread + 4 * model.hidden_size)
+        mlp, mixer = layer.mlp, layer.mixer
+        copies = mlp.active if isinstance(mlp, MoeMlp) else 1
+        inner = copies * 3 * mlp.intermediate // tp + (copies * model.hidden_size if copies > 1 else 0)
+        heads = 2 * (mixer.heads + mixer.kv_heads) * mixer.head_dim // tp
+        widest = max(widest, max(inner, heads) + 4 * model.hidden_size)
     return 2 * tokens * widest
 
 
@@ -150,11 +170,18 @@ def graphs(deployment: Deployment) -> Band:
     return Band(0.1 * GIB, 0.53 * GIB, 2.7 * GIB)
 
 
-def non_torch(tp: int) -> Band:
-    """Memory outside PyTorch's allocator, by tensor-parallel ranks (NCCL buffers grow with them)."""
-    if tp == 1:
-        return Band(20 * MIB, round(0.13 * GIB), round(0.6 * GIB))
-    return Band(0.13 * GIB, 0.4 * GIB if tp == 2 else 0.6 * GIB, 1.0 * GIB if tp <= 4 else 2.0 * GIB)
+def non_torch(deployment: Deployment) -> Band:
+    """Memory outside PyTorch's allocator: kernels' workspaces, and communication buffers that grow with the ranks.
+
+    Start-up logs: one GPU 0.02-0.61 GiB, median 0.13 (H100: 0.13-0.14); two ranks 0.25-0.55; four 0.13-0.95. From 0.27
+    on the engine charges all it consumed beside weights: 0.26-0.56 on one GPU.
+    """
+    rules = _rules(deployment)
+    low, value, high = rules.non_torch_gib
+    if deployment.tp > 1:
+        low, value, high = 0.13, 0.4 + 0.05 * (deployment.tp - 2), 0.7 + 0.15 * (deployment.tp - 2)
+    extra = rules.context_in_non_torch_gib
+    return Band((low + extra[0]) * GIB, (value + extra[1]) * GIB, (high + extra[2]) * GIB)
 
 
 def budget_parts(deployment: Deployment, gpu: Gpu | None) -> BudgetParts:
@@ -164,12 +191,16 @@ def budget_parts(deployment: Deployment, gpu: Gpu | None) -> BudgetParts:
         NotYetExact: the model or its format is not covered.
         BadValue: the sizes do not divide among the ranks.
     """
-    from tools.vram.loaded import loaded_bytes
+    held = loaded(deployment, gpu, registered_bytes(deployment))
+    return parts_with(deployment, gpu, held)
 
+
+def parts_with(deployment: Deployment, gpu: Gpu | None, held: Loaded) -> BudgetParts:
+    """Return the parts for weights that are already known."""
     budgeted, captured = _rules(deployment).subtracts_graphs, graphs(deployment)
     return BudgetParts(
-        weights_bytes=max(0, loaded_bytes(deployment) - deployment.cpu_offload_bytes),
-        non_torch=non_torch(deployment.tp),
+        weights_bytes=max(0, held.bytes - deployment.cpu_offload_bytes),
+        non_torch=non_torch(deployment),
         activation=activation(deployment, gpu),
         graphs=captured,
         graphs_budgeted=budgeted,
@@ -183,12 +214,18 @@ def budget_bytes(deployment: Deployment, gpu: Gpu) -> int:
     return math.ceil(gpu.cuda_total_bytes * share)
 
 
-def pool(deployment: Deployment, gpu: Gpu, parts: BudgetParts) -> Band:
-    """Return the bytes vLLM reserves for KV cache; ``--kv-cache-memory-bytes`` sets them outright. May be negative."""
+def pool(deployment: Deployment, gpu: Gpu | None, parts: BudgetParts) -> Band | None:
+    """Return the bytes vLLM reserves for KV cache; ``--kv-cache-memory-bytes`` sets them outright. May be negative.
+
+    None without a card. Weights are uncertain by 0.3 % (repacking, allocator).
+    """
     if deployment.kv_cache_memory_bytes is not None:
         fixed = deployment.kv_cache_memory_bytes
         return Band(fixed, fixed, fixed)
+    if gpu is None:
+        return None
     left = budget_bytes(deployment, gpu) - parts.weights_bytes
     taken = [parts.non_torch, parts.activation] + ([parts.graphs] if parts.graphs_budgeted else [])
     low, value, high = (left - sum(getattr(band, end) for band in taken) for end in ("high", "value", "low"))
-    return Band(math.floor(low), math.floor(value), math.floor(high))
+    unsure = WEIGHTS_UNSURE * parts.weights_bytes
+    return Band(math.floor(low - unsure), math.floor(value), math.floor(high + unsure))
