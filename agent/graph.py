@@ -88,7 +88,7 @@ def _read(state: State) -> State:
     return update
 
 
-def _decide_with(decide: Decider) -> Callable[[State], Awaitable[State]]:
+def _decide_with(decide: Decider) -> Any:
     async def decide_node(state: State) -> State:
         return {"messages": [await decide(state)]}
 
@@ -117,7 +117,7 @@ async def _run_tool(
     writer(StepStarted(name, args, call_id))
     began = time.perf_counter()
     given = _given(request.state)
-    message = await (_call(request, given) if request.tool else execute(request))
+    message = await (_call(request, request.tool, given) if request.tool else execute(request))
     seconds = time.perf_counter() - began
     ok = message.status == "success"
     summary = summarise(message, given["language"])
@@ -128,9 +128,9 @@ async def _run_tool(
     return message
 
 
-async def _call(request: ToolCallRequest, given: dict[str, Any]) -> ToolMessage:
+async def _call(request: ToolCallRequest, tool: BaseTool, given: dict[str, Any]) -> ToolMessage:
     """Call a tool with what only the conversation may set; ToolNode itself strips that argument as forged."""
-    call, tool = request.tool_call, request.tool
+    call = request.tool_call
     args = {k: v for k, v in call["args"].items() if k != "given"}
     try:
         return await tool.ainvoke(

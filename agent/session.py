@@ -131,11 +131,10 @@ class Assistant:
                 yield shown
         values = (await self._graph.aget_state(config)).values
         await self._store.close_turn(thread_id, text)
-        result = self._result(thread_id, values, notices)
         for note in self._store.take_notices():
-            line = say(result.language, note.code, **note.params)
-            yield Notice(line)
-        yield Finished(result)
+            notices.append(say(values["result"]["language"], note.code, **note.params))
+            yield Notice(notices[-1])
+        yield Finished(self._result(thread_id, values, notices))
 
     def _shown(self, event: Any) -> Event | None:
         """Turn what the graph says in plain data into what the page shows."""

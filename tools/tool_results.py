@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from tools.capacity import cards_needed, ladder
 from tools.domain import Gpu, ModelSpec, Rig
@@ -187,7 +187,7 @@ def _sums(plan: Mapping[str, Any]) -> dict[str, Any]:
             "weights_bytes": sum(_all_weights(f) for f in asked["footprints"]),
             "room_bytes": sum(g["total_bytes"] - g["reserved_bytes"] for g in asked["gpus"]),
             "shown_weights_bytes": sum(_all_weights(f) for f in shown["footprints"]),
-            "cache_bytes": sum((f["kv_pool_bytes_per_gpu"] or {}).get("value") or 0 for f in shown["footprints"]),
+            "cache_bytes": sum(_cache(f) for f in shown["footprints"]),
             "pool_tokens": sum(f["kv_pool_tokens"] or 0 for f in shown["footprints"]),
             "used_bytes": sum(g["used_bytes"] for g in shown["gpus"]),
             "free_bytes": sum(g["free_bytes"] for g in shown["gpus"]),
@@ -196,13 +196,17 @@ def _sums(plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _cache(footprint: Mapping[str, Any]) -> int:
+    band: Mapping[str, Any] | None = footprint["kv_pool_bytes_per_gpu"]
+    return round(band["value"]) if band else 0
+
+
 def _all_weights(footprint: Mapping[str, Any]) -> int:
     return footprint["parameter_bytes_per_gpu"] * max(1, len(footprint["gpu_indices"]))
 
 
 def _row(footprint: Mapping[str, Any]) -> dict[str, Any]:
-    total, weights = footprint["total_bytes_per_gpu"], footprint["weights_bytes_per_gpu"]
-    cache = (footprint["kv_pool_bytes_per_gpu"] or {}).get("value") or 0
+    total, weights, cache = footprint["total_bytes_per_gpu"], footprint["weights_bytes_per_gpu"], _cache(footprint)
     return {
         "name": footprint["instance"],
         "model": footprint["model"],
@@ -210,8 +214,8 @@ def _row(footprint: Mapping[str, Any]) -> dict[str, Any]:
         "checkpoint": footprint["checkpoint"],
         "cards": list(footprint["gpu_indices"]),
         "weights_bytes": weights,
-        "cache_bytes": round(cache),
-        "rest_bytes": max(0, total - weights - round(cache)),
+        "cache_bytes": cache,
+        "rest_bytes": max(0, total - weights - cache),
         "total_bytes": total,
         "pool_tokens": footprint["kv_pool_tokens"],
     }
@@ -280,10 +284,11 @@ def _parts(footprints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _short(value: Any, name: str = "") -> Any:
     if isinstance(value, Mapping):
-        kept = {str(k): _short(v, str(k)) for k, v in value.items()}
-        return {k: v for k, v in kept.items() if v not in (None, [], {}, "")}
+        rows = cast("Mapping[str, Any]", value)
+        kept = {key: _short(item, key) for key, item in rows.items()}
+        return {key: item for key, item in kept.items() if item not in (None, [], {}, "")}
     if isinstance(value, (list, tuple)):
-        return [_short(item, name) for item in value]
+        return [_short(item, name) for item in cast("Sequence[Any]", value)]
     if isinstance(value, (int, float)) and not isinstance(value, bool) and "bytes" in name:
         return gib(value) if value >= GIB / 100 else f"{value:.0f} B"
     return value

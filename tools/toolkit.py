@@ -66,8 +66,8 @@ class _Tools:
 
     def search_web(self, given: Given, query: str, limit: int = 5) -> Result:
         hits = self._bench.search(query, limit)
-        artifact = {"kind": "search", "query": query, "hits": [_hit(h) for h in hits]}
-        return results.fenced(artifact["hits"]), artifact
+        rows = [_hit(h) for h in hits]
+        return results.fenced(rows), {"kind": "search", "query": query, "hits": rows}
 
     def calculate_vram(
         self,

@@ -41,7 +41,7 @@ class Answer:
     def record(self, state: State) -> TurnRecord:
         """Return the turn as it is kept for a reload."""
         return {
-            "user": state["turns"][-1],
+            "user": state.get("turns", [""])[-1],
             "answer": self.markdown,
             "language": self.result["language"],
             "steps": self.result["steps"],

@@ -17,7 +17,7 @@ QUESTIONS = frozenset({"plan.ask_same_model"})
 
 def build_view(state: State) -> dict[str, Any]:
     """Collect everything a template of this turn may print."""
-    reading = state["reading"]
+    reading = state.get("reading", {})
     made = artifact(state, "calculate_vram")
     plan = made["plan"] if made else None
     view: dict[str, Any] = {
@@ -50,7 +50,7 @@ def build_view(state: State) -> dict[str, Any]:
 def _language(state: State) -> str:
     """Return the asker's language; turns without a single letter ("98") are answered in the page's."""
     if any(c.isalpha() for turn in state.get("turns", []) for c in turn):
-        return state["reading"].get("language", "en")
+        return state.get("reading", {}).get("language", "en")
     return state.get("language_hint", "en")
 
 
@@ -82,7 +82,7 @@ def _asks(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return what must be asked: the reading's questions that nothing has answered yet, then the planner's."""
     if made and made["plan"]:
         return [*made["asks"], *(a for a in made["assumptions"] if a["code"] in QUESTIONS)]
-    words = list(state["reading"].get("must_ask", []))
+    words = list(state.get("reading", {}).get("must_ask", []))
     if current_rig(state) is not None:
         words = [w for w in words if w not in {"gpu", "ram", "count"}]
     asks = [{"code": f"agent.ask_{word}", "params": {}} for word in words]
@@ -97,7 +97,7 @@ def _rig_note(state: State, plan: Mapping[str, Any] | None) -> str | None:
     """Say where the hardware comes from when the text and the panel differ, or when only the panel names it."""
     if not plan:
         return None
-    said = state["reading"].get("gpus")
+    said = state.get("reading", {}).get("gpus")
     if said and state.get("panel_rig"):
         return "agent.rig_from_text"
     if not said and state.get("panel_rig"):

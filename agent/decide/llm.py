@@ -109,7 +109,7 @@ class LlmDecider:
     def _prompt(self, state: State) -> list[AnyMessage]:
         """Give the rules of the house, the reading as a hint, earlier questions and answers, and this turn so far."""
         template = (resources.files("prompts") / "llm" / "system.md").read_text(encoding="utf-8")
-        reading = state["reading"]
+        reading = state.get("reading", {})
         rig = current_rig(state)
         system = template.format(
             language=_LANGUAGES.get(reading.get("language", "en"), "English"),
@@ -117,7 +117,7 @@ class LlmDecider:
             rig=json.dumps([g.get("name") for g in rig.get("gpus", [])]) if rig else "none",
         )
         turn = this_turn(state)
-        before = state["messages"][: len(state["messages"]) - len(turn)]
+        before = state.get("messages", [])[: len(state.get("messages", [])) - len(turn)]
         return [SystemMessage(system), *_spoken(before)[-HISTORY:], *_complete(turn)]
 
 

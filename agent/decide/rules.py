@@ -45,7 +45,7 @@ class RulesDecider:
 
 def _facts(state: State) -> list[Call]:
     """Look up what was named, search where that was asked for, look at this machine where its card is what lacks."""
-    reading = state["reading"]
+    reading = state.get("reading", {})
     calls: list[Call] = []
     if _lacks_card(state) or reading.get("wants_this_machine"):
         calls.append(("detect_hardware", {}))
@@ -64,7 +64,7 @@ def _search(reading: Mapping[str, Any]) -> list[Call]:
 
 def _plan(state: State) -> list[Call]:
     """Compute, unless the question itself is not understood; where a model is unknown, search for it first."""
-    reading = state["reading"]
+    reading = state.get("reading", {})
     unknown = [f for f in failures(state) if f["tool"] == "look_up_specs"]
     if unknown:
         return [("search_web", {"query": search_query(reading)})] if _is_unknown_model(unknown) else []
@@ -79,7 +79,7 @@ def _is_unknown_model(found: list[dict[str, Any]]) -> bool:
 
 def _files(state: State) -> list[Call]:
     """Write files where a config was asked for and something fits."""
-    reading = state["reading"]
+    reading = state.get("reading", {})
     if reading.get("intent") != "config":
         return []
     made = artifact(state, "calculate_vram")
@@ -91,7 +91,7 @@ def _files(state: State) -> list[Call]:
 
 
 def _lacks_card(state: State) -> bool:
-    return not state["reading"].get("gpus") and current_rig(state) is None
+    return not state.get("reading", {}).get("gpus") and current_rig(state) is None
 
 
 def plan_arguments(reading: Mapping[str, Any]) -> dict[str, Any]:

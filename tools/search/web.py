@@ -74,7 +74,8 @@ class DdgsEngine:
 
     def ask(self, query: str, timeout_s: float) -> Found:
         """Ask once; the engine's own status is kept, as its result hides it."""
-        from ddgs.exceptions import DDGSException, TimeoutException
+        from ddgs.exceptions import DDGSException as DdgsError
+        from ddgs.exceptions import TimeoutException
 
         engine: Any = self._class(timeout=max(1, round(timeout_s)))
         statuses: list[int] = []
@@ -92,7 +93,7 @@ class DdgsEngine:
             rows: Sequence[Any] = engine.search(query) or []
         except TimeoutException as error:
             raise TimeoutError(self.name) from error
-        except DDGSException as error:
+        except DdgsError as error:
             raise OSError(str(error)[:SNIPPET_CHARS]) from error
         return Found(statuses[-1] if statuses else 0, rows)
 

@@ -1,0 +1,66 @@
+"""Helpers of the graph tests: open an assistant on a folder, ask in turn, return the finished turns."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from agent.events import Event, Finished, TurnResult
+from agent.session import Assistant, RigSource
+from tools.domain import Rig
+from tools.settings import Settings
+from tools.specs.gpus import GpuCatalogue
+
+FOUNDING = "Ты можешь именно поискать, на моём железе пойдёт сразу 2 модели квен 30?"
+FOUNDING_CARD = FOUNDING + " Карта RTX PRO 6000 на 98 ГБ"
+FOUNDING_EN = "Can you actually search: will two Qwen-30 models run at once on my RTX PRO 6000 with 98 GB?"
+
+
+def talk(
+    folder: Path,
+    *questions: str,
+    thread: str = "t",
+    hint: str = "en",
+    rig: RigSource = None,
+    panel: Rig | None = None,
+    network: bool = False,
+) -> list[TurnResult]:
+    """Ask the questions one after the other in one thread of a freshly opened assistant."""
+    return [
+        turn
+        for turn, _ in talk_events(folder, *questions, thread=thread, hint=hint, rig=rig, panel=panel, network=network)
+    ]
+
+
+def talk_events(
+    folder: Path,
+    *questions: str,
+    thread: str = "t",
+    hint: str = "en",
+    rig: RigSource = None,
+    panel: Rig | None = None,
+    network: bool = False,
+) -> list[tuple[TurnResult, list[Event]]]:
+    """Like ``talk``, with each turn's events."""
+
+    async def run() -> list[tuple[TurnResult, list[Event]]]:
+        done: list[tuple[TurnResult, list[Event]]] = []
+        settings = Settings(data_dir=folder, network=network, search_timeout_s=2.0, hub_timeout_s=1.0)
+        async with Assistant.open(settings, rig=rig) as assistant:
+            for question in questions:
+                events = [e async for e in assistant.ask(question, thread_id=thread, language_hint=hint, rig=panel)]  # pyright: ignore[reportArgumentType]
+                assert isinstance(events[-1], Finished)
+                done.append((events[-1].result, events))
+        return done
+
+    return asyncio.run(run())
+
+
+def one_card(name: str) -> Rig:
+    """A rig of one card of the catalogue."""
+    return Rig((GpuCatalogue.load().find(name).gpu,), source="panel")
+
+
+def names(turn: TurnResult) -> list[str]:
+    """The turn's tool calls by name."""
+    return [call["name"] for call in turn.tool_calls]
