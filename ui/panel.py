@@ -104,7 +104,7 @@ def _shown(plan: Plan, shown: str, language: str) -> Markup:
 
 
 def _options(plan: Plan, shown: str, language: str) -> Markup:
-    heads = ("option_column", "fits_column", "context_column", "speed_column", "cost_column")
+    heads = ("option_column", "fits_column", "context_column", "speed_column")
     head = tag("tr", *(tag("th", text(language, f"ui.{name}"), scope="col") for name in heads))
     rows = [_option_row("as_asked", text(language, "ui.as_asked"), plan.as_asked, Costs(), (), plan, shown, language)]
     rows += [
@@ -120,7 +120,7 @@ def _options(plan: Plan, shown: str, language: str) -> Markup:
 
 
 def _needs(option: Option, language: str) -> tuple[str, ...]:
-    return tuple(say(language, need) for need in option.needs)
+    return tuple(say(language, need).removesuffix(".") for need in option.needs)
 
 
 def _option_row(
@@ -143,15 +143,15 @@ def _option_row(
         data_rf_option=identity,
         aria_pressed="true" if identity == shown else "false",
     )
-    needed = tag("div", " · ".join(needs), class_="rf-needs") if needs else None
+    paid = [*_cost(costs, language), *needs]
+    price = tag("div", " · ".join(paid), class_="rf-needs") if paid else None
     context = costs.context_tokens or _context(placement)
     return tag(
         "tr",
-        tag("td", button, " ", mark, needed, class_="rf-what"),
+        tag("td", button, mark, price, class_="rf-what"),
         tag("td", _room(placement, language), data_label=text(language, "ui.fits_column")),
         tag("td", f"{context:,}".replace(",", " ") if context else "–", data_label=text(language, "ui.context_column")),
         tag("td", _speed(costs, language), data_label=text(language, "ui.speed_column")),
-        tag("td", _cost(costs, language), data_label=text(language, "ui.cost_column")),
         class_="rf-current" if identity == shown else None,
     )
 
@@ -175,14 +175,14 @@ def _speed(costs: Costs, language: str) -> str:
     return "–" if speed is None else text(language, "ui.speed_value", value=speed.value)
 
 
-def _cost(costs: Costs, language: str) -> str:
+def _cost(costs: Costs, language: str) -> list[str]:
     pieces = [
         say(language, costs.quality) if costs.quality else None,
         text(language, "ui.wake_value", value=costs.wake_s.value) if costs.wake_s else None,
         text(language, "ui.ram_value", ram=gib(costs.ram_bytes)) if costs.ram_bytes else None,
         text(language, "ui.download_value", size=gib(costs.download_bytes)) if costs.download_bytes else None,
     ]
-    return " · ".join(piece for piece in pieces if piece) or "–"
+    return [piece for piece in pieces if piece]
 
 
 def _files(placement: Placement, files: Sequence[Download], language: str) -> Markup | None:
