@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 
 from tools.domain import Gpu, Placement, note
 from tools.errors import UnknownGpu
@@ -67,7 +68,7 @@ def _one_card(state: State) -> Iterator[State]:
 
 
 def _several(state: State) -> Iterator[State]:
-    cards = list(_ladder())
+    cards = _ladder()
     for count in (2, 4, 8):
         for gpu in cards[1:] if count < MAX_CARDS else cards[-3:]:
             yield _on(state, gpu, count)
@@ -91,15 +92,18 @@ def _first(states: Iterator[State], fits: Check) -> Iterator[tuple[State, Placem
             return
 
 
-def _ladder() -> Iterator[Gpu]:
+@cache
+def _ladder() -> tuple[Gpu, ...]:
+    """The cards of ``LADDER`` that the catalogue has; its facts do not change while the program runs."""
     from tools.specs.gpus import GpuCatalogue
 
-    catalogue = GpuCatalogue.load()
+    catalogue, found = GpuCatalogue.load(), list[Gpu]()
     for name in LADDER:
         try:
-            yield catalogue.find(name).gpu
+            found.append(catalogue.find(name).gpu)
         except UnknownGpu:
             continue
+    return tuple(found)
 
 
 def _words(name: str) -> str:

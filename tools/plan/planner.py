@@ -46,7 +46,7 @@ def make_plan(request: PlanRequest) -> Plan:
         options=options,
         recommended=recommended,
         reason=reason,
-        assumptions=(*request.assumptions, *_assumptions(request, choices, options)),
+        assumptions=(*request.assumptions, *_assumptions(request, placement, choices, options)),
     )
 
 
@@ -116,7 +116,10 @@ def _reason(option: Option) -> Note:
     return note(f"plan.reason_{option.kind}")
 
 
-def _assumptions(request: PlanRequest, choices: Sequence[Choice], options: Sequence[Option]) -> tuple[Note, ...]:
+def _assumptions(
+    request: PlanRequest, asked: Placement, choices: Sequence[Choice], options: Sequence[Option]
+) -> tuple[Note, ...]:
+    """What was taken for granted, what is special about the checkpoints and cards, and what is to be settled."""
     notes = [note("plan.assume_reserve", percent=round(RESERVE_SHARE * 100), gib=RESERVE_BYTES / GIB)]
     notes += [text for choice in choices for text in choice.model.status]
     for wanted, choice in zip(request.instances, choices, strict=True):
@@ -125,9 +128,7 @@ def _assumptions(request: PlanRequest, choices: Sequence[Choice], options: Seque
             notes.append(special)
     if request.same_model is None and any(option.kind == "share" for option in options):
         notes.append(note("plan.ask_same_model"))
-    for gpu in request.rig.gpus:
-        if not engine_runs(gpu):
-            notes.append(note("plan.engine_not_there", gpu=gpu.name))
-        elif not any(runs_on(choice.checkpoint, gpu).runs for choice in choices):
-            notes += [text for choice in choices for text in runs_on(choice.checkpoint, gpu).needs]
+    notes += [note("plan.engine_not_there", gpu=gpu.name) for gpu in request.rig.gpus if not engine_runs(gpu)]
+    for plan in asked.instances:
+        notes += runs_on(plan.deployment.checkpoint, request.rig.gpus[plan.gpu_indices[0]]).needs
     return tuple({(n.code, str(sorted(n.params.items()))): n for n in notes}.values())
