@@ -20,8 +20,8 @@ find_python() {
 }
 
 case $what in
-    app) files="requirements.lock" ;;
-    dev) files="requirements.lock requirements-dev.lock" ;;
+    app) files="requirements-build.lock requirements.lock" ;;
+    dev) files="requirements-build.lock requirements.lock requirements-dev.lock" ;;
     *) fail "install.sh: say app or dev" ;;
 esac
 
@@ -43,12 +43,12 @@ fi
 
 echo "Installing what $files list into .venv (a few minutes the first time) ..."
 for file in $files; do
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r "$file" ||
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-build-isolation --require-hashes -r "$file" ||
         fail "The packages of $file could not be installed: is the package index reachable? See the lines above."
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 printf '%s' "$wanted" >"$stamp"
 # what dev installs includes what app installs
 if [ "$what" = dev ]; then
-    cat requirements.lock pyproject.toml | cksum | tr -d '\n' >.venv/.installed-app
+    cat requirements-build.lock requirements.lock pyproject.toml | cksum | tr -d '\n' >.venv/.installed-app
 fi

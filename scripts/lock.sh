@@ -10,5 +10,6 @@ compile() {
     "$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
         --upgrade "$@"
 }
-compile --group build pyproject.toml -o requirements.lock
+compile pyproject.toml -o requirements.lock
+compile --group build -c requirements.lock -o requirements-build.lock
 compile --group dev -c requirements.lock -o requirements-dev.lock

@@ -92,7 +92,7 @@ def test_the_wheel_holds_the_product_only() -> None:
 
 
 def test_locks_are_hashed_and_name_no_index() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements-build.lock", "requirements.lock", "requirements-dev.lock"):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert "://" not in text
         entries = [entry for entry in text.replace("\\\n", " ").splitlines() if entry.strip()]
