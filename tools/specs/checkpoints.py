@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from tools.domain import Checkpoint, ModelSpec, Quantization, note
+from tools.domain import Checkpoint, ModelSpec, Note, Quantization, note
 from tools.errors import BadValue
 from tools.specs.formats import FOUR_BIT, IN_FLIGHT, SIXTEEN_BIT, by_word, from_repository_name, precision_word
 
 MAX_COPIES = 64
+FROM_NAME = "name of the repository"
+"""Source of a checkpoint that the catalogue does not list."""
+
 _COPIES = re.compile(r"(-?\d{1,6})\s*[xх×*]\s*(?=[^\d\s])", re.IGNORECASE)
 
 
@@ -93,11 +96,9 @@ def with_copy(spec: ModelSpec, repo: str, words: tuple[str, ...]) -> ModelSpec:
 def _unlisted(spec: ModelSpec, repo: str, words: tuple[str, ...]) -> Checkpoint:
     guessed = from_repository_name(repo, words)
     if guessed is None:
-        return replace(native(spec), repo=repo, source="name of the repository", file_provenance="assumed")
+        return replace(native(spec), repo=repo, source=FROM_NAME, file_provenance="assumed")
     precision, quantization = guessed
-    return Checkpoint(
-        repo, precision, quantization, spec.dtype, file_provenance="assumed", source="name of the repository"
-    )
+    return Checkpoint(repo, precision, quantization, spec.dtype, file_provenance="assumed", source=FROM_NAME)
 
 
 def _is_dynamic(checkpoint: Checkpoint) -> bool:
@@ -156,12 +157,16 @@ def _hypothetical(spec: ModelSpec, word: str) -> Checkpoint:
     )
 
 
-def checkpoint_note(checkpoint: Checkpoint, spec: ModelSpec):
-    """Say in words what is special about a checkpoint, or return None for an ordinary published one."""
+def checkpoint_note(checkpoint: Checkpoint, spec: ModelSpec) -> Note | None:
+    """Say in words what is special about a checkpoint, or return None for an ordinary one whose size is known."""
     if checkpoint.hypothetical:
         return note("specs.no_known_repository", name=spec.name, precision=checkpoint.precision)
     if checkpoint.sibling_of is not None:
         return note("specs.sibling_checkpoint", name=spec.name, repo=checkpoint.repo, sibling=checkpoint.sibling_of)
     if checkpoint.in_flight:
         return note("specs.in_flight", precision=checkpoint.precision, repo=checkpoint.repo)
+    if checkpoint.source == FROM_NAME:
+        return note("specs.format_from_name", repo=checkpoint.repo, precision=checkpoint.precision)
+    if checkpoint.file_bytes is not None and checkpoint.file_provenance == "estimated":
+        return note("specs.bytes_estimated", repo=checkpoint.repo)
     return None

@@ -140,13 +140,14 @@ class ModelCatalogue:
 
     def _choose(self, query: str, name: Name, candidates: Iterable[Row]) -> ModelMatch:
         ranked = self._index.ranked(name, candidates)
-        best = ranked[0]
+        bare = query.strip().lower()
+        best = next((row for row in ranked if row.hf_id.split("/")[1].lower() == bare), ranked[0])
         if name.size_b is None:
             self._check_one_size(query, name, ranked)
-        near = tuple(row.hf_id for row in ranked[1:] if row.org == best.org)[:MAX_NEAR]
+        near = tuple(row.hf_id for row in ranked if row is not best and row.org == best.org)[:MAX_NEAR]
         if ("/" in query and query.split("/")[0].lower() != best.org.lower()) or name.quant:
             return self._copy_of(best, query, near)
-        if query.strip().lower() == best.hf_id.split("/")[1].lower():
+        if best.hf_id.split("/")[1].lower() == bare:
             return ModelMatch(self._spec(best), query, "exact", near)
         how = "alias" if best.is_called(name) else "fuzzy"
         return ModelMatch(self._spec(best), query, how, near, _chosen(query, name, best, near))
