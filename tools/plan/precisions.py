@@ -49,7 +49,8 @@ _ALIASES = {
     "quant": "int4",
     "квант": "int4",
 }
-_BITS = re.compile(r"(?:iq|q|int|инт)?(\d+(?:\.\d+)?)(?:bit|bits|бит|бита|битах|bpw|b)?")
+_NUMBER = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)")
+_QUANT = re.compile(r"i?q_?(\d)")
 
 
 def settle_precision(model: ModelSpec, said: str | None) -> tuple[str, tuple[Note, ...]]:
@@ -86,22 +87,21 @@ def _canonical(said: str) -> tuple[str, tuple[Note, ...]]:
         word = precision_word(said)
     except BadValue:
         return _by_bits(said, squeezed)
-    if word == "int8":
-        return "fp8", ()
     if word.startswith(("gguf-", "exl", "mlx-")):
-        return _by_bits(said, squeezed.removeprefix("gguf").removeprefix("mlx"))
+        return _by_bits(said, squeezed)
     return word, ()
 
 
 def _by_bits(said: str, squeezed: str) -> tuple[str, tuple[Note, ...]]:
-    exl = re.match(r"exl[23](\d.*)", squeezed)
-    found = _BITS.match((exl.group(1) if exl else squeezed).removeprefix("ud"))
+    """Read the bits a weight out of ``Q4_K_M``, ``q8_0``, ``exl2-4.0``, ``4.5bpw``, ``6 bit``."""
+    plain = said.lower().removeprefix("exl2").removeprefix("exl3")
+    found = _QUANT.search(plain) or _NUMBER.search(plain)
     if not found:
         return "any", (note("plan.precision_unknown", said=said[:40]),)
     bits = float(found.group(1))
     word = "bf16" if bits >= 16 else "fp8" if bits > 5.5 else "int4"
-    plain = re.fullmatch(r"(?:int|инт)?(?:4|8|16)(?:bit|bits|бит|бита)?|q[48]", squeezed)
-    return word, () if plain else (note("plan.precision_mapped", said=said[:40], used=word),)
+    common = re.fullmatch(r"(?:int|инт)?(?:4|8|16)(?:bits?|бит|бита|битах)?|q[48]", squeezed)
+    return word, () if common else (note("plan.precision_mapped", said=said[:40], used=word),)
 
 
 def _nearest(model: ModelSpec, bits: float) -> str:

@@ -100,6 +100,7 @@ def test_offload_slows_by_what_is_read_over_pcie(plan: Plan):
     offload = next(option for option in plan.options if option.kind == "offload")
     shared = plan.options[0]
     assert offload.costs.ram_bytes == sum(i.deployment.cpu_offload_bytes for i in offload.placement.instances)
+    assert offload.costs.ram_bytes is not None
     assert plan.as_asked.deficit_bytes <= offload.costs.ram_bytes <= plan.as_asked.deficit_bytes * 1.3 + GIB
     assert offload.costs.decode_tokens_per_s is not None
     assert shared.costs.decode_tokens_per_s is not None
