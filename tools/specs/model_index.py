@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -101,6 +101,8 @@ class Row(NamedTuple):
 class ModelIndex:
     """Every model's name, read from the package when first asked."""
 
+    _publishers: dict[str, str] = field(default_factory=dict[str, str], repr=False, compare=False)
+
     @cached_property
     def _data(self) -> dict[str, Any]:
         return json.loads(read_text("models.index.json"))
@@ -144,22 +146,24 @@ class ModelIndex:
         """Return every version and date word of a family."""
         return frozenset(version for row in self.of_family(family) for version in row.versions)
 
-    @cached_property
-    def publishers(self) -> dict[str, str]:
-        """By family, the organisation whose models of it are downloaded most; others republish or derive from it."""
-        totals: dict[str, dict[str, int]] = {}
-        for row in self.rows:
-            by_org = totals.setdefault(row.family, {})
-            by_org[row.org] = by_org.get(row.org, 0) + row.downloads
-        return {family: max(by_org, key=lambda org: by_org[org]) for family, by_org in totals.items()}
+    def is_publishers(self, row: Row) -> bool:
+        """Tell whether a model is its family's own publisher's, the one whose models of it are downloaded most.
+
+        Others republish the family or derive from it.
+        """
+        if row.family not in self._publishers:
+            totals: dict[str, int] = {}
+            for other in self.of_family(row.family):
+                totals[other.org] = totals.get(other.org, 0) + other.downloads
+            self._publishers[row.family] = max(totals, key=lambda org: totals[org])
+        return row.org == self._publishers[row.family]
 
     def ranked(self, name: Name, rows: Iterable[Row]) -> list[Row]:
         """Order rows: fewest words beyond the name, most of its words, the family's own publisher, most downloads."""
-        own = self.publishers
 
         def rank(row: Row) -> tuple[int, int, bool, int]:
             lacking = len(name.words - set(row.words))
-            return row.surplus(name), lacking, row.org != own[row.family], -row.downloads
+            return row.surplus(name), lacking, not self.is_publishers(row), -row.downloads
 
         return sorted(rows, key=rank)
 
@@ -188,8 +192,12 @@ class ModelIndex:
         from rapidfuzz.distance import OSA
 
         slips = 1 if len(family) < 8 else 2
-        by_size = sorted(self.publishers, key=lambda word: -len(self.of_family(word)))
-        found = process.extractOne(family, by_size, scorer=OSA.distance, score_cutoff=slips)
+        sizes: dict[str, int] = {}
+        for row in self.rows:
+            sizes[row.family] = sizes.get(row.family, 0) + 1
+        found = process.extractOne(
+            family, sorted(sizes, key=lambda word: -sizes[word]), scorer=OSA.distance, score_cutoff=slips
+        )
         return found[0] if found else None
 
     def nearest(self, text: str, limit: int) -> list[str]:

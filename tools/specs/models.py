@@ -94,12 +94,13 @@ class ModelCatalogue:
         """
         if not is_plain(query) or (variant is not None and not is_plain(variant)):
             raise UnknownModel("errors_specs.unreadable_model", name=query[:60], suggestions="")
-        exact = self._index.by_id(query)
-        if exact is not None:
-            return ModelMatch(self._spec(exact), query, "exact")
-        base = self._index.base_of(query)
-        if base is not None:
-            return self._copy_of(base, query)
+        if "/" in query:
+            exact = self._index.by_id(query)
+            if exact is not None:
+                return ModelMatch(self._spec(exact), query, "exact")
+            base = self._index.base_of(query)
+            if base is not None:
+                return self._copy_of(base, query)
         aliased = self._index.aliased(" ".join(tokens(query)))
         if aliased:
             return self._choose(query, parse_name(query), aliased)
@@ -165,8 +166,7 @@ class ModelCatalogue:
             org = query.split("/")[0].lower()
             bases = [row for row in family if row.org.lower() != org and row.begins(catalogue_name(query))]
             if bases:
-                own = self._index.publishers
-                best = max(bases, key=lambda row: (len(row.words), row.org == own[row.family], row.downloads))
+                best = max(bases, key=lambda row: (len(row.words), self._index.is_publishers(row), row.downloads))
                 return self._copy_of(best, query)
         sized = [row for row in family if set(name.versions) <= set(row.versions)]
         wanted = name.size_b if size_said else None
@@ -191,8 +191,7 @@ class ModelCatalogue:
     def _own(self, rows: Iterable[Row]) -> list[str]:
         """Hub ids of the families' own publishers, or of all where they have none."""
         rows = list(rows)
-        publishers = self._index.publishers
-        return [row.hf_id for row in rows if row.org == publishers[row.family]] or [row.hf_id for row in rows]
+        return [row.hf_id for row in rows if self._index.is_publishers(row)] or [row.hf_id for row in rows]
 
     def _spec(self, row: Row) -> ModelSpec:
         if row.hf_id not in self._specs:
