@@ -195,9 +195,8 @@ class ModelIndex:
         sizes: dict[str, int] = {}
         for row in self.rows:
             sizes[row.family] = sizes.get(row.family, 0) + 1
-        found = process.extractOne(
-            family, sorted(sizes, key=lambda word: -sizes[word]), scorer=OSA.distance, score_cutoff=slips
-        )
+        by_size: list[str] = sorted(sizes, key=lambda word: -sizes[word])
+        found = process.extractOne(family, by_size, scorer=OSA.distance, score_cutoff=slips)
         return found[0] if found else None
 
     def nearest(self, text: str, limit: int) -> list[str]:
