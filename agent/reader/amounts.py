@@ -12,19 +12,19 @@ from agent.reader.sheet import Sheet
 
 _MEMORY = re.compile(
     rf"(?<![\w.])~?(\d+(?:\.\d+)?)\s?-?(?:({UNIT})|(tb|тб|терабайт\w*|t(?=\s(?:of\s)?(?:ram|"
-    rf"ddr)))(?![a-zа-я0-9])|(mb|mib|мб)(?![a-zа-я0-9]))"
+    rf"ddr)))(?![^\W_])|(mb|mib|мб)(?![^\W_]))"
 )
 _RAM = (
     r"(?:(?:system|main|host|cpu|server)\s)?(?<!v)(?:ram|ddr\d?|dram|lpddr\d\w?|rdimm|озу|оператив\w*|"
-    r"рам[аы]?|system memory|host memory)(?![a-zа-я])"
+    r"рам[аы]?|system memory|host memory)(?![^\W\d_])"
 )
 _RAM_AFTER = re.compile(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
 _RAM_BEFORE = re.compile(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=]*(?:is\s|на\s|-\s|всего\s)?$")
 _BARE_RAM = re.compile(
-    r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![a-zа-я])|(?:озу|оператив\w*|"
+    r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![^\W\d_])|(?:озу|оператив\w*|"
     r"(?<!v)ram)[\s:]+(\d{1,4})(?![\w.])"
 )
-_DISK_AFTER = re.compile(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![a-zа-я])")
+_DISK_AFTER = re.compile(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
 _DISK_BEFORE = re.compile(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
 _VRAM_AFTER = re.compile(
     r"\s?(?:of\s|на\s|on\s(?:the\s|my\s)?|в\s)?(?:(?:total|gpu|graphics|dedicated)\s)?(?:vram|video|"
@@ -59,12 +59,12 @@ _LOOSE_BEFORE = re.compile(
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
 _ENOUGH = re.compile(r"\s(?:be\s)?(?:enough|sufficient|хватит|хватает|достаточно|мало)")
-_K = r"(\d{1,13}(?:\.\d+)?)\s?(k|к|m|м|тыс\w*|thousand|million)?"
+_K = r"(\d{1,13}(?:\.\d+)?)\s?(k|m|тыс\w*|thousand|million)?"
 _CONTEXT_WORD = (
     r"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|tokens?|токен\w*|prompts?|промпт\w*|seq(?:uence)?(?:\slen\w*)?)"
 )
 _BEFORE_WORD = re.compile(
-    rf"(?<![\w.-])(?:\d+\s?[kк]?\s?(?:to|-|до|or)\s?)?{_K}(?![\w])(?:\s?-?(?:токен\w*|tokens?|"
+    rf"(?<![\w.-])(?:\d+\s?k?\s?(?:to|-|до|or)\s?)?{_K}(?![\w])(?:\s?-?(?:токен\w*|tokens?|"
     rf"token)\s(?:of\s)?)?[\s-](?:long\s|max\s|full\s)?{_CONTEXT_WORD}"
 )
 _AFTER_WORD = re.compile(
@@ -73,28 +73,28 @@ _AFTER_WORD = re.compile(
     rf"в|на|по|около|примерно|size|length|len|max|длиной|длина|окно|нужен|нужно|хочу|мне|хотя|бы|где|"
     rf"то|around|и|for|each))*[\s=:~]*{_K}(?![\w.]|\s?(?:{UNIT}|%|users?|юзер|польз|чел|people|х|x))"
 )
-_BARE_K = re.compile(r"(?<![\w.$-])(\d{1,4}(?:\.\d)?)\s?(k|к)(?![a-zа-я0-9])")
-_BARE_M = re.compile(r"(?<![\w.$-])(1|2|10)(m|м)(?![a-zа-я0-9])")
+_BARE_K = re.compile(r"(?<![\w.$-])(\d{1,4}(?:\.\d)?)\s?(k)(?![^\W_])")
+_BARE_M = re.compile(r"(?<![\w.$-])(1|2|10)(m)(?![^\W_])")
 _OVER = re.compile(r"(?:more than|above|over|beyond|больше|выше|свыше|larger than)\s$")
 _USERS = re.compile(
-    r"(?<![\w.])(\d{1,6}|[a-zа-я]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|"
+    r"(?<![\w.])(\d{1,6}|[^\W\d_]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|"
     r"async|other|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
     r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|"
     r"conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|"
-    r"сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![a-zа-я])"
+    r"сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![^\W\d_])"
 )
 _USERS_BARE = re.compile(
     r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|одновременно|"
-    r"разом|параллельно)(?![a-zа-я])"
+    r"разом|параллельно)(?![^\W\d_])"
 )
 _USERS_AFTER = re.compile(
     r"(?:пользователей|юзеров|запросов|людей|users|requests|clients)\s(?:будет\s|станет\s|is\s|are\s|"
     r"=\s|до\s)?(\d{1,6})(?![\w.])"
 )
 _NODES = re.compile(
-    r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})[\s-](?:(?:gpu|физических|отдельных|separate|"
+    r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})[\s-](?:(?:gpu|физических|отдельных|separate|"
     r"identical)\s)?(nodes?|servers?|machines?|boxes|hosts|узл\w*|нод\w*|сервер\w*|сервак\w*|машин\w*|"
-    r"тач(?:ки|ек|ках)|хост\w*)(?![a-zа-я])"
+    r"тач(?:ки|ек|ках)|хост\w*)(?![^\W\d_])"
 )
 _EACH_NODE = re.compile(
     r"per (?:node|server|machine|box|host)|each|на (?:узел|ноду|сервер|каждом|каждой|каждый|узле|"

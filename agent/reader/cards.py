@@ -9,7 +9,7 @@ from agent.reader.gpus import GpuMention
 from agent.reader.lexicon import Lexicon
 from agent.reader.sheet import Sheet
 
-UNIT = r"(?:gb|gib|гб|гиг\w*|gigs?|go|g|гигабайт\w*)(?![a-zа-я0-9])"
+UNIT = r"(?:gb|gib|гб|гиг\w*|gigs?|go|g|гигабайт\w*)(?![^\W_])"
 _MEMORY_BEFORE = re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?)\s?{UNIT}[\s-]*(?:of\s)?(?:ram\s|vram\s|unified\s|memory\s)*$")
 _MEMORY_AFTER = re.compile(
     rf"[\s,(:-]*(?:with\s|w/\s?|на\s|по\s|at\s|@\s?|of\s|с\s|has\s|c\s|и\s)*(?:a\stotal\sof\s|всего\s|"
@@ -17,15 +17,15 @@ _MEMORY_AFTER = re.compile(
     rf"total)?\s?(?:memory|vram|ram|видеопамяти|памяти|врам|hbm\d?\w*|gddr\d\w*|озу|оперативки|ddr\d|"
     rf"model|модель)?)"
 )
-_BARE_AFTER = re.compile(r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\d.a-zа-я%]|\s?x)(\s(?:each|каждая|озу|ram))?")
+_BARE_AFTER = re.compile(r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\w.%]|\s?x)(\s(?:each|каждая|озу|ram))?")
 _COUNT_AFTER = re.compile(
     r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|"
-    r"[а-яa-z]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![a-zа-я])"
+    r"[^\W\d_]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![^\W\d_])"
 )
 _FORM_AFTER = re.compile(r"[\s-]*(?:pcie|sxm\d?|nvl|blackwell|ada|mobile|laptop|gpus?|cards?|sff)(?![a-z0-9])")
 _NODES_AFTER = re.compile(r"\s(?:nodes|servers|узл\w+|нод\w*|сервер\w*)\s?x\s?(\d{1,2})")
 _TOTAL = re.compile(r"\s?\)?,?\s?(?:in\s)?(?:total|combined|всего|суммарно|в сумме|altogether|итого)")
-_RAM_WORD = re.compile(r"\s?(?:of\s)?(?:system\s|main\s)?(?:ram|ddr\d|dram|озу|оператив\w*|рам)(?![a-zа-я])")
+_RAM_WORD = re.compile(r"\s?(?:of\s)?(?:system\s|main\s)?(?:ram|ddr\d|dram|озу|оператив\w*|рам)(?![^\W\d_])")
 _PLAIN_SIZES = frozenset({8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512})
 _SOLD_SIZES = (4, 6, 8, 10, 11, 12, 16, 20, 22, 24, 32, 40, 48, 64, 72, 80, 96, 98, 128, 141, 192, 288)
 """Memory sizes (GB) that cards are sold with: what is none of them may be the sum over several cards."""
@@ -159,7 +159,7 @@ def _word_before(sheet: Sheet, lexicon: Lexicon, mention: GpuMention, text: str,
             mention.count = int(number.group(1) + number.group(2))
             _extend(sheet, mention, left + number.start())
         return False
-    word = re.search(r"([a-zа-я]+)[\s/-]{0,2}$", text)
+    word = re.search(r"([^\W\d_]+)[\s/-]{0,2}$", text)
     if not word or not sheet.free(left + word.start(), left + word.end(1)):
         return False
     said = word.group(1)
@@ -193,7 +193,7 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
         mention = GpuMention(None, word.start, word.end)
         measure(sheet, lexicon, mention)
         mention.count_asked = bool(
-            re.search(r"(?:how many|сколько)\s(?:[a-zа-я]+\s)?$", sheet.low[max(0, word.start - 24) : word.start])
+            re.search(r"(?:how many|сколько)\s(?:[^\W\d_]+\s)?$", sheet.low[max(0, word.start - 24) : word.start])
         )
         if mention.count is not None or mention.memory_gb is not None or mention.count_asked:
             sheet.claim(word.start, word.end)

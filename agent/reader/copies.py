@@ -16,11 +16,11 @@ from agent.reader.sheet import Sheet
 from tools.domain import ModelAsk
 
 _TOTAL_MODELS = re.compile(
-    r"(?<![\w.])(\d{1,3}|[a-zа-я]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|"
+    r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|"
     r"separate|small|large|локальн\w+|разн\w+|одинаков\w+|отдельн\w+|чатов\w+|such|more|"
     r"parallel)\s){0,2}"
     r"(models?|copies|instances|replicas|containers|services|processes|workers|llms?|модел\w*|"
-    r"копи[ийя]\w*|инстанс\w*|экземпляр\w*|реплик\w*|контейнер\w*|процесс\w*|штуки)(?![a-zа-я])"
+    r"копи[ийя]\w*|инстанс\w*|экземпляр\w*|реплик\w*|контейнер\w*|процесс\w*|штуки)(?![^\W\d_])"
 )
 _AT_ONCE = re.compile(
     r"(?<![\w])(two|three|four|2|3|4|две|два|три|четыре|двух|трех|обе)\s(?:of\sthem\s|их\s|такие\s|"
@@ -29,8 +29,8 @@ _AT_ONCE = re.compile(
 )
 _AT_ONCE_BEFORE = re.compile(r"(?:сразу|одновременно)\s(две|два|три|2|3|4)(?![\w])")
 _AFTER = re.compile(
-    r"\s?(?:\(?x\s?(\d{1,2})\)?(?![\w.])|,?\s?(\d{1,2}|[a-zа-я]{2,8})\s(?:штук\w*|шт|copies|copy|"
-    r"instances|replicas|копи\w+|экземпляр\w*|реплик\w*|инстанс\w*|times)(?![a-zа-я])|"
+    r"\s?(?:\(?x\s?(\d{1,2})\)?(?![\w.])|,?\s?(\d{1,2}|[^\W\d_]{2,8})\s(?:штук\w*|шт|copies|copy|"
+    r"instances|replicas|копи\w+|экземпляр\w*|реплик\w*|инстанс\w*|times)(?![^\W\d_])|"
     r"\s?(?:в )?(twice|дважды|двух экземплярах))"
 )
 _HOW_MANY = re.compile(
@@ -44,9 +44,9 @@ _SECOND_SAME = re.compile(
 )
 _ANOTHER = re.compile(
     r"(?:and|plus|with|и|плюс)\s(?:another|a second|one more|еще одн\w+|втор\w+)(?:\s(?:one|model|"
-    r"модел\w*))?(?![a-zа-я])"
+    r"модел\w*))?(?![^\W\d_])"
 )
-_BOTH = re.compile(r"(?<![a-zа-я])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![a-zа-я])")
+_BOTH = re.compile(r"(?<![^\W\d_])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![^\W\d_])")
 _WORKS = re.compile(r"(?:works|runs fine|runs well|already run\w*|работает|пойдет нормально)\b")
 _REMOVE = re.compile(
     r"(?:drop|remove|without|forget|skip|kill|убери|убрать|убираем|выкинь|выкинуть|удали|"
@@ -96,7 +96,7 @@ def _count(sheet: Sheet, lexicon: Lexicon, mention: ModelMention) -> None:
     start = mention.start
     for _ in range(6):
         text = sheet.low[max(0, start - 40) : start]
-        word = re.search(r"(?<![\w.])(\d{1,3}|[a-zа-я]+)\s?x?[\s(\-\"]{0,2}$", text)
+        word = re.search(r"(?<![\w.])(\d{1,3}|[^\W\d_]+)\s?x?[\s(\-\"]{0,2}$", text)
         if not word:
             return
         said = word.group(1)
@@ -178,7 +178,7 @@ def _split(sheet: Sheet, loose: Sequence[Precision], found: list[ModelMention]) 
         p.said
         for p, before in texts
         if re.search(
-            r"\b(?:one|first|second|other|another|одн[аоу]й?|перв\w+|втор\w+|друг\w+)\b(?:\s[a-zа-я]+){0,3}\s?-?\s?$",
+            r"\b(?:one|first|second|other|another|одн[аоу]й?|перв\w+|втор\w+|друг\w+)\b(?:\s[^\W\d_]+){0,3}\s?-?\s?$",
             before,
         )
     ]
@@ -190,7 +190,7 @@ def _with_other(sheet: Sheet, found: list[ModelMention], loose: Sequence[Precisi
     if len(found) != 1 or len(loose) != 1 or not found[0].ask.precision:
         return found
     before = sheet.low[found[0].end : loose[0].start]
-    if not re.search(r"(?:other|second|another|втор\w+|друг\w+)\s(?:[a-zа-я]+\s){0,3}$", before):
+    if not re.search(r"(?:other|second|another|втор\w+|друг\w+)\s(?:[^\W\d_]+\s){0,3}$", before):
         return found
     other = ModelMention(replace(found[0].ask, precision=loose[0].said, copies=1), loose[0].start, loose[0].end)
     found[0].ask = replace(found[0].ask, copies=1)

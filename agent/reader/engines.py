@@ -35,5 +35,5 @@ def _place(word: str, low: str) -> int:
     at = low.find(word)
     if at < 0:
         return -1
-    found = re.search(rf"(?<![a-zа-я]){re.escape(word)}(?![a-zа-я])", low)
+    found = re.search(rf"(?<![^\W\d_]){re.escape(word)}(?![^\W\d_])", low)
     return found.start() if found else -1

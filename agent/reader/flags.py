@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from agent.reader.sheet import Sheet
 
 _SEP = r"[\s=:]{1,3}"
-_NUMBER = r"(\d+(?:\.\d+)?)\s?([kкm]?)(?![a-zа-я0-9])"
+_NUMBER = r"(\d+(?:\.\d+)?)\s?([km]?)(?![^\W_])"
 _NAMES = {
     "context": (
         r"max[-_ ]model[-_ ]len|ctx[-_ ]size|num[-_]ctx|n[-_]ctx|max[-_ ]seq[-_ ]len|"
@@ -47,13 +47,13 @@ _LOG_NOISE = re.compile(
 )
 _USED_OF = re.compile(r"(\d+(?:\.\d+)?)\s?g?i?b?\s?/\s?(\d+(?:\.\d+)?)\s?g(?:i?b)?\b")
 _MONEY = re.compile(
-    r"[$€₽£]\s?\d+(?:[.,]\d+)?\s?[kкm]?|\d+(?:\.\d+)?\s?(?:[kкm]|тыс\w*|тыщ\w*|млн)?\s?(?:[$€₽£]|usd|"
-    r"dollars|bucks|eur(?:os?)?|rub|руб\w*|р\.|р(?![а-яa-z0-9])|долл\w*|бакс\w*|евро|тыс\w*|тыщ\w*|"
+    r"(?:\$|€|₽|£)\s?\d+(?:[.,]\d+)?\s?[km]?|\d+(?:\.\d+)?\s?(?:[km]|тыс\w*|тыщ\w*|млн)?\s?(?:(?:\$|€|₽|£)|usd|"
+    r"dollars|bucks|eur(?:os?)?|rub|руб\w*|р\.|р(?![^\W_])|долл\w*|бакс\w*|евро|тыс\w*|тыщ\w*|"
     r"косар\w*)"
-    r"|(?:бюджет\w*|budget)\s(?:до\s|of\s|is\s|~|около\s|в\s)*\d+(?:\.\d+)?\s?[kк]?"
+    r"|(?:бюджет\w*|budget)\s(?:до\s|of\s|is\s|~|около\s|в\s)*\d+(?:\.\d+)?\s?k?"
 )
 _VERSION = re.compile(
-    r"(?<![a-zа-я0-9.-])v?\d+\.\d+\.\d+(?:\.?(?:post|rc|dev)\d*)?(?![\w])|(?:vllm|sglang|ollama|cuda|"
+    r"(?<![\w.-])v?\d+\.\d+\.\d+(?:\.?(?:post|rc|dev)\d*)?(?![\w])|(?:vllm|sglang|ollama|cuda|"
     r"driver|python|torch|ubuntu)[ =]+v?\d+(?:\.\d+)+"
 )
 _SPEED = re.compile(

@@ -14,7 +14,7 @@ _PREFIX = (
 _RTX = r"(?:rtx|gtx|ртх|гтх|ртикс|жтх|рткс)"
 _GEFORCE = re.compile(
     rf"(?<![\w.$]){_PREFIX}(?:({_RTX})[\s-]*)?(?<!\d)([1-9]\d{{3}})(?:[\s-]?(ti|ти|"
-    rf"тай))?(?![\da-rt-zа-я%])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|"
+    rf"тай))?(?![\da-rt-z%а-я])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|"
     rf"max-q|{_RTX}))*(?:'?s(?![a-z]))?"
 )
 _RTX_PRO = re.compile(
@@ -39,7 +39,7 @@ _IGPU = re.compile(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(7[468]0m|8[89]0m|80[56]0s)
 _ARC = re.compile(r"(?<![\w])(?:intel\s)?(?:arc\s(?:pro\s)?([ab]\d{2,3})|(b[567]\d{1,2}0))(?!\w)")
 _CODE = re.compile(
     rf"(?<![\w.]){_PREFIX}((?:gb|gh|mi|[ahblvtpkmrw]|910)-?\d{{0,4}}[a-z]{{0,2}})(?:[\s-]?(pcie|sxm\d?|"
-    rf"nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*[bб](?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
+    rf"nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*b(?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
 )
 _APPLE = re.compile(
     r"(?<![\w-])(?:apple\s)?(?:m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?(?:\s(?:mac\s?studio|"

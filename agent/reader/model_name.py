@@ -12,31 +12,31 @@ from agent.reader.sheet import Sheet
 from tools.domain import ModelAsk
 
 _SEPARATOR = r"(?:[-_:.]|\s?\(|\s|)"
-_MOE = re.compile(_SEPARATOR + r"((\d+)\s?[xх]\s?(\d+(?:\.\d+)?)\s?[bб]|(\d+(?:\.\d+)?)[bб]x(\d+))(?![a-zа-я])")
-_ACTIVE = re.compile(_SEPARATOR + r"([aа]\d+(?:\.\d+)?[bб]|e\d+b)(?![a-zа-я0-9])")
+_MOE = re.compile(_SEPARATOR + r"((\d+)\s?x\s?(\d+(?:\.\d+)?)\s?b|(\d+(?:\.\d+)?)bx(\d+))(?![^\W\d_])")
+_ACTIVE = re.compile(_SEPARATOR + r"(a\d+(?:\.\d+)?b|e\d+b)(?![^\W_])")
 _SIZE = re.compile(
     _SEPARATOR
     + (
-        r"(\d+(?:\.\d+)?)(?:\s?-?(?:[bб]|в)(?![a-zа-я0-9])|\s?-?(?:billion|bln|млрд|миллиард\w*|лярд\w*|"
+        r"(\d+(?:\.\d+)?)(?:\s?-?b(?![^\W_])|\s?-?(?:billion|bln|млрд|миллиард\w*|лярд\w*|"
         r"ярд\w*)(?:\s(?:параметр\w*|parameters?))?)"
     )
 )
-_TRILLION = re.compile(_SEPARATOR + r"(\d+(?:\.\d+)?)\s?(?:t|т|трлн|трилл\w*|trillion)(?![a-zа-я0-9])")
-_MILLION = re.compile(r"[-_: ](\d{2,3})\s?[mм](?![a-zа-я0-9])")
+_TRILLION = re.compile(_SEPARATOR + r"(\d+(?:\.\d+)?)\s?(?:t|трлн|трилл\w*|trillion)(?![^\W_])")
+_MILLION = re.compile(r"[-_: ](\d{2,3})\s?m(?![^\W_])")
 _VERSION = re.compile(
     _SEPARATOR
     + (
-        r"(v?\d{1,2}(?:[._]\d{1,2})?[vn]?)(?![\d]|[a-zа-я]{1,2}\b|[.,]\d|\s?x\s?\d|\s?(?:gb|gib|гб|гиг|"
+        r"(v?\d{1,2}(?:[._]\d{1,2})?[vn]?)(?![\d]|[^\W\d_]{1,2}\b|[.,]\d|\s?x\s?\d|\s?(?:gb|gib|гб|гиг|"
         r"g\b|%))"
     )
 )
 _BARE = re.compile(
-    r"[\s:-](\d{1,3}(?:\.\d)?)(?![\d]|[a-zа-я]|[.,]\d|\s?x\s?[a-zа-я\d]|x|\s?(?:gb|gib|гб|гиг\w*|g\b|"
+    r"[\s:-](\d{1,3}(?:\.\d)?)(?![\d]|[^\W\d_]|[.,]\d|\s?x\s?[^\W_]|x|\s?(?:gb|gib|гб|гиг\w*|g\b|"
     r"%|k\b|к\b|gpu|card|карт|видео|видю|виде|юзер|user|польз|чел|ток|tok|шт|раз))"
 )
 _DATE = re.compile(r"[-_ ](0[1-9]\d\d|1[0-2]\d\d|2[3-6]\d\d)(?![\da-z])")
-_WORD = re.compile(_SEPARATOR + r"([a-zа-я]+[+]?(?:\d(?:\.\d)?[a-z]?)?)(?![a-zа-я])")
-_LETTERS = re.compile(_SEPARATOR + r"([a-zа-я]+)(?=\d)")
+_WORD = re.compile(_SEPARATOR + r"([^\W\d_]+[+]?(?:\d(?:\.\d)?[a-z]?)?)(?![^\W\d_])")
+_LETTERS = re.compile(_SEPARATOR + r"([^\W\d_]+)(?=\d)")
 _PLUS = re.compile(r"[- ]?(?:plus|\+)(?![a-z0-9])")
 
 
@@ -185,7 +185,7 @@ class NameTail:
 
     def _bare(self) -> bool:
         """A bare number after a family is a size in billions ("квен 30")."""
-        found = self._at(_BARE) or (self._at(re.compile(r"(\d{2,3})(?![\da-zа-я.])")) if not self.version else None)
+        found = self._at(_BARE) or (self._at(re.compile(r"(\d{2,3})(?![\w.])")) if not self.version else None)
         if (
             not found
             or self.size is not None
@@ -224,7 +224,7 @@ class NameTail:
         """Whether a word after a space still belongs to the name, though it is an ordinary word too."""
         if said not in self.lexicon.names["suffixes"]["joined"]:
             return True
-        sized = re.match(r"\s\d+(?:\.\d+)?\s?[bб](?![a-zа-я])", self.sheet.low[end : end + 12])
+        sized = re.match(r"\s\d+(?:\.\d+)?\s?b(?![^\W\d_])", self.sheet.low[end : end + 12])
         return bool(sized) or (self.family == "Mistral" and said in {"small", "medium", "large"})
 
     def _is_suffix(self, said: str) -> bool:

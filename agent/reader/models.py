@@ -13,13 +13,13 @@ from agent.reader.sizes import find_file_sized, find_kinds, find_unnamed, join_s
 from tools.domain import ModelAsk
 
 _CANDIDATE = re.compile(
-    r"(?<![a-zа-я0-9._/@-])(?:[\w.-]{2,60}/)?((?:e5|gpt2)(?![a-zа-я0-9])|[a-zа-я]+(?:-(?:seek|oss|"
-    r"llama|lite|pro|r|a|embed|neox|j|v|hermes|лайт|про|осс|ос)(?![a-zа-я]))?)"
+    r"(?<![\w./@-])(?:[\w.-]{2,60}/)?((?:e5|gpt2)(?![^\W_])|[^\W\d_]+(?:-(?:seek|oss|"
+    r"llama|lite|pro|r|a|embed|neox|j|v|hermes|лайт|про|осс|ос)(?![^\W\d_]))?)"
 )
 _CHUNK = re.compile(
     r"(?<![\w/.-])(?=[^\s,;()]*[a-z])(?:[\w.-]{1,60}/)?([a-z][\w.]*(?:-[\w.]+){0,8}?)[-:_](\d+(?:\.\d+)?)b(?![a-z0-9])"
 )
-_QUOTED = re.compile(r"[`\"']([^`\"'\n]{2,120})[`\"'][\s-]*(\d+(?:\.\d+)?)\s?[bб](?![a-zа-я])")
+_QUOTED = re.compile(r"[`\"']([^`\"'\n]{2,120})[`\"'][\s-]*(\d+(?:\.\d+)?)\s?b(?![^\W\d_])")
 _HUB = re.compile(r"(?<![\w/.:-])([A-Za-z][\w.-]{1,40})/([A-Za-z][\w.-]{2,80})(?![\w/])")
 _DIGIT_NEXT = re.compile(r"[\s:-]?\d")
 _COMPOUND = re.compile(r"[a-z0-9.+]+(?:-[a-z0-9.+]+)+")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-HEAD_CHARS = 16_000
-TAIL_CHARS = 8_000
+HEAD_CHARS = 10_000
+TAIL_CHARS = 6_000
 """Of a longer text only its beginning and its end are read: a pasted log keeps its question in one of the two."""
 
 _INVISIBLE = re.compile(
@@ -31,14 +31,16 @@ _GROUPED = re.compile(
     r"(?<![\w.,])(\d{1,3})((?:([ ,_'\u00a0\u202f])\d{3})(?:\3\d{3})*)(?![\w]|[.,]\d|\s?(?:gb|гб|гиг|g\b))",
     re.IGNORECASE,
 )
-_CYRILLIC_CODE = re.compile(r"(?<![а-яa-z\d])([авекмнорстхпбл]{1,2})(\d{1,4})([бкмсг]?)(?![а-яa-z\d])", re.IGNORECASE)
-_TIMES_BEFORE = re.compile(r"(?<=\d)(\s?)[х*](?=\s?[\dA-Za-zА-Яа-я])", re.IGNORECASE)
+_CYRILLIC_CODE = re.compile(r"(?<![^\W_])([авекмнорстхпбл]{1,2})(\d{1,4})([бкмсг]?)(?![^\W_])", re.IGNORECASE)
+_TIMES_BEFORE = re.compile(r"(?<=\d)(\s?)[х*](?=\s?[^\W_])", re.IGNORECASE)
 _TIMES_AFTER = re.compile(r"(?<=[\dA-Za-z)])(\s?)[х*](?=\s?\d)", re.IGNORECASE)
-_TIMES_FIRST = re.compile(r"(?<![а-яa-z\d])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
-_GLUED_BEFORE = re.compile(r"(?<![\w.])(\d{1,4})x(?=[a-zа-я\d])(?!\d+(?:\.\d+)?[bб])", re.IGNORECASE)
-_GLUED_AFTER = re.compile(r"(?<=[a-z\d)])(?<!\db)x(?=\d{1,3}(?![\d.]*[a-zа-я\d]))", re.IGNORECASE)
+_TIMES_FIRST = re.compile(r"(?<![^\W_])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
+_GLUED_BEFORE = re.compile(r"(?<![\w.])(\d{1,4})x(?=[^\W_])(?!\d+(?:\.\d+)?[bб])", re.IGNORECASE)
+_GLUED_AFTER = re.compile(r"(?<=[a-z\d)])(?<!\db)x(?=\d{1,3}(?![\d.]*[^\W_]))", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
-_MIXED = re.compile(r"[A-Za-zА-Яа-я]*(?:[A-Za-z][а-яА-Я]|[а-яА-Я][A-Za-z])[A-Za-zА-Яа-я]*")
+_UNIT = re.compile(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])")
+_UNITS = {"б": "b", "к": "k", "м": "m", "т": "t"}
+_MIXED = re.compile(r"[^\W\d_]*(?:[A-Za-z][а-яА-Я]|[а-яА-Я][A-Za-z])[^\W\d_]*")
 
 
 def normalise(text: str) -> str:
@@ -62,6 +64,7 @@ def normalise(text: str) -> str:
     text = _GLUED_AFTER.sub(" x", _GLUED_BEFORE.sub(r"\1x ", text))
     text = _DECIMAL.sub(".", text)
     text = _CYRILLIC_CODE.sub(_latin_code, text)
+    text = _UNIT.sub(lambda found: found.group(1) + _UNITS[found.group(2)], text)
     text = _MIXED.sub(_one_script, text)
     return re.sub(r"[^\S\n]+", " ", text)
 

@@ -16,7 +16,7 @@ _WORD = (
     r"|(?:1\.58|[2-8])[-_ ]?(?:bits?|бита?(?:х|ная|ный|ную|ной|ке|ку|ка)?)|16[-_ ]?(?:bits?|бит\w*)"
 )
 _PRECISION = re.compile(
-    rf"(?<![a-zа-я0-9])(?:(?<!\d\.)(?=\d)|(?=[a-zи]))(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![a-zа-я0-9])"
+    rf"(?<![^\W_])(?:(?<!\d\.)(?=\d)|(?=[a-zи]))(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![^\W_])"
 )
 _RUSSIAN_BITS = re.compile(r"(?<![а-я])(?:в\s+)?(двух|трех|четырех|пяти|шести|восьми|шестнадцати)[- ]?бит\w*")
 _BITS = {"двух": 2, "трех": 3, "четырех": 4, "пяти": 5, "шести": 6, "восьми": 8, "шестнадцати": 16}
@@ -33,9 +33,8 @@ _KV_KEY = (
     r"kv[-_]cache[-_]dtype|ct[kv]|quantized kv"
 )
 _KV = re.compile(
-    rf"(?<![a-zа-я])(?:(?:{_KV_KEY})(?:\s*(?:в|in|at|as|to|dtype|quant\w*|of|is|=|:|-|на|это|"
-    rf"режим\w*)){{0,3}}[\s=:]*({_WORD})(?![a-z0-9])"
-    rf"|({_WORD})[- ](?:{_KV_KEY}))(?![a-z])"
+    rf"(?<![^\W_])(?:(?:{_KV_KEY})(?:\s*(?:в|in|at|as|to|dtype|quant\w*|of|is|=|:|-|на|это|режим\w*)){{0,3}}[\s=:]*([\w.]+)"
+    rf"|([a-z]\w+)[- ](?:{_KV_KEY}))(?![^\W_])"
 )
 
 
@@ -50,7 +49,12 @@ class Precision:
 
 def read_kv_cache(sheet: Sheet) -> str | None:
     """Return the precision asked for the KV cache ("q8_0", "fp8"), claiming every mention."""
-    found = [m.group(1) or m.group(2) for m in sheet.find(_KV, claim=True)]
+    found: list[str] = []
+    for match in sheet.find(_KV):
+        said = match.group(1) or match.group(2)
+        if _PRECISION.fullmatch(said):
+            sheet.claim(*match.span())
+            found.append(said)
     if not found:
         return None
     return "q8_0" if found[0] in {"q8", "q8_0"} else found[0].replace(" ", "")

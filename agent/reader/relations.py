@@ -10,7 +10,7 @@ from typing import Protocol
 from agent.reader.sheet import Sheet
 from tools.domain import Relation
 
-_OR = re.compile(r"(?<![a-zа-я])(?:or|vs|versus|или|либо|против|вместо|instead of)(?![a-zа-я])|^\s?/\s?$")
+_OR = re.compile(r"(?<![^\W\d_])(?:or|vs|versus|или|либо|против|вместо|instead of)(?![^\W\d_])|^\s?/\s?$")
 
 
 class Mention(Protocol):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from agent.reader.normalise import lower, normalise
 
-_WORD = re.compile(r"[a-zа-я]+|\d+(?:\.\d+)?|\?")
+_WORD = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?|\?")
 _SENTENCE = re.compile(r"[?!;\n]+|\.(?=\s|$)")
 
 
@@ -35,6 +36,7 @@ class Sheet:
     low: str
     words: tuple[Word, ...]
     _claimed: bytearray = field(repr=False)
+    _stops: tuple[tuple[int, int], ...] = field(repr=False)
 
     @classmethod
     def of(cls, raw: str) -> Sheet:
@@ -42,7 +44,7 @@ class Sheet:
         text = normalise(raw)
         low = lower(text)
         words = tuple(Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(low))
-        return cls(text, low, words, bytearray(len(text)))
+        return cls(text, low, words, bytearray(len(text)), tuple(m.span() for m in _SENTENCE.finditer(low)))
 
     def free(self, start: int, end: int) -> bool:
         """Whether no rule has claimed any of the span."""
@@ -67,13 +69,9 @@ class Sheet:
 
     def sentence(self, position: int) -> tuple[int, int]:
         """Return the span of the sentence around a position."""
-        start, end = 0, len(self.low)
-        for found in _SENTENCE.finditer(self.low):
-            if found.start() >= position:
-                end = found.start()
-                break
-            start = found.end()
-        return start, end
+        number = bisect_left(self._stops, (position, -1))
+        start = self._stops[number - 1][1] if number else 0
+        return start, self._stops[number][0] if number < len(self._stops) else len(self.low)
 
     def release(self, start: int, end: int) -> None:
         """Give a span back to the rules that follow."""

@@ -11,19 +11,19 @@ from agent.reader.sheet import Sheet
 from tools.domain import ModelAsk
 
 _UNNAMED = re.compile(
-    r"(?<![a-zа-я0-9.$_-])(\d{1,4}(?:\.\d+)?)(?:\s?-?(?:b|б)(?![a-zа-я0-9])|\s?-?(?:billion|bln|млрд|"
+    r"(?<![\w.$-])(\d{1,4}(?:\.\d+)?)(?:\s?-?b(?![^\W_])|\s?-?(?:billion|bln|млрд|"
     r"миллиард\w*)(?:\s(?:параметр\w*|parameters?))?)(?!\s(?:tokens?|токен|users|people|rub|руб|usd|"
     r"dollars))"
 )
 _LIKENED = re.compile(r"(?:like an?|as an?|while an?|than an?|как у|чем)\s(?:\w+\s)?$")
 _BOUND = re.compile(r"(?:over|more than|under|up to|above|at least|less than|больше|свыше|до|меньше|более)\s$")
-_UNNAMED_MOE = re.compile(r"(?<![a-zа-я0-9.])(\d+x\d+(?:\.\d+)?b|\d+bx\d+)(?![a-zа-я0-9])")
+_UNNAMED_MOE = re.compile(r"(?<![\w.])(\d+x\d+(?:\.\d+)?b|\d+bx\d+)(?![^\W_])")
 _FILE_SIZE = re.compile(
     r"~?(\d+(?:\.\d+)?)\s?-?\s?(gb|gib|g|mb|m|гб|гиг\w*|мб)\s(?:quanti[sz]ed\s|gguf\s|large\s|size\s|"
     r"file\s)?(?:model|file|weights|gguf|модел\w*|файл)\b"
     r"|(?:model|models|модел\w*|файл\w*)\s(?:\w+\s){0,2}?(?:takes|needs|weighs|of|is|весит|весом|"
     r"занимает|на|размером)\s(?:about\s|around\s|около\s|примерно\s)?~?(\d+(?:\.\d+)?)\s?(gb|gib|g|mb|"
-    r"гб|гиг\w*|мб)(?![a-zа-я])"
+    r"гб|гиг\w*|мб)(?![^\W\d_])"
 )
 _KIND = re.compile(
     r"(?<![\w-])(embedding|embeddings|re-?rank(?:ing|er)|эмбеддинг\w*|эмбединг\w*|"
@@ -38,7 +38,7 @@ def join_sizes_before(sheet: Sheet, found: list[ModelMention]) -> list[ModelMent
         if mention.ask.size_b is not None or mention.family is None:
             continue
         before = re.search(
-            r"(?<![\w.])(\d+(?:\.\d+)?)\s?-?[bб](?:illion)?[\s-]*(?:\(\s*|parameters?\s|parameter\s|"
+            r"(?<![\w.])(\d+(?:\.\d+)?)\s?-?b(?:illion)?[\s-]*(?:\(\s*|parameters?\s|parameter\s|"
             r"model\s(?:of\s)?|версия\s|version\sof\s|of\s)?$",
             sheet.low[max(0, mention.start - 40) : mention.start],
         )

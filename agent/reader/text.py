@@ -18,7 +18,7 @@ from agent.reader.sheet import Sheet
 from tools.domain import GpuAsk
 
 _BARE_COUNT = re.compile(
-    r"(?:на|on|with|с|если|if|for|of|по)\s(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[a-zа-я]{2,12})"
+    r"(?:на|on|with|с|если|if|for|of|по)\s(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[^\W\d_]{2,12})"
     r"(?:\s(?:of (?:them|these)|штук\w*|таких|instead|тогда))*[\s?.!)]*$"
 )
 _ONE_MORE = re.compile(
@@ -28,7 +28,7 @@ _ONE_MORE = re.compile(
 )
 _SHARE_GPU = re.compile(
     r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|"
-    r"видюх\w*)(?![a-zа-я])"
+    r"видюх\w*)(?![^\W\d_])"
 )
 
 

@@ -56,7 +56,7 @@ def _intent(known: str | None, said: Said, number: int) -> str | None:
 
 
 def _join(state: Said, said: Said) -> None:
-    state.language = said.language if re.search(r"[а-яa-z]{3,}", said.low) else state.language
+    state.language = said.language if re.search(r"[^\W\d_]{3,}", said.low) else state.language
     state.low = f"{state.low}\n{said.low}"
     state.implausible = said.implausible
     state.intents = {**state.intents, **said.intents}
