@@ -40,7 +40,7 @@ def vllm_flags(instance: InstancePlan) -> dict[str, FlagValue]:
         ``{"gpu-memory-utilization": 0.45, "enforce-eager": True}``. Several served names are joined by a space.
 
     Raises:
-        BadValue: a name that a command line cannot carry, or an in-flight quantisation that vLLM does not have.
+        BadValue: a name that a command line cannot carry.
     """
     return {name: " ".join(value) if isinstance(value, tuple) else value for name, value in _flags(instance).items()}
 
@@ -121,12 +121,7 @@ def _dtype(checkpoint: Checkpoint) -> str | None:
 
 def _quantization(checkpoint: Checkpoint) -> str | None:
     """A quantised repository is recognised from its config; only quantisation in flight needs the flag."""
-    if not checkpoint.in_flight:
-        return None
-    method = checkpoint.quantization.method
-    if method not in IN_FLIGHT:
-        raise BadValue("errors_launch.no_in_flight", precision=checkpoint.precision)
-    return IN_FLIGHT[method]
+    return IN_FLIGHT.get(checkpoint.quantization.method) if checkpoint.in_flight else None
 
 
 def _offload_gib(deployment: Deployment) -> float | None:

@@ -56,11 +56,18 @@ def compose_yaml(job: Job) -> str:
             helper = f"{unit.name}-sleep"
             services[helper] = Commented(_sleeper(job, unit), job.say("launch.sleeper", name=unit.name))
             before = {helper: "service_completed_successfully"}
-    document: dict[str, Any] = {"name": "rigfit", "services": services}
+    programs = {"download": container_scripts.DOWNLOAD}
+    if job.swaps:
+        programs["sleep"] = container_scripts.SLEEP
     if _has_front(job):
         services["endpoint"] = Commented(_front(job), job.say("launch.endpoint"))
-        document["configs"] = {"endpoint": {"content": Block(_nginx(job))}}
-    document["volumes"] = {"hf-cache": {}, "vllm-cache": {}}
+        programs["endpoint"] = _nginx(job)
+    document: dict[str, Any] = {
+        "name": "rigfit",
+        "services": services,
+        "volumes": {"hf-cache": {}, "vllm-cache": {}},
+        "configs": {name: {"content": Block(text)} for name, text in programs.items()},
+    }
     return dump(document, header=_header(job))
 
 
@@ -88,8 +95,9 @@ def _share(job: Job, unit: Unit) -> tuple[str, ...]:
 def _download(job: Job) -> dict[str, Any]:
     return {
         "image": pins.IMAGES[job.vendor],
-        "entrypoint": Flow(["python3", "-c"]),
-        "command": [Block(container_scripts.DOWNLOAD), *download_arguments(job)],
+        "entrypoint": Flow(["python3", "/rigfit/download.py"]),
+        "command": download_arguments(job),
+        "configs": [{"source": "download", "target": "/rigfit/download.py"}],
         "environment": {
             **_HF_HOME,
             "HF_ENDPOINT": EnvRef("${HF_ENDPOINT:-https://huggingface.co}"),
@@ -156,8 +164,9 @@ def _sleeper(job: Job, unit: Unit) -> dict[str, Any]:
     return {
         "image": pins.IMAGES[job.vendor],
         "depends_on": {unit.name: {"condition": "service_healthy"}},
-        "entrypoint": Flow(["python3", "-c"]),
-        "command": [Block(container_scripts.SLEEP), f"http://{unit.name}:{PORT}"],
+        "entrypoint": Flow(["python3", "/rigfit/sleep.py"]),
+        "command": [f"http://{unit.name}:{PORT}"],
+        "configs": [{"source": "sleep", "target": "/rigfit/sleep.py"}],
         "restart": "no",
     }
 

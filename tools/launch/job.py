@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from prompts import text
-from tools.domain import Checkpoint, Gpu, InstancePlan, Note, Option, Placement, Plan
+from tools.domain import Checkpoint, InstancePlan, Note, Option, Placement, Plan
 from tools.errors import BadValue, NoSuchOption, NothingFits
 from tools.launch import pins
-from tools.launch.argv import checked_word
+from tools.launch.argv import IN_FLIGHT, checked_word
 from tools.units import gib
 
 FIRST_PORT = 8000
@@ -135,6 +135,8 @@ def _placement(plan: Plan, option: str) -> Placement:
     except KeyError:
         allowed = ", ".join(["as_asked", *(o.id for o in plan.options)])
         raise NoSuchOption("errors_launch.no_such_option", option=option, allowed=allowed) from None
+    if placement.verdict == "does_not_fit" and not placement.deficit_bytes:
+        raise NothingFits("errors_launch.cannot_run", option=option, deficit_bytes=0)
     if placement.verdict == "does_not_fit" or not placement.instances:
         raise NothingFits(
             "errors_launch.nothing_fits",
@@ -149,7 +151,7 @@ def _units(plan: Plan, placement: Placement) -> tuple[Unit, ...]:
     """Engines in start order: those that go to sleep come first, so that each starts on a card that is free."""
     ordered = sorted(_able_to_sleep(placement.instances), key=lambda i: (i.awake, i.start_order, i.name))
     taken: set[str] = set()
-    return tuple(_unit(plan, instance, index, taken) for index, instance in enumerate(ordered))
+    return tuple(_unit(plan, placement, instance, index, taken) for index, instance in enumerate(ordered))
 
 
 def _able_to_sleep(instances: tuple[InstancePlan, ...]) -> list[InstancePlan]:
@@ -161,13 +163,14 @@ def _able_to_sleep(instances: tuple[InstancePlan, ...]) -> list[InstancePlan]:
     ]
 
 
-def _unit(plan: Plan, instance: InstancePlan, index: int, taken: set[str]) -> Unit:
+def _unit(plan: Plan, placement: Placement, instance: InstancePlan, index: int, taken: set[str]) -> Unit:
     deployment = instance.deployment
     if deployment.engine != "vllm":
         raise BadValue("errors_launch.other_engine", engine=deployment.engine)
+    _check_loads(deployment.checkpoint)
     for name in (deployment.checkpoint.repo, *instance.served_names):
         checked_word(name)
-    cards = [_card(plan, i) for i in instance.gpu_indices]
+    cards = [_card(plan, placement, i) for i in instance.gpu_indices]
     vendors, nodes = {_vendor(card) for card in cards}, {card.node for card in cards}
     if len(vendors) != 1 or len(nodes) != 1:
         raise BadValue("errors_launch.spans_machines", name=instance.name)
@@ -185,20 +188,46 @@ def _unit(plan: Plan, instance: InstancePlan, index: int, taken: set[str]) -> Un
     )
 
 
-def _card(plan: Plan, index: int) -> Gpu:
-    """The rig's card, or for one that an option adds, a card like the first."""
+def _check_loads(checkpoint: Checkpoint) -> None:
+    """Refuse what vLLM has no loader for."""
+    method = checkpoint.quantization.method
+    if method in _OTHER_ENGINES:
+        raise BadValue("errors_launch.no_vllm_format", precision=checkpoint.precision)
+    if checkpoint.in_flight and method not in IN_FLIGHT:
+        raise BadValue("errors_launch.no_in_flight", precision=checkpoint.precision)
+
+
+_OTHER_ENGINES = frozenset({"gguf", "exl2", "exl3", "mlx"})
+"""Formats of other engines; GGUF left vLLM's core with 0.28 (vllm-project/vllm#39583)."""
+
+
+class _Card(NamedTuple):
+    name: str
+    vendor: str
+    node: int
+
+
+def _card(plan: Plan, placement: Placement, index: int) -> _Card:
+    """A card of the placement: the rig's own where it is the same, else known by its name ("NVIDIA H200 SXM")."""
     gpus = plan.request.rig.gpus
-    return gpus[index] if index < len(gpus) else gpus[0]
+    name = next((use.name for use in placement.gpus if use.index == index), "")
+    node = gpus[index].node if index < len(gpus) else 0
+    for gpu in (*gpus[index : index + 1], *gpus):
+        if gpu.name == name or not name:
+            return _Card(gpu.name, gpu.vendor.lower(), node)
+    return _Card(name, name.lower().partition(" ")[0], node)
 
 
-def _vendor(card: Gpu) -> str:
+def _vendor(card: _Card) -> str:
     """Maker of a card; a card known only by its memory is taken for NVIDIA's."""
-    vendor = card.vendor.lower()
-    if vendor in pins.IMAGES:
-        return vendor
-    if vendor in {"", "unknown", "any"}:
-        return "nvidia"
-    raise BadValue("errors_launch.no_image", card=card.name)
+    if card.vendor in pins.IMAGES:
+        return card.vendor
+    if card.vendor in _OTHER_VENDORS:
+        raise BadValue("errors_launch.no_image", card=card.name)
+    return "nvidia"
+
+
+_OTHER_VENDORS = frozenset({"apple", "intel", "qualcomm", "cpu"})
 
 
 def _label(name: str, taken: set[str]) -> str:

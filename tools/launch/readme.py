@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from prompts import LANGUAGES
-from tools.domain import Option
 from tools.launch import pins
 from tools.launch.job import Job, Unit, memory_row
 from tools.launch.yaml_text import comment_line
@@ -71,7 +70,6 @@ def _context(job: Job, bases: Mapping[str, str]) -> dict[str, Any]:
         "image": pins.IMAGES[job.vendor],
         "title": job.note(chosen.title) if chosen else "",
         "needs": [job.note(note) for note in chosen.needs] if chosen else [],
-        "ram": gib(chosen.costs.ram_bytes) if isinstance(chosen, Option) and chosen.costs.ram_bytes else "",
         "rows": [_row(job, unit, bases[unit.name]) for unit in job.units],
         "downloads": [
             {"repo": c.repo, "size": gib(c.file_bytes) if c.file_bytes else "?", "sibling_of": c.sibling_of}

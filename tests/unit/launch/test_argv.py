@@ -52,12 +52,6 @@ def test_a_published_quantised_repository_speaks_for_itself():
     assert "dtype" not in flags
 
 
-def test_an_in_flight_format_vllm_lacks_is_refused():
-    checkpoint = make_checkpoint(precision="bnb-8bit", in_flight=True, quantization=Quantization("bnb_int8", 8))
-    with pytest.raises(BadValue, match="no_in_flight"):
-        vllm_flags(make_instance(checkpoint=checkpoint))
-
-
 def test_offload_is_rounded_up_so_that_the_rest_fits():
     flags = vllm_flags(make_instance(cpu_offload_bytes=10 * GIB + 1))
     assert flags["cpu-offload-gb"] == 10.01

@@ -17,6 +17,7 @@ from tools.domain import Plan, Quantization, Rig, note
 from tools.errors import BadValue, NoSuchOption, NothingFits
 from tools.launch.argv import vllm_argv
 from tools.launch.compose import compose_yaml
+from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.generate import LaunchFiles, generate
 from tools.launch.job import prepare
 from tools.units import GIB
@@ -119,9 +120,9 @@ def test_a_card_that_an_option_adds_is_like_the_first():
 def test_weights_are_fetched_once_each_with_size_and_revision():
     pinned = make_checkpoint("Org/Same", revision="abc123", file_bytes=5 * GIB)
     plan = make_plan(make_instance("a", checkpoint=pinned), make_instance("b", checkpoint=pinned, order=1))
-    command = compose(plan)["services"]["download"]["command"]
-    assert command[1:] == ["Org/Same", "abc123", str(5 * GIB)]
-    compile(command[0], "download", "exec")
+    document = compose(plan)
+    assert document["services"]["download"]["command"] == ["Org/Same", "abc123", str(5 * GIB)]
+    assert document["configs"]["download"]["content"] == DOWNLOAD
 
 
 def test_the_token_reaches_the_download_only_and_is_not_written_down():
@@ -171,7 +172,7 @@ def test_developer_routes_are_not_passed_on():
 
 
 def test_amd_cards_get_their_image_and_devices():
-    rig = Rig((replace(CARD, vendor="amd", name="AMD Instinct MI300X"),))
+    rig = Rig((replace(CARD, vendor="amd"),))
     service = compose(make_plan(make_instance("a"), rig=rig))["services"]["a"]
     assert service["image"] == "vllm/vllm-openai-rocm:v0.32.0"
     assert service["devices"] == ["/dev/kfd", "/dev/dri"]
@@ -198,6 +199,12 @@ def test_a_placement_that_does_not_fit_is_refused_with_its_deficit():
     assert raised.value.params["deficit_bytes"] == 7 * GIB
 
 
+def test_a_placement_that_cannot_run_is_not_called_too_large():
+    plan = make_plan(make_instance(), fits=False)
+    with pytest.raises(NothingFits, match="cannot_run"):
+        generate(replace(plan, as_asked=replace(plan.as_asked, deficit_bytes=0)))
+
+
 def test_as_asked_can_be_refused_while_the_option_is_made():
     plan = two()
     assert generate(plan).option == "chosen"
@@ -216,6 +223,23 @@ def test_unknown_words_are_refused():
 def test_another_engine_is_refused():
     with pytest.raises(BadValue, match="other_engine"):
         generate(make_plan(make_instance(engine="llama.cpp")))
+
+
+@pytest.mark.parametrize(
+    ("method", "in_flight", "code"),
+    [("bnb_int8", True, "no_in_flight"), ("gguf", False, "no_vllm_format"), ("exl3", False, "no_vllm_format")],
+)
+def test_weights_that_vllm_cannot_load_are_refused(method: str, in_flight: bool, code: str):
+    checkpoint = make_checkpoint(in_flight=in_flight, quantization=Quantization(method))
+    with pytest.raises(BadValue, match=code):
+        generate(make_plan(make_instance(checkpoint=checkpoint)))
+
+
+def test_a_card_of_another_maker_that_an_option_brings_decides_the_image():
+    plan = make_plan(make_instance("a"), rig=Rig((replace(CARD, vendor="apple", name="Apple M3 Max"),)))
+    placement = replace(plan.as_asked, gpus=(replace(plan.as_asked.gpus[0], name="NVIDIA H200 SXM"),))
+    service = compose(replace(plan, as_asked=placement))["services"]["a"]
+    assert service["image"] == "vllm/vllm-openai:v0.32.0"
 
 
 def test_an_engine_across_machines_is_refused():
@@ -272,7 +296,7 @@ def test_whatever_a_name_holds_it_comes_back_as_it_went_in(repo: str, served: li
     checkpoint = make_checkpoint(repo, revision=revision)
     instance = make_instance("a", tuple(served), checkpoint=checkpoint)
     services = unchecked(make_plan(instance))["services"]
-    assert services["download"]["command"][1:3] == [repo, revision]
+    assert services["download"]["command"][:2] == [repo, revision]
     assert services["a"]["command"] == vllm_argv(instance, host="0.0.0.0", port=8000)[2:]
     assert set(services) == {"download", "a"}
 
@@ -284,4 +308,4 @@ def test_no_text_leaves_a_comment_or_becomes_a_service(name: str, precision: str
     instance = make_instance(name, checkpoint=make_checkpoint(precision=precision))
     document = unchecked(make_plan(instance))
     assert len(document["services"]) == 2
-    assert set(document) == {"name", "services", "volumes"}
+    assert set(document) == {"name", "services", "volumes", "configs"}
