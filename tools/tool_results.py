@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
+from tools import rough
 from tools.capacity import cards_needed, ladder
-from tools.domain import Gpu, ModelSpec, Rig
-from tools.errors import RequestError
+from tools.domain import Gpu, ModelSpec, Plan, Rig, note
+from tools.errors import NotYetExact, RequestError
 from tools.plan.report import plan_json
 from tools.plan.resolve import Resolution
 from tools.specs.gpus import GpuMatch
@@ -84,44 +85,72 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
     """Plan a request where it can be planned, and add the tables its question asks for.
 
     Returns:
-        ``{kind, request, plan, asks, assumptions, sizes, needs, ladder, max_copies}``; a part that was not asked for or
-        can't be answered is None or empty.
+        ``{kind, request, plan, asks, assumptions, sizes, needs, ladder, max_copies, rough, not_exact, largest}``; what
+        was not asked for or can't be answered is None or empty.
 
     Raises:
         RequestError: something unknown or impossible was named.
     """
-    resolution, plan = bench.resolution(request)
-    question = request["reading"].get("intent", "fit")
-    result: dict[str, Any] = {
-        "kind": "calculation",
-        "question": question,
-        "request": request,
-        "plan": plan_json(plan, language) if plan else None,
-        "asks": notes_json(resolution.asks),
-        "assumptions": notes_json(plan.assumptions if plan else resolution.assumptions),
-        "catalogue_date": bench.models.date,
-        "sizes": [],
-        "needs": [],
-        "ladder": [],
-        "max_copies": None,
-    }
+    asked = request["reading"].get("models", [])
+    result = _empty(bench, request)
+    if not asked:
+        return {**result, "largest": rough.largest(bench.cards(request))}
+    if any(rough.is_unnamed(ask.get("name")) for ask in asked):
+        result["asks"] = notes_json([note("agent.ask_model")])
+        return {**result, "rough": rough.by_size(asked, bench.cards(request))}
+    resolution = bench.resolution(request)
+    result["asks"], result["assumptions"] = notes_json(resolution.asks), notes_json(resolution.assumptions)
     wanted = _wanted(bench, resolution, request)
-    context, users = _load(resolution, request)
-    result["context"], result["users"] = context, users
-    rig = resolution.request.rig if resolution.request else None
-    if wanted:
-        _add_tables(bench, result, question, wanted, rig, context, users)
-    if result["plan"]:
+    try:
+        plan = bench.plan(request)
+        _fill(bench, result, resolution, plan, wanted)
+    except NotYetExact as error:
+        result["not_exact"] = notes_json([note(error.code, **error.params)])[0]
+        result["rough"] = rough.by_files(wanted, bench.cards(request))
+        return result
+    if plan:
+        result["plan"] = plan_json(plan, language)
+        result["assumptions"] = notes_json(plan.assumptions)
         result.update(_sums(result["plan"]))
-    if question == "max_copies" and plan and wanted:
-        result["max_copies"] = _most_copies(bench, request)
     return result
+
+
+def _empty(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
+    nothing: dict[str, Any] = {key: [] for key in ("asks", "assumptions", "sizes", "needs", "ladder", "largest")}
+    return {
+        "kind": "calculation",
+        "question": request["reading"].get("intent", "fit"),
+        "request": request,
+        "catalogue_date": bench.models.date,
+        **nothing,
+        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact")),
+    }
+
+
+def _fill(
+    bench: Workbench,
+    result: dict[str, Any],
+    resolution: Resolution,
+    plan: Plan | None,
+    wanted: Sequence[tuple[ModelSpec, str]],
+) -> None:
+    """Add the tables that the question asks for."""
+    context, users = _load(resolution, result["request"])
+    result["context"], result["users"] = context, users
+    if not wanted:
+        return
+    rig = resolution.request.rig if resolution.request else None
+    _add_tables(bench, result, result["question"], wanted, rig, context, users)
+    if result["question"] == "max_copies" and plan:
+        result["max_copies"] = _most_copies(bench, result["request"])
 
 
 def _wanted(bench: Workbench, resolution: Resolution, request: Mapping[str, Any]) -> list[tuple[ModelSpec, str]]:
     """Return the models asked about with their precision words, planned or not."""
     if resolution.request:
         return [(i.model, i.precision) for i in resolution.request.instances]
+    if any(ask.code.startswith("plan.ask_model") for ask in resolution.asks):
+        return []
     found: list[tuple[ModelSpec, str]] = []
     for ask in request["reading"].get("models", []):
         if ask.get("name"):

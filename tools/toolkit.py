@@ -72,7 +72,7 @@ class _Tools:
     def calculate_vram(
         self,
         given: Given,
-        models: list[ModelArg],
+        models: list[ModelArg] | None = None,
         gpus: list[GpuArg] | None = None,
         models_relation: Literal["together", "alternatives", "separate"] | None = None,
         gpus_relation: Literal["together", "alternatives", "separate"] | None = None,
@@ -89,7 +89,7 @@ class _Tools:
         question: Question = "fit",
     ) -> Result:
         said = {
-            "models": [m.model_dump() for m in models], "gpus": [g.model_dump() for g in gpus or []],
+            "models": [m.model_dump() for m in models or []], "gpus": [g.model_dump() for g in gpus or []],
             "models_relation": models_relation, "gpus_relation": gpus_relation, "same_model": same_model,
             "context": context, "users": users, "ram_gb": ram_gb, "reserved_gb": reserved_gb, "nodes": nodes,
             "engine": engine, "kv_cache": kv_cache, "intent": question,

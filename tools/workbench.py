@@ -13,9 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tools.domain import GpuAsk, ModelAsk, ModelSpec, Note, Plan, Reading, Rig
+from tools.domain import Gpu, GpuAsk, ModelAsk, ModelSpec, Note, Plan, Reading, Rig
 from tools.errors import BadValue
 from tools.live_models import LiveModels
+from tools.plan.limits import MAX_GPUS, within
 from tools.plan.planner import make_plan
 from tools.plan.resolve import Resolution, resolve
 from tools.search.web import Hit, WebSearch
@@ -42,7 +43,7 @@ class Workbench:
         self.gpus = GpuCatalogue.load()
         self.can_detect = detect
         self._search = search or WebSearch(settings)
-        self._plans: OrderedDict[str, tuple[Resolution, Plan | None]] = OrderedDict()
+        self._plans: OrderedDict[str, Plan | None] = OrderedDict()
 
     @classmethod
     def open(cls, settings: Settings, *, detect: bool = True) -> Workbench:
@@ -55,7 +56,7 @@ class Workbench:
             "reading": {"models": [{"name": "Qwen3", "size_b": 30, "copies": 2}], "gpus": [{"memory_gb": 96}]},
             "rig": None,
         }
-        self.resolution(request)
+        self.plan(request)
 
     # --- rigs ---
 
@@ -81,8 +82,31 @@ class Workbench:
 
     # --- plans ---
 
-    def resolution(self, request: Mapping[str, Any]) -> tuple[Resolution, Plan | None]:
-        """Resolve a request and plan it where nothing must be asked first.
+    def cards(self, request: Mapping[str, Any]) -> tuple[Gpu, ...]:
+        """Return a request's cards: those it names, else its rig's.
+
+        Raises:
+            UnknownGpu: a card that is not known was named.
+            BadValue: a count is out of bounds.
+        """
+        named = [g for g in request["reading"].get("gpus", []) if g.get("name") or g.get("memory_gb")]
+        if named:
+            return tuple(
+                self.gpu(g).gpu for g in named for _ in range(within("gpus", g.get("count") or 1, 1, MAX_GPUS))
+            )
+        return self.rig_from_json(request["rig"]).gpus if request.get("rig") else ()
+
+    def resolution(self, request: Mapping[str, Any]) -> Resolution:
+        """Return what a request comes to: something that can be planned, or questions.
+
+        Raises:
+            RequestError: the request names something unknown or impossible.
+        """
+        rig = self.rig_from_json(request["rig"]) if request.get("rig") else None
+        return resolve(reading_of(request["reading"]), models=self.models, gpus=self.gpus, rig=rig)
+
+    def plan(self, request: Mapping[str, Any]) -> Plan | None:
+        """Return the plan of a request, remembered or made again; None where something must be asked first.
 
         Args:
             request: ``reading`` (fields of ``Reading`` as plain data) and ``rig`` (as ``rig_json``, or None).
@@ -91,19 +115,12 @@ class Workbench:
             RequestError: the request names something unknown or impossible.
         """
         key = json.dumps(request, sort_keys=True, default=str)
-        known = self._plans.get(key)
-        if known is None:
-            rig = self.rig_from_json(request["rig"]) if request.get("rig") else None
-            found = resolve(reading_of(request["reading"]), models=self.models, gpus=self.gpus, rig=rig)
-            known = (found, make_plan(found.request) if found.request else None)
-            self._plans[key] = known
+        if key not in self._plans:
+            found = self.resolution(request)
+            self._plans[key] = make_plan(found.request) if found.request else None
             if len(self._plans) > _REMEMBERED_PLANS:
                 self._plans.popitem(last=False)
-        return known
-
-    def plan(self, request: Mapping[str, Any]) -> Plan | None:
-        """Return the plan of a request, remembered or made again."""
-        return self.resolution(request)[1]
+        return self._plans[key]
 
     # --- facts ---
 

@@ -92,6 +92,8 @@ def _template(view: Mapping[str, Any]) -> str:
         return "config"
     if view["plan"]:
         return "limits" if intent in _LIMIT_QUESTIONS and made and made["ladder"] else "plan"
+    if made and made["rough"]:
+        return "rough"
     if made and made["sizes"] and not (intent == "fit" and view["asks"]):
         return "sizes"
     return "asks" if view["asks"] else "help"

@@ -11,6 +11,10 @@ from agent.state import State, artifact, failures
 FOUR_BIT = frozenset({"gptq-int4", "awq", "w4a16", "nvfp4", "mxfp4", "bnb-4bit"})
 OPTIONS_SHOWN = 6
 NOT_COVERED = frozenset({"throughput", "compare", "which_model", "explain_error"})
+PLANNER_ASKS = {
+    "plan.ask_gpu": "gpu", "plan.ask_model": "model", "agent.ask_model": "model", "plan.ask_model_size": "model_size",
+}  # fmt: skip
+"""The planner's questions by the reading's word for them; the planner's is better where it has suggestions."""
 QUESTIONS = frozenset({"plan.ask_same_model"})
 """Assumptions that are a question back."""
 
@@ -28,11 +32,13 @@ def build_view(state: State) -> dict[str, Any]:
         "specs": artifact(state, "look_up_specs"),
         "search": _search(state),
         "files": artifact(state, "generate_launch_config"),
-        "failures": [f for f in failures(state) if f["tool"] != "search_web"],
+        "failures": _pressing(state, made),
+        "files_problem": next((f for f in failures(state) if f["tool"] == "generate_launch_config"), None),
         "offered": _offered(state),
         "catalogue_date": _date(state),
         "asks": _asks(state, made),
         "rig_note": _rig_note(state, plan),
+        "many_cards": sum(g.get("count") or 1 for g in reading.get("gpus", [])) > 1,
         "question": reading.get("intent", "other"),
         "uncovered": _uncovered(reading),
         "assumed": [a for a in made["assumptions"] if a["code"] not in QUESTIONS] if made else [],
@@ -40,6 +46,7 @@ def build_view(state: State) -> dict[str, Any]:
         "cards": [],
         "fits": False,
         "four_bit": _four_bit(made) if made else None,
+        "rough": made["rough"] if made else None,
     }
     view["files_title"] = _files_title(view["files"], plan)
     if plan and made:
@@ -60,6 +67,13 @@ def _date(state: State) -> str:
         if found:
             return found["catalogue_date"]
     return ""
+
+
+def _pressing(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the failures an answer must begin with: a look-up's is settled where the calculation went through."""
+    tools = {"calculate_vram"} if made else {"calculate_vram", "look_up_specs"}
+    found = [f for f in failures(state) if f["tool"] in tools]
+    return list({(f["code"], str(f["params"])): f for f in found}.values())
 
 
 def _search(state: State) -> dict[str, Any] | None:
@@ -86,10 +100,12 @@ def _asks(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     if current_rig(state) is not None:
         words = [w for w in words if w not in {"gpu", "ram", "count"}]
     asks = [{"code": f"agent.ask_{word}", "params": {}} for word in words]
-    own = {"plan.ask_gpu": "gpu", "plan.ask_model": "model", "plan.ask_model_size": "model_size"}
     for ask in made["asks"] if made else []:
-        if own.get(ask["code"]) not in words:
-            asks.append(ask)
+        word = PLANNER_ASKS.get(ask["code"])
+        if word not in words:
+            asks.append({"code": f"agent.ask_{word}", "params": {}} if word in {"gpu", "model"} else ask)
+        elif ask["params"].get("suggestions"):
+            asks[words.index(word)] = ask
     return asks
 
 

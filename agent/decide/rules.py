@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage
 
 from agent.rigs import current_rig
 from agent.state import State, artifact, failures, tool_calls
+from tools.rough import is_unnamed
 
 TARGETS = {"docker_compose": "compose", "vllm_serve": "vllm"}
 """Reading's ``config_kind`` to the launch target; another kind is passed on as it is and refused by name."""
@@ -51,7 +52,7 @@ def _facts(state: State) -> list[Call]:
         calls.append(("detect_hardware", {}))
     if reading.get("expect") == "scope":
         return [(n, a) for n, a in calls if reading.get("wants_this_machine")] + _search(reading)
-    models = _distinct(_named(m) for m in reading.get("models", []) if m.get("name"))
+    models = _distinct(_named(m) for m in reading.get("models", []) if not is_unnamed(m.get("name")))
     gpus = _distinct(_card(g) for g in reading.get("gpus", []) if g.get("name") or g.get("memory_gb"))
     if models or gpus:
         calls.append(("look_up_specs", {"models": models, "gpus": gpus}))
@@ -65,16 +66,17 @@ def _search(reading: Mapping[str, Any]) -> list[Call]:
 def _plan(state: State) -> list[Call]:
     """Compute, unless the question itself is not understood; where a model is unknown, search for it first."""
     reading = state.get("reading", {})
-    unknown = [f for f in failures(state) if f["tool"] == "look_up_specs"]
-    if unknown:
-        return [("search_web", {"query": search_query(reading)})] if _is_unknown_model(unknown) else []
-    if reading.get("expect") == "scope" or not any(m.get("name") for m in reading.get("models", [])):
+    if any(_unknown(f) for f in failures(state) if f["tool"] == "look_up_specs"):
+        return [("search_web", {"query": search_query(reading)})]
+    has_cards = bool(reading.get("gpus")) or current_rig(state) is not None
+    if reading.get("expect") == "scope" or not (reading.get("models") or has_cards):
         return []
     return [("calculate_vram", plan_arguments(reading))]
 
 
-def _is_unknown_model(found: list[dict[str, Any]]) -> bool:
-    return any(str(f.get("code", "")).endswith(("unknown_model", "no_such_size")) for f in found)
+def _unknown(failure: Mapping[str, Any]) -> bool:
+    """Whether a look-up failed because no such model is known, not because its name means several."""
+    return str(failure.get("code", "")).endswith(("unknown_model", "unreadable_model"))
 
 
 def _files(state: State) -> list[Call]:
