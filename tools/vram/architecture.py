@@ -125,7 +125,7 @@ def _flag(config: Config, flag: Flag) -> bool:
 
 def _attention(config: Config, dialect: Dialect, kind: str) -> Attention:
     heads = number(config, "num_attention_heads")
-    head_dim = config.get("head_dim") or dialect.head_dim
+    head_dim = None if dialect.derived_head_dim else config.get("head_dim") or dialect.head_dim
     window = number(config, "sliding_window") + dialect.window_extra if kind == "sliding_attention" else None
     if head_dim is None and number(config, "hidden_size") % heads:
         raise BadValue("errors_vram.bad_field", field="num_attention_heads", value=str(heads))

@@ -64,6 +64,7 @@ class Dialect:
         window_extra: tokens a window holds beyond the config's number.
         tied: embeddings are tied where the config is silent.
         shared_rotary: sliding and full layers rotate alike and share one table.
+        derived_head_dim: the engine divides the hidden size by the heads whatever ``head_dim`` says.
         multi_head: every head has its own keys and values whatever the config says.
         width_factor: feed-forward width over hidden size where the config is silent (0 = it must say).
         renamed: config field to the usual name.
@@ -84,6 +85,7 @@ class Dialect:
     window_extra: int = 0
     tied: bool = False
     head_dim: int | None = None
+    derived_head_dim: bool = False
     multi_head: bool = False
     width_factor: int = 0
     final_norm: bool = True
@@ -161,6 +163,7 @@ DIALECTS: dict[str, Dialect] = {
     "mixtral": Dialect(sliding="all", moe=Experts()),
     "qwen2_moe": replace(
         _QWEN2,
+        derived_head_dim=True,
         moe=Experts(shared_width=("shared_expert_intermediate_size",), shared_gate=True, every="decoder_sparse_step"),
     ),
     "qwen3_moe": _QWEN3_MOE,

@@ -9,8 +9,8 @@ from tools.domain import Band, Deployment, Footprint, Gpu, Note, Provenance, not
 from tools.errors import BadValue, NotYetExact
 from tools.vram import kv
 from tools.vram.engines import vllm
-from tools.vram.loaded import Loaded, loaded, registered_bytes
-from tools.vram.weights import element_bytes, fullest_layers
+from tools.vram.loaded import Loaded, is_by_size, loaded, registered_bytes
+from tools.vram.weights import element_bytes, fullest_layers, not_exact
 
 
 def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
@@ -78,6 +78,8 @@ def kv_element_bytes(deployment: Deployment) -> int:
 
 
 def _check(deployment: Deployment) -> None:
+    if not deployment.model.layers:
+        raise not_exact(deployment.model)
     if deployment.engine != "vllm":
         raise NotYetExact("errors_vram.engine_not_covered", engine=deployment.engine)
     for name in ("tp", "pp", "max_model_len", "max_num_seqs", "max_num_batched_tokens"):
@@ -93,6 +95,8 @@ def _notes(deployment: Deployment) -> Iterator[Note]:
     """Say what the figures rest on beyond the request."""
     if deployment.checkpoint.quantization.method.startswith("bnb"):
         yield note("vram.bnb_plugin")
+    if is_by_size(deployment.checkpoint.quantization):
+        yield note("vram.by_size", format=deployment.checkpoint.precision)
     if deployment.model.tower_params:
         yield note("vram.towers", params=deployment.model.tower_params)
     if deployment.ep and deployment.tp > 1:
@@ -105,9 +109,13 @@ def _shift(band: Band, by: float) -> Band:
 
 def _provenance(deployment: Deployment, held: Loaded) -> dict[str, Provenance]:
     fixed = deployment.kv_cache_memory_bytes is not None
+    by_size = is_by_size(deployment.checkpoint.quantization)
+    file_status = deployment.checkpoint.file_provenance if deployment.checkpoint.file_bytes else "estimated"
+    shared_towers = deployment.model.tower_params and deployment.tp > 1
+    registered: Provenance = file_status if by_size else "estimated" if shared_towers else "computed"
     return {
-        "parameter_bytes": "computed",
-        "weights_bytes": "estimated" if held.repacked else "computed",
+        "parameter_bytes": registered,
+        "weights_bytes": registered if by_size else "estimated" if held.repacked else "computed",
         "kv_bytes_per_token": "computed",
         "kv_needed_bytes": "computed",
         "kv_pool_bytes": "computed" if fixed else "estimated",

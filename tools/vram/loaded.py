@@ -6,6 +6,7 @@ Start-up logs agree with ``registered + rotary table`` to 0.0001 GiB where nothi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,7 +31,24 @@ def registered_bytes(deployment: Deployment) -> int:
         NotYetExact: the model or its format is not covered.
         BadValue: the sizes do not divide among the ranks.
     """
+    if is_by_size(deployment.checkpoint.quantization):
+        return _by_size(deployment)
     return parameter_bytes(deployment.model, deployment.checkpoint, deployment.tp, deployment.pp)
+
+
+def is_by_size(quantization: Quantization) -> bool:
+    """Tell whether a format is known by its files' size or mean bits a weight, not tensor by tensor."""
+    return quantization.method in _BY_SIZE
+
+
+_BY_SIZE = {"gguf": "GGUF", "exl2": "EXL2", "exl3": "EXL3", "mlx": "MLX"}
+
+
+def _by_size(deployment: Deployment) -> int:
+    """Share of the files' bytes where they are known, else parameters x mean bits a weight."""
+    model, checkpoint = deployment.model, deployment.checkpoint
+    total = checkpoint.file_bytes or math.ceil(model.params_total * checkpoint.quantization.bits / 8)
+    return -(-total // (deployment.tp * deployment.pp))
 
 
 def loaded(deployment: Deployment, gpu: Gpu | None, registered: int) -> Loaded:
@@ -42,6 +60,8 @@ def loaded(deployment: Deployment, gpu: Gpu | None, registered: int) -> Loaded:
         registered: ``registered_bytes`` of the same deployment.
     """
     method = deployment.checkpoint.quantization.method
+    if method in _BY_SIZE:
+        return Loaded(registered, _BY_SIZE[method], repacked=True)
     name, change = _BACKENDS.get(method, ("unquantised", None))
     total = registered + rotary_bytes(deployment)
     if change is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tools.domain import Checkpoint, Deployment, Gpu, ModelSpec, Note, note
-from tools.errors import BadValue, RigfitError
+from tools.errors import BadValue, RigfitError, UnknownGpu
 from tools.units import GIB
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         max_model_len=_whole(merged, "max_model_len"),
         max_num_seqs=_whole(merged, "max_num_seqs"),
         max_num_batched_tokens=_whole(merged, "max_num_batched_tokens"),
-        kv_dtype=kv_dtype(str(merged.get("kv_cache_dtype", "auto"))),
+        kv_dtype=str(merged.get("kv_cache_dtype", "auto")),
         tp=tp,
         pp=_whole(merged, "pp") or 1,
         ep=bool(merged.get("ep", False)),
@@ -111,7 +111,10 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
 def answer_request(
     fields: Mapping[str, Any], models: ModelCatalogue, gpus: GpuCatalogue, language: str = "en"
 ) -> dict[str, Any]:
-    """Answer one batch row: the object of ``rigfit estimate``, with ``ok: false`` where it can't be answered."""
+    """Answer one batch row: the object of ``rigfit estimate``, with ``ok: false`` where it can't be answered.
+
+    Where only the card is not known, what does not depend on it is still answered.
+    """
     from tools.vram.estimate import estimate
     from tools.vram.report import footprint_json, refusal_json
 
@@ -121,6 +124,10 @@ def answer_request(
     try:
         request = deployment_from_request(fields, models, gpus)
         footprint = estimate(request.deployment, request.gpu)
+    except UnknownGpu as error:
+        without = {name: value for name, value in fields.items() if name not in {"gpu", "gpu_total_bytes"}}
+        refusal = refusal_json(error, request_id=request_id, language=language)
+        return answer_request(without, models, gpus, language) | {"ok": False, "error": refusal["error"]}
     except RigfitError as error:
         return refusal_json(
             error, request_id=request_id, deployment=request.deployment if request else None, language=language
@@ -196,7 +203,12 @@ def _gpu(given: Mapping[str, Any], gpus: GpuCatalogue) -> tuple[Gpu | None, tupl
         if total is None:
             return None, ()
         return Gpu("card", "", total, total, "measured"), ()
-    match = gpus.find(str(given["gpu"]))
+    try:
+        match = gpus.find(str(given["gpu"]))
+    except UnknownGpu:
+        if total is None:
+            raise
+        return Gpu(str(given["gpu"])[:80], "", total, total, "measured"), ()
     if total is None:
         return match.gpu, match.notes
     return replace(match.gpu, cuda_total_bytes=total, total_provenance="measured"), match.notes
@@ -210,19 +222,6 @@ def _ranks(given: Mapping[str, Any], flags: Mapping[str, Any]) -> tuple[int, tup
     count = _whole(given, "gpu_count") or 1
     ranks = max(1, count // (_whole(given, "pp") or 1))
     return ranks, (note("vram.assume_tp", ranks=ranks),) if ranks > 1 else ()
-
-
-def kv_dtype(word: str) -> str:
-    """Normalise a cache type.
-
-    Raises:
-        BadValue: not a type the calculator knows.
-    """
-    from tools.vram.kv import KV_BYTES
-
-    if word not in KV_BYTES:
-        raise BadValue("errors_vram.bad_kv_dtype", value=word[:40], allowed=", ".join(KV_BYTES))
-    return word
 
 
 def _gibibytes(text: str) -> int:

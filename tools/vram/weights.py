@@ -134,7 +134,7 @@ def parameter_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int = 1, pp: i
         BadValue: the sizes do not divide among ``tp`` ranks, or there are more stages than layers.
     """
     if not model.layers:
-        raise _not_exact(model)
+        raise not_exact(model)
     quantization, width = checkpoint.quantization, element_bytes(checkpoint.dtype)
     if pp > 1:
         return max(_stage_bytes(model, checkpoint, tp, stage) for stage in stages(model, pp))
@@ -269,7 +269,8 @@ def element_bytes(dtype: str) -> int:
     return 4 if dtype == "float32" else 2
 
 
-def _not_exact(model: ModelSpec) -> NotYetExact:
+def not_exact(model: ModelSpec) -> NotYetExact:
+    """Say why a model has no layers, as an error to raise."""
     reason = model.not_exact
     if reason is None:
         return NotYetExact("errors_vram.unknown_architecture", architecture=model.architecture)

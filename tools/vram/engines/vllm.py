@@ -22,6 +22,10 @@ model's size; live tensors alone are 24 (``v1/sample``), the sort kernel's works
 An inference from logs, partly confirmed from source.
 """
 
+UNSTATED_SEQUENCES = 0.13
+"""Where ``max_num_seqs`` is not stated it may have been set lower than the default: logs go down to this share of what
+the default would take (DeepSeek-R1-Distill-14B 0.19 of 1.45 GiB)."""
+
 WEIGHTS_UNSURE = 0.003
 """Share by which loaded weights of start-up logs differ from the prediction, typically."""
 
@@ -63,6 +67,11 @@ class BudgetParts:
         """What comes out of the budget before the pool, middle values."""
         graphs = self.graphs.value if self.graphs_budgeted else 0
         return math.ceil(self.weights_bytes + self.non_torch.value + self.activation.value + graphs)
+
+
+def sleep_ram_bytes(weights_bytes: int) -> int:
+    """RAM that a process needs to sleep at level 1: its weights move there whole (level 2 drops them)."""
+    return weights_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +147,9 @@ def activation(deployment: Deployment, gpu: Gpu | None) -> Band:
     forward = forward_bytes(deployment.model, batched_tokens_of(deployment, gpu), deployment.tp)
     logits = sequences_of(deployment, gpu) * deployment.model.vocab_size
     sampler = SAMPLER_BYTES[_rules(deployment).sampler]
+    lowest = sampler.low if deployment.max_num_seqs else UNSTATED_SEQUENCES * sampler.low
     return Band(
-        max(0.5 * forward, sampler.low * logits),
+        max(0.5 * forward, lowest * logits),
         max(forward, sampler.value * logits),
         max(2.0 * forward, sampler.high * logits),
     )

@@ -1,0 +1,167 @@
+"""Requests in the words of the command line, their answers, and damaged configs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_registered_bytes import QWEN3_30B
+
+from tools.domain import Deployment
+from tools.errors import BadValue, RigfitError
+from tools.specs.gpus import GpuCatalogue
+from tools.specs.models import ModelCatalogue
+from tools.vram.architecture import quantization_from_config, spec_from_config
+from tools.vram.estimate import estimate
+from tools.vram.request import answer_request, deployment_from_request, read_flags
+
+MODELS, GPUS = ModelCatalogue.load(), GpuCatalogue.load()
+
+
+def answer(**fields: Any) -> dict[str, Any]:
+    return answer_request(fields, MODELS, GPUS)
+
+
+def test_a_request_is_answered_with_every_field_of_the_contract():
+    said = answer(
+        id="7", model="Qwen/Qwen3-30B-A3B", precision="bf16", gpu="RTX PRO 6000 Blackwell", max_model_len=8192
+    )
+    assert (said["id"], said["ok"], said["error"]) == ("7", True, None)
+    assert said["parameter_bytes_per_gpu"] == 61_064_245_248
+    assert said["kv_bytes_per_token_per_gpu"] == 98_304
+    assert said["kv_pool_bytes_per_gpu"]["low"] <= said["kv_pool_bytes_per_gpu"]["value"]
+    assert said["verdict"] == "fits"
+    assert said["provenance"]["parameter_bytes_per_gpu"] == "computed"
+    json.dumps(said, allow_nan=False)
+
+
+def test_cards_said_without_ranks_are_shared_by_tensor_parallelism():
+    request = deployment_from_request({"model": "Qwen/Qwen3-30B-A3B@bf16", "gpu_count": 2}, MODELS, GPUS)
+    assert request.deployment.tp == 2
+    assert [note.code for note in request.assumptions if note.code.startswith("vram.")] == ["vram.assume_tp"]
+
+
+def test_a_model_that_is_not_covered_keeps_its_published_size():
+    said = answer(model="deepseek-ai/DeepSeek-V3", tp=8)
+    assert not said["ok"]
+    assert "deepseek_v3" in said["error"]
+    assert said["weights_bytes_per_gpu"] > 0
+    assert said["provenance"]["weights_bytes_per_gpu"] in {"published", "estimated", "computed"}
+
+
+def test_an_unknown_card_leaves_weights_and_cache_answered():
+    said = answer(model="Qwen/Qwen3-30B-A3B", precision="bf16", gpu="no such card at all")
+    assert not said["ok"]
+    assert said["error"]
+    assert said["parameter_bytes_per_gpu"] == 61_064_245_248
+    assert said["kv_pool_bytes_per_gpu"] is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"model": "no such model whatever"},
+        {"model": "Qwen/Qwen3-30B-A3B", "precision": "fp7"},
+        {"model": "Qwen/Qwen3-30B-A3B", "tp": -1},
+        {"model": "Qwen/Qwen3-30B-A3B", "tp": 1.5},
+        {"model": "Qwen/Qwen3-30B-A3B", "gpu_memory_utilization": 3},
+        {"model": "Qwen/Qwen3-30B-A3B", "max_model_len": 10**30},
+        {"model": "Qwen/Qwen3-30B-A3B", "dtype": "int3"},
+        {"model": "Qwen/Qwen3-30B-A3B", "wat": 1},
+        {"config": "/no/such/folder"},
+    ],
+)
+def test_a_bad_request_gets_one_sentence(fields: dict[str, Any]):
+    said = answer(id="x", **fields)
+    assert (said["ok"], said["id"]) == (False, "x")
+    assert said["error"]
+    assert "\n" not in said["error"]
+
+
+def test_flags_in_free_text_are_used_where_understood():
+    found, notes = read_flags("--enforce-eager --max-num-seqs=8, --cpu-offload-gb 2 MTP n=3")
+    assert found == {"enforce_eager": True, "max_num_seqs": 8, "cpu_offload_bytes": 2 << 30}
+    assert notes[0].params["flags"] == "MTP n 3"
+
+
+def test_a_folder_is_read(tmp_path: Path):
+    (tmp_path / "config.json").write_text(json.dumps(QWEN3_30B))
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "FP8"}}))
+    said = answer(config=str(tmp_path))
+    assert said["ok"]
+    assert said["precision"] == "fp8"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, "null", '"x"'])
+def test_a_damaged_file_is_refused(tmp_path: Path, content: str):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(BadValue):
+        deployment_from_request({"config": str(tmp_path)}, MODELS, GPUS)
+
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.floats(),
+    st.text(max_size=8),
+    st.lists(st.integers(-2, 300), max_size=3),
+    st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
+)
+FIELDS = [
+    *QWEN3_30B,
+    "sliding_window",
+    "layer_types",
+    "layer_pattern",
+    "layer_counts",
+    "moe",
+    "mlp_only_layers",
+    "decoder_sparse_step",
+    "text_config",
+    "vision_config",
+    "use_sliding_window",
+    "max_window_layers",
+    "architectures",
+    "torch_dtype",
+    "params_active",
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    kind=st.sampled_from(["qwen3_moe", "llama", "gemma3_text", "glm4_moe", "gpt_oss", "qwen2", "gemma3"]),
+    damage=st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=5),
+    params=st.one_of(st.none(), st.integers(0, 10**14)),
+)
+def test_a_damaged_config_gives_an_answer_or_a_clear_error(kind: str, damage: dict[str, Any], params: int | None):
+    known = {} if params is None else {"params_total": params}
+    try:
+        spec = spec_from_config({**QWEN3_30B, "model_type": kind, **damage}, name="damaged", **known)
+        footprint = estimate(Deployment(spec, spec.checkpoints[0], max_model_len=4096), None)
+    except RigfitError:
+        return
+    assert footprint.parameter_bytes > 0
+    assert footprint.kv_needed_bytes > 0
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    method=st.sampled_from(["fp8", "gptq", "awq", "mxfp4", "bitsandbytes", "compressed-tensors", "modelopt", "x", 5]),
+    fields=st.dictionaries(
+        st.sampled_from(["bits", "group_size", "weight_block_size", "config_groups", "ignore", "dynamic", "quant_algo",
+                         "modules_to_not_convert", "kv_cache_scheme", "exclude_modules", "sym"]),
+        JUNK,
+        max_size=4,
+    ),
+)  # fmt: skip
+def test_a_damaged_quantisation_gives_an_answer_or_a_clear_error(method: object, fields: dict[str, Any]):
+    try:
+        spec = spec_from_config({**QWEN3_30B, "quantization_config": {"quant_method": method, **fields}}, name="x")
+        quantization_from_config({"quant_method": method, **fields})
+        footprint = estimate(Deployment(spec, spec.checkpoints[0], max_model_len=4096), None)
+    except RigfitError:
+        return
+    assert footprint.parameter_bytes > 0
