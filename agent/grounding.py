@@ -15,6 +15,7 @@ from typing import Any
 from langchain_core.messages import HumanMessage, ToolMessage
 
 from agent.state import State
+from prompts import text as say
 
 RELATIVE_TOLERANCE = 0.005
 """Rounding that people allow themselves beyond the digits shown: 97.7 for 97.66."""
@@ -86,6 +87,8 @@ class Facts:
     def add_data(self, data: Any, name: str = "") -> None:
         """Learn every number of plain data; its key tells the unit (``*_bytes``, ``*_tokens``, ``*_s``)."""
         if isinstance(data, Mapping):
+            if data.keys() == {"code", "params"}:
+                self.add_text(say("en", data["code"], **data["params"]))
             for key, value in data.items():
                 self.add_data(value, str(key) if str(key) not in {"low", "value", "high"} else name)
         elif isinstance(data, (list, tuple)):
@@ -94,7 +97,7 @@ class Facts:
         elif isinstance(data, bool) or data is None:
             return
         elif isinstance(data, (int, float)):
-            self._add_named(name, float(data))
+            self._add_named(name, abs(float(data)))
         elif isinstance(data, str):
             self.add_text(data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,18 @@ from tools.domain import ModelSpec, Note, note
 from tools.errors import HubUnavailable, UnknownModel
 from tools.settings import Settings
 from tools.specs.models import ModelCatalogue, ModelMatch
+
+DOWN_S = 60.0
+"""A repository that the hub did not speak about is asked about again after this long; answers are kept."""
+
+
+def _answer(settings: Settings, repo: str) -> Any:
+    from tools.specs.hub import HubClient
+
+    try:
+        return HubClient(settings).model(repo)
+    except (HubUnavailable, UnknownModel) as error:
+        return note(error.code, **error.params)
 
 
 class LiveModels(ModelCatalogue):
@@ -48,14 +61,10 @@ class LiveModels(ModelCatalogue):
         asked: dict[str, Any] = getattr(self, "_asked")  # noqa: B009
         if not settings.network:
             return note("errors_specs.hub_switched_off")
-        if repo not in asked:
-            from tools.specs.hub import HubClient
-
-            try:
-                asked[repo] = HubClient(settings).model(repo)
-            except (HubUnavailable, UnknownModel) as error:
-                return note(error.code, **error.params)
-        return asked[repo]
+        known = asked.get(repo)
+        if known is None or (isinstance(known[1], Note) and time.monotonic() > known[0]):
+            known = asked[repo] = (time.monotonic() + DOWN_S, _answer(settings, repo))
+        return known[1]
 
     def _overridden(self, spec: ModelSpec) -> ModelSpec:
         answer = self._hub(spec.name)
