@@ -80,10 +80,11 @@ class Conversation:
         if messages:
             spoken = history.turns[-1].language
             shown = replace(shown, plan=plan, plan_language=spoken)
-        fields = fields_of_rig(history.rig) if history.rig else RigFields()
+        rig = plan.request.rig if plan else history.rig
+        fields = fields_of_rig(rig) if rig else RigFields()
         shown = replace(shown, filled=fields)
         panel = await self._panel(shown, example=not messages)
-        return shown, [messages, panel, shown, self._rig_update(history.rig, language), *_field_values(fields)]
+        return shown, [messages, panel, shown, self._rig_update(rig, language), *_field_values(fields)]
 
     async def _history(self, thread: str) -> History:
         try:
