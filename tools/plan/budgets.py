@@ -125,7 +125,9 @@ def _spare(gpu: Gpu, there: Sequence[Seat]) -> int:
 def _instance(choice: Choice, seat: Seat, gpus: Sequence[Gpu], pool: int, sizer: Sizer) -> InstancePlan:
     gpu = gpus[seat.cards[0]]
     share = min(1.0, utilization_for(gpu.cuda_total_bytes, seat.demand.inside_bytes + pool))
-    deployment = sizer.deployment(choice, gpu, seat.tp, pool=pool, share=share)
+    split = seat.demand.footprint.deployment
+    bare = sizer.deployment(choice, gpu, split.tp, split.pp)
+    deployment = replace(bare, kv_cache_memory_bytes=pool, gpu_memory_utilization=share)
     return InstancePlan(
         name=choice.served[0],
         served_names=choice.served,

@@ -56,7 +56,7 @@ def download_bytes(placement: Placement) -> int:
     sizes: dict[str, int] = {}
     for plan in placement.instances:
         checkpoint, deployment = plan.deployment.checkpoint, plan.deployment
-        sizes[checkpoint.repo] = checkpoint.file_bytes or plan.footprint.parameter_bytes * deployment.tp
+        sizes[checkpoint.repo] = checkpoint.file_bytes or plan.footprint.parameter_bytes * deployment.tp * deployment.pp
     return sum(sizes.values())
 
 

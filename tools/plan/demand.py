@@ -12,8 +12,12 @@ from tools.units import MIB
 from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES
 from tools.vram.estimate import estimate
 
-TENSOR_PARALLEL = (1, 2, 4, 8)
-"""Ways to split a model over equal cards of one machine."""
+RANKS = (1, 2, 3, 4, 6, 8)
+"""Numbers of equal cards of one machine over which a model may be split."""
+
+TENSOR_PARALLEL = (8, 4, 2, 1)
+"""Ways to cut every layer; of the cards of a model the widest such cut is taken that its layers allow, and what is left
+becomes pipeline stages (3 cards: 3 stages; 6 cards: 3 stages of 2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Choice:
         users: sequences at once; ``context`` tokens each.
         offload_bytes: weights held in RAM, over all ranks.
         sleeps: started with sleep mode, awake only when asked.
-        least_tp: at least so many cards.
+        least_ranks: at least so many cards.
     """
 
     served: tuple[str, ...]
@@ -36,7 +40,7 @@ class Choice:
     users: int = 4
     offload_bytes: int = 0
     sleeps: bool = False
-    least_tp: int = 1
+    least_ranks: int = 1
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -50,7 +54,7 @@ class Choice:
             self.context,
             self.users,
             self.offload_bytes,
-            self.least_tp,
+            self.least_ranks,
         )
 
 
@@ -88,49 +92,46 @@ class Sizer:
 
     engine_version: str | None = None
     _demands: dict[tuple[object, ...], Demand | None] = field(default_factory=dict[tuple[object, ...], "Demand | None"])
-    _runs: dict[tuple[object, ...], bool] = field(default_factory=dict[tuple[object, ...], bool])
 
-    def demand(self, choice: Choice, gpu: Gpu, tp: int) -> Demand | None:
-        """Return what ``choice`` needs on each of ``tp`` cards like ``gpu``; None where it can't be split so.
+    def demand(self, choice: Choice, gpu: Gpu, ranks: int) -> Demand | None:
+        """Return what ``choice`` needs on each of ``ranks`` cards like ``gpu``; None where it can't be split so.
 
         Raises:
             NotYetExact: the model or its format is not covered exactly.
         """
-        key = (*choice.key, gpu.name, gpu.cuda_total_bytes, tp)
+        key = (*choice.key, gpu.name, gpu.cuda_total_bytes, ranks)
         if key not in self._demands:
-            self._demands[key] = self._compute(choice, gpu, tp)
+            self._demands[key] = self._widest(choice, gpu, ranks)
         return self._demands[key]
 
-    def runs(self, choice: Choice, gpu: Gpu, tp: int) -> bool:
-        """Tell whether the engine has kernels for ``choice`` on such cards, split so."""
-        key = (*choice.key, gpu.name, gpu.cuda_total_bytes, tp)
-        if key not in self._runs:
-            self._runs[key] = self._has_kernels(choice, gpu, tp)
-        return self._runs[key]
-
-    def _has_kernels(self, choice: Choice, gpu: Gpu, tp: int) -> bool:
-        if tp < choice.least_tp or not splits(choice.model, choice.checkpoint, tp):
-            return False
-        if choice.kv_dtype != "auto" and not fp8_cache_runs(gpu):
+    def runs(self, choice: Choice, gpu: Gpu, ranks: int) -> bool:
+        """Tell whether the engine has kernels for ``choice`` on such cards, and it may take so many."""
+        if ranks < choice.least_ranks or (choice.kv_dtype != "auto" and not fp8_cache_runs(gpu)):
             return False
         return runs_on(choice.checkpoint, gpu).runs
 
-    def _compute(self, choice: Choice, gpu: Gpu, tp: int) -> Demand | None:
+    def _widest(self, choice: Choice, gpu: Gpu, ranks: int) -> Demand | None:
+        for tp in TENSOR_PARALLEL:
+            if ranks % tp == 0 and splits(choice.model, choice.checkpoint, tp):
+                found = self._compute(choice, gpu, tp, ranks // tp)
+                if found:
+                    return found
+        return None
+
+    def _compute(self, choice: Choice, gpu: Gpu, tp: int, pp: int) -> Demand | None:
+        bare = self.deployment(choice, gpu, tp, pp)
         try:
-            needed = estimate(self.deployment(choice, gpu, tp), gpu).kv_needed_bytes
-            pool = _whole_mib(needed + MIB)
-            footprint = estimate(self.deployment(choice, gpu, tp, pool=pool), gpu)
+            pool = _whole_mib(estimate(bare, gpu).kv_needed_bytes + MIB)
+            footprint = estimate(replace(bare, kv_cache_memory_bytes=pool), gpu)
             crowd = footprint.max_concurrency or 0.0
             if 0 < crowd < choice.users:  # layers of several kinds share pages, so sequences take more than their sum
                 pool = _whole_mib(math.ceil(pool * choice.users / crowd) + 2 * MIB)
-                footprint = estimate(self.deployment(choice, gpu, tp, pool=pool), gpu)
+                footprint = estimate(replace(bare, kv_cache_memory_bytes=pool), gpu)
         except BadValue:
             return None
         return _demand(footprint, pool)
 
-    def deployment(
-        self, choice: Choice, gpu: Gpu, tp: int, *, pool: int | None = None, share: float | None = None
-    ) -> Deployment:
+    def deployment(self, choice: Choice, gpu: Gpu, tp: int, pp: int) -> Deployment:
         """Build the deployment of a choice on cards like ``gpu``; float16 is set where the card needs it."""
         half = runs_on(choice.checkpoint, gpu).half
         checkpoint = replace(choice.checkpoint, dtype="float16") if half else choice.checkpoint
@@ -142,9 +143,8 @@ class Sizer:
             max_num_seqs=choice.users,
             kv_dtype=choice.kv_dtype,
             tp=tp,
-            gpu_memory_utilization=share,
-            kv_cache_memory_bytes=pool,
-            cpu_offload_bytes=-(-choice.offload_bytes // tp),
+            pp=pp,
+            cpu_offload_bytes=-(-choice.offload_bytes // (tp * pp)),
             sleep_mode=choice.sleeps,
             extra_flags=("--dtype", "float16") if half else (),
         )

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tools.domain import Checkpoint, Gpu, ModelSpec, Note, OptionKind, note
-from tools.errors import BadValue
+from tools.errors import BadValue, NotYetExact
 from tools.plan.demand import Choice, runs_on
+from tools.plan.kernels import FORMATS
 from tools.specs.checkpoints import checkpoints_for
 from tools.units import GIB
+from tools.vram.weights import parameter_bytes
 
 LEAST_CONTEXT = 2048
 """Shorter contexts are not offered: a chat's prompt alone fills them."""
@@ -111,11 +113,16 @@ def levels(choice: Choice, gpus: Sequence[Gpu]) -> tuple[Level, ...]:
     for bits, words, loss in ((8, ("fp8", "fp8-online", "int8", "w8a16"), 1.0), (4, ("int4",), 3.0)):
         if bits >= found[0].bits:
             continue
-        checkpoint = next((c for c in _candidates(choice.model, words) if _usable(c, gpus)), None)
+        checkpoint = next((c for c in _candidates(choice.model, words) if _usable(choice.model, c, gpus)), None)
         if checkpoint:
-            extra = 1.0 if checkpoint.sibling_of else 0.5 if checkpoint.in_flight else 0.0
-            found.append(Level(checkpoint, bits, loss + extra))
+            found.append(Level(checkpoint, bits, loss + _extra_loss(checkpoint)))
     return tuple(found)
+
+
+def _extra_loss(checkpoint: Checkpoint) -> float:
+    """Of checkpoints of the same size: a relative is another model, and no calibration or a plugin costs a little."""
+    plugin = FORMATS[checkpoint.quantization.method].plugin is not None
+    return 1.0 * (checkpoint.sibling_of is not None) + 0.5 * checkpoint.in_flight + 0.3 * plugin
 
 
 def _candidates(model: ModelSpec, words: Sequence[str]) -> Iterator[Checkpoint]:
@@ -126,8 +133,14 @@ def _candidates(model: ModelSpec, words: Sequence[str]) -> Iterator[Checkpoint]:
             continue
 
 
-def _usable(checkpoint: Checkpoint, gpus: Sequence[Gpu]) -> bool:
-    return any(runs_on(checkpoint, gpu).runs for gpu in gpus)
+def _usable(model: ModelSpec, checkpoint: Checkpoint, gpus: Sequence[Gpu]) -> bool:
+    """Whether some card runs a checkpoint and its size can be computed."""
+    if not any(runs_on(checkpoint, gpu).runs for gpu in gpus):
+        return False
+    try:
+        return parameter_bytes(model, checkpoint) > 0
+    except (NotYetExact, BadValue):
+        return False
 
 
 def precision(state: State) -> Iterator[State]:
@@ -261,7 +274,7 @@ def parallel(state: State) -> Iterator[State]:
     if len(state.choices) != 1:
         return
     for cards in (8, 4, 2):
-        choice = replace(state.choices[0], least_tp=cards)
+        choice = replace(state.choices[0], least_ranks=cards)
         moved = state.then("parallel", 0.0, note("plan.title_parallel", cards=cards), tag=f"{cards}-cards")
         yield replace(moved, choices=(choice,))
 
@@ -299,6 +312,4 @@ def _active_share(model: ModelSpec) -> float:
 
 def weight_bytes(choice: Choice) -> int:
     """Bytes of a choice's weights, unsplit."""
-    from tools.vram.weights import parameter_bytes
-
-    return parameter_bytes(choice.model, choice.checkpoint, 1)
+    return parameter_bytes(choice.model, choice.checkpoint)

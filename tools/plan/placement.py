@@ -1,7 +1,7 @@
 """Which instance goes on which cards: a bounded search, largest first, with backtracking.
 
-Of the placements that hold, the one with the fewest ranks in all wins (splitting a model costs traffic between cards),
-then the one whose fullest card has the largest share left.
+Of the placements that hold, the one with the least splitting wins (it costs traffic between cards), then the one whose
+fullest card has the largest share left.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from tools.domain import Gpu
-from tools.plan.demand import TENSOR_PARALLEL, Choice, Demand, Sizer
+from tools.plan.demand import RANKS, Choice, Demand, Sizer
 from tools.units import GIB
 
 RESERVE_SHARE = 0.02
@@ -40,9 +40,14 @@ class Seat:
     demand: Demand
 
     @property
-    def tp(self) -> int:
-        """Ranks."""
+    def ranks(self) -> int:
+        """Cards it is split over."""
         return len(self.cards)
+
+    @property
+    def effort(self) -> int:
+        """What the split costs: traffic between cards, and more so pipeline stages that wait for each other."""
+        return self.ranks * self.demand.footprint.deployment.pp
 
 
 def reserve_bytes(gpu: Gpu) -> int:
@@ -116,7 +121,7 @@ def place_in_turns(
         able = [seat for seat in search.every_seat(index, marked) if _holds(seat, room) and search.has_kernels(seat)]
         if not able:
             return None
-        seats.append(min(able, key=lambda seat: (sum(marked[c] != room[c] for c in seat.cards), seat.tp)))
+        seats.append(min(able, key=lambda seat: (sum(marked[c] != room[c] for c in seat.cards), seat.effort)))
         _take(marked, seats[-1])
     return tuple(sorted(seats, key=lambda seat: seat.index))
 
@@ -127,7 +132,7 @@ def _holds(seat: Seat, free: Sequence[int]) -> bool:
 
 def _overflow(seat: Seat, free: Sequence[int]) -> tuple[int, int, int]:
     over = sum(max(0, seat.demand.total_bytes - max(0, free[card])) for card in seat.cards)
-    return over, seat.tp, -min(free[card] for card in seat.cards)
+    return over, seat.effort, -min(free[card] for card in seat.cards)
 
 
 def _take(free: list[int], seat: Seat) -> None:
@@ -183,34 +188,34 @@ class _Search:
         choice = self.choices[index]
         for group in self._groups:
             emptiest = sorted(group, key=lambda card: -free[card])
-            for tp in TENSOR_PARALLEL:
-                demand = self.sizer.demand(choice, self.gpus[group[0]], tp) if tp <= len(group) else None
+            for ranks in RANKS:
+                demand = self.sizer.demand(choice, self.gpus[group[0]], ranks) if ranks <= len(group) else None
                 if demand:
-                    yield Seat(index, tuple(sorted(emptiest[:tp])), demand)
+                    yield Seat(index, tuple(sorted(emptiest[:ranks])), demand)
 
     def has_kernels(self, seat: Seat) -> bool:
         """Tell whether the engine runs an instance on its cards, split so."""
-        return self.sizer.runs(self.choices[seat.index], self.gpus[seat.cards[0]], seat.tp)
+        return self.sizer.runs(self.choices[seat.index], self.gpus[seat.cards[0]], seat.effort)
 
     def _seats(self, index: int, free: Sequence[int]) -> list[Seat]:
         """Seats that hold, fewest ranks first, emptiest cards first; equal ones once."""
         choice, found = self.choices[index], list[Seat]()
         for group in self._groups:
             gpu = self.gpus[group[0]]
-            for tp in TENSOR_PARALLEL:
-                if tp > len(group) or not self.sizer.runs(choice, gpu, tp):
+            for ranks in RANKS:
+                if ranks > len(group) or not self.sizer.runs(choice, gpu, ranks):
                     continue
-                demand = self.sizer.demand(choice, gpu, tp)
+                demand = self.sizer.demand(choice, gpu, ranks)
                 if demand:
                     able = [card for card in group if free[card] >= demand.total_bytes]
-                    found += [Seat(index, cards, demand) for cards in _card_sets(able, free, tp)]
-        found.sort(key=lambda seat: (seat.tp, -min((free[c] - seat.demand.total_bytes) for c in seat.cards)))
+                    found += [Seat(index, cards, demand) for cards in _card_sets(able, free, ranks)]
+        found.sort(key=lambda seat: (seat.effort, -min((free[c] - seat.demand.total_bytes) for c in seat.cards)))
         return found
 
     def _keep(self, seats: tuple[Seat, ...], free: Sequence[int]) -> None:
         used = {card for seat in seats for card in seat.cards}
         emptiness = min(free[card] / self.gpus[card].cuda_total_bytes for card in used)
-        score = (-float(sum(seat.tp for seat in seats)), emptiness)
+        score = (-float(sum(seat.effort for seat in seats)), emptiness)
         if self._score is None or score > self._score:
             self.best, self._score = seats, score
 
@@ -218,28 +223,28 @@ class _Search:
         """Least bytes an instance takes over all its cards, whatever the split."""
         sizes: list[int] = []
         for group in self._groups:
-            for tp in TENSOR_PARALLEL:
-                demand = self.sizer.demand(choice, self.gpus[group[0]], tp) if tp <= len(group) else None
+            for ranks in RANKS:
+                demand = self.sizer.demand(choice, self.gpus[group[0]], ranks) if ranks <= len(group) else None
                 if demand:
-                    sizes.append(demand.total_bytes * tp)
+                    sizes.append(demand.total_bytes * ranks)
         return min(sizes, default=0)
 
 
-def _card_sets(able: Sequence[int], free: Sequence[int], tp: int) -> list[tuple[int, ...]]:
-    """Sets of ``tp`` cards that differ in what is free on them; only the emptiest and fullest where there are many."""
-    if len(able) < tp:
+def _card_sets(able: Sequence[int], free: Sequence[int], ranks: int) -> list[tuple[int, ...]]:
+    """Sets of ``ranks`` cards that differ in what is free on them; only the two ends where there are many."""
+    if len(able) < ranks:
         return []
     falling = sorted(able, key=lambda card: (-free[card], card))
     kept = list[int]()
     seen: Counter[int] = Counter()
     for card in falling:  # of equally free cards no more than one set can use
         seen[free[card]] += 1
-        if seen[free[card]] <= tp:
+        if seen[free[card]] <= ranks:
             kept.append(card)
-    if len(kept) > tp + 3 and tp > 1:
-        return [tuple(sorted(falling[:tp])), tuple(sorted(falling[-tp:]))]
+    if len(kept) > ranks + 3 and ranks > 1:
+        return [tuple(sorted(falling[:ranks])), tuple(sorted(falling[-ranks:]))]
     sets: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for cards in combinations(kept, tp):
+    for cards in combinations(kept, ranks):
         sets.setdefault(tuple(sorted(free[card] for card in cards)), tuple(sorted(cards)))
     found = list(sets.values())
     return found if len(found) <= TRIES_A_GROUP else [*found[: TRIES_A_GROUP - 1], found[-1]]

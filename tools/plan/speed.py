@@ -45,7 +45,8 @@ def decode_tokens_per_s(footprint: Footprint, gpu: Gpu) -> Band | None:
     """Estimate single-sequence decoding at half of the context; None where the card's bandwidth is not known.
 
     Weights in RAM are read over PCIe each token: GiB offloaded x 1/bandwidth on top of what the card itself reads. Of a
-    mixture of experts only the active share is; the low end has all of it read, as a batch of requests comes to.
+    mixture of experts only the active share is; the low end has all of it read, as a batch of requests comes to. A
+    token passes pipeline stages one after the other.
     """
     if not gpu.bandwidth_bytes_per_s:
         return None
@@ -55,7 +56,7 @@ def decode_tokens_per_s(footprint: Footprint, gpu: Gpu) -> Band | None:
     on_card = (footprint.parameter_bytes - offloaded) * share + _cache_read(footprint)
     bandwidth = gpu.bandwidth_bytes_per_s * (1.0 if deployment.tp == 1 or gpu.nvlink else WITHOUT_NVLINK)
     seconds = [
-        on_card / (bandwidth * efficiency) + offloaded * read / pcie
+        deployment.pp * (on_card / (bandwidth * efficiency) + offloaded * read / pcie)
         for efficiency, read, pcie in zip(DECODE_EFFICIENCY, (1.0, share, share), PCIE_BYTES_PER_S, strict=True)
     ]
     return Band(*(round(1 / s, 1) for s in seconds))

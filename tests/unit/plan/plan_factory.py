@@ -104,6 +104,6 @@ def check_plan(plan: Plan) -> None:
             for instance in placement.instances:
                 assert instance.footprint.max_concurrency is not None
                 assert instance.footprint.max_concurrency >= (instance.deployment.max_num_seqs or 1)
-                assert len(instance.gpu_indices) == instance.deployment.tp
+                assert len(instance.gpu_indices) == instance.deployment.tp * instance.deployment.pp
     for option in plan.options:
         assert option.placement.verdict == "fits"

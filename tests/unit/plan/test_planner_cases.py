@@ -83,14 +83,20 @@ def test_more_ranks_than_kv_heads_replicate_the_cache():
     assert only.footprint.kv_bytes_per_token == 32 * 2 * 1 * 128 * 2
 
 
-def test_heads_that_do_not_divide_are_never_split():
+def test_heads_that_do_not_divide_become_pipeline_stages():
     model = dense("odd", 12, heads=30, kv_heads=5)
-    plan = plan_of([model], [card(24, "a")] * 4)
-    assert all(
-        instance.deployment.tp in {1}
-        for placement in (plan.as_asked, *(o.placement for o in plan.options))
-        for instance in placement.instances
-    )
+    plan = plan_of([model], [card(16, "a")] * 4)
+    (only,) = plan.as_asked.instances
+    assert plan.verdict == "fits"
+    assert (only.deployment.tp, only.deployment.pp) == (1, 2)
+
+
+def test_three_cards_hold_a_model_in_three_stages_and_four_cut_every_layer():
+    model = dense("m26", 26)
+    three = plan_of([model], [card(24, "a")] * 3).as_asked.instances[0]
+    four = plan_of([model], [card(24, "a")] * 4).as_asked.instances[0]
+    assert (three.deployment.tp, three.deployment.pp, three.gpu_indices) == (1, 3, (0, 1, 2))
+    assert (four.deployment.tp, four.deployment.pp) == (4, 1)
 
 
 def test_memory_in_use_is_left_alone():
