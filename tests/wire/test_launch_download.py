@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,7 +116,15 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(tmp_path: P
     Hub.claimed = {"model.safetensors": 1 << 60}
     done = download(tmp_path, hub, REPO, "", "0")
     assert done.returncode == 1
-    assert "Not enough disk for Org/Tiny" in done.stderr
+    assert "Not enough disk" in done.stderr
+    assert snapshot(tmp_path) == set()
+
+
+def test_the_disk_must_hold_all_models_together(tmp_path: Path, hub: str):
+    half = shutil.disk_usage(tmp_path).free * 2 // 3
+    Hub.claimed = {"model.safetensors": half}
+    done = download(tmp_path, hub, REPO, "", "0", REPO, SHA, "0")
+    assert "Not enough disk" in done.stderr
     assert snapshot(tmp_path) == set()
 
 
