@@ -6,6 +6,7 @@ count}], "tensors": [[count, name, shape, dtype, bytes]]}`` or ``{"id", "error"}
 it is built on ``torch.device("meta")`` and only shapes and types are read.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import json

@@ -137,7 +137,7 @@ FIELDS = [
     params=st.one_of(st.none(), st.integers(0, 10**14)),
 )
 def test_a_damaged_config_gives_an_answer_or_a_clear_error(kind: str, damage: dict[str, Any], params: int | None):
-    known = {} if params is None else {"params_total": params}
+    known: dict[str, Any] = {} if params is None else {"params_total": params}
     try:
         spec = spec_from_config({**QWEN3_30B, "model_type": kind, **damage}, name="damaged", **known)
         footprint = estimate(Deployment(spec, spec.checkpoints[0], max_model_len=4096), None)
