@@ -30,7 +30,7 @@ def readme(job: Job, target: str, *, bases: Mapping[str, str]) -> str:
     """
     language = job.language if job.language in LANGUAGES else "en"
     template = _environment().get_template(f"{target}.{language}.md.j2")
-    return template.render(_context(job, bases))
+    return template.render(_context(job, bases)).rstrip() + "\n"
 
 
 @cache

@@ -71,7 +71,9 @@ def test_without_a_swap_no_developer_routes():
 
 def test_amd_cards_are_chosen_the_amd_way():
     rig = Rig((replace(CARD, vendor="amd"),))
-    assert "export HIP_VISIBLE_DEVICES=0\n" in text_of(scripts(make_plan(make_instance(), rig=rig)), "serve-a.sh")
+    launch = scripts(make_plan(make_instance(), rig=rig))
+    assert "export HIP_VISIBLE_DEVICES=0\n" in text_of(launch, "serve-a.sh")
+    assert "NVIDIA driver" not in text_of(launch, "README.md")
 
 
 def test_bitsandbytes_is_mentioned_where_needed():
