@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ def answers() -> dict[str, dict[str, Any]]:
     return {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
 
 
-def compared() -> Iterator[Any]:
-    return (pytest.param(case, id=case["id"]) for case in cases())
+def compared() -> list[Any]:
+    return [pytest.param(case, id=case["id"]) for case in cases()]
 
 
 @pytest.mark.timeout(SECONDS + 60)
