@@ -55,7 +55,7 @@ _MODEL_USES = re.compile(
     r"went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
 )
 _LOOSE_BEFORE = re.compile(
-    r"(?:^|(?:\b(?:on|in|into|within|with|have|has|only|got|at|under|just|my|a|на|в|во|с|до|есть|имею|"
+    r"(?:^|(?:\b(?:on|in|is|хватит ли|хватит|into|within|with|have|has|only|got|at|under|just|my|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
 _ENOUGH = re.compile(r"\s(?:be\s)?(?:enough|sufficient|хватит|хватает|достаточно|мало)")
@@ -163,7 +163,7 @@ def _kind_of(sheet: Sheet, match: re.Match[str]) -> str:
     if _VRAM_AFTER.match(after) or _VRAM_BEFORE.search(before):
         return "vram"
     if _RAM_BEFORE.search(before):
-        return "ram"
+        return "vram" if re.match(r"\s(?:each|per card|per gpu|каждая)", after) else "ram"
     return "loose" if _LOOSE_BEFORE.search(before) or _ENOUGH.match(after) or not after.strip(" .?!") else "other"
 
 

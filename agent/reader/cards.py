@@ -17,7 +17,7 @@ _MEMORY_AFTER = re.compile(
     rf"total)?\s?(?:memory|vram|ram|видеопамяти|памяти|врам|hbm\d?\w*|gddr\d\w*|озу|оперативки|ddr\d|"
     rf"model|модель)?)"
 )
-_BARE_AFTER = re.compile(r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\w.%]|\s?x)(\s(?:each|каждая|озу|ram))?")
+_BARE_AFTER = re.compile(r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\w%]|[.,]\d|\s?x)(\s(?:each|каждая|озу|ram))?")
 _COUNT_AFTER = re.compile(
     r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|"
     r"[^\W\d_]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![^\W\d_])"
@@ -102,7 +102,8 @@ def _bare_memory(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
     if each in {"озу", "ram"} and not mention.unified:
         return False
     spoken = said.lstrip().startswith(("на ", "по ")) or each in {"each", "каждая"}
-    sold = memory in known_sizes(lexicon, mention) or (mention.unified and memory in _PLAIN_SIZES)
+    sold = memory in (known_sizes(lexicon, mention) if mention.name else _SOLD_SIZES)
+    sold = sold or (mention.unified and memory in _PLAIN_SIZES)
     if not (sold or (spoken and (memory in _PLAIN_SIZES or memory in {4, 6, 10, 11, 12, 20, 22, 40, 80, 98}))) or (
         said.startswith(",") and not each and not sold
     ):

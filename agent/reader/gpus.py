@@ -42,9 +42,9 @@ _CODE = re.compile(
     rf"nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*b(?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
 )
 _APPLE = re.compile(
-    r"(?<![\w-])(?:apple\s)?(?:m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?(?:\s(?:mac\s?studio|"
-    r"mac\s?book(?:\s(?:pro|air))?|mac\s?mini|imac|mac))?"
-    r"|(mac\s?studio|mac\s?book(?:\s(?:pro|air))?|mac\s?mini|imac|mac\s?pro|mac|мак\s?студио|"
+    r"(?<![\w-])(?:apple\s)?(?:m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?(?:\s(?:mac\s?studios?|"
+    r"mac\s?book(?:\s(?:pro|air))?|mac\s?minis?|imac|mac))?"
+    r"|(mac\s?studios?|mac\s?book(?:\s(?:pro|air))?|mac\s?minis?|imac|mac\s?pro|mac|мак\s?студио|"
     r"макбук\w*(?:\s(?:про|аир|эйр))?|мак\s?мини|маке?|маку)(?:[\s,]+(?:with\s|"
     r"на\s)?(?:apple\s)?m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?)?|"
     r"apple(?:\ssilicon)?)(?![\w-])"
@@ -199,7 +199,7 @@ def _apple(match: re.Match[str], _: Lexicon) -> GpuMention | None:
     if chip:
         tier = _TIERS.get(tier, (tier or "").capitalize())
         return GpuMention(f"Apple M{chip} {tier}".strip(), *match.span(), unified=True)
-    machine = re.sub(r"\s", "", match.group(3) or "")
+    machine = re.sub(r"\s", "", match.group(3) or "").removesuffix("s")
     if machine.startswith(("macbook", "макбук")):
         return GpuMention("Apple MacBook", *match.span(), unified=True)
     return GpuMention(f"Apple {_MACHINES.get(machine, '')}".strip(), *match.span(), unified=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agent.reader.sheet import Sheet
 
-_GGUF = r"(?:ud-)?i?q_?[1-8](?:_?[0-9k](?:_?(?:xxs|xs|xl|nl|[sml01]))?)?"
+_GGUF = r"(?:ud-)?i?q_?[1-8](?:_?[0-9k](?:_?(?:xxs|xs|xl|nl|[sml01]))?|_(?:xxs|xs|nl|[sm]))?"
 _WORD = (
     rf"{_GGUF}|(?:exl[23][-_ ])?\d(?:\.\d+)?[-_ ]?bpw|(?:gptq|awq|bnb|bitsandbytes|exl[23]|mlx|"
     rf"autoround)(?:[-_ ]?(?:int)?[-_ ]?[2-8](?:[-_ ]?bits?)?)?"
@@ -28,6 +28,7 @@ _FULL = re.compile(
     r"полноценн\w+(?= (?:дипсик|deepseek|р1|r1))|полн(?:ый|ого|ому|ую|ом)(?= (?:дипсик|deepseek|р1|r1|"
     r"v3))|оригинальн\w+ вес\w*)|(?<=[rрvв][13]\s)(?:полн(?:ый|ая|ую|ого)|full)(?!\w)"
 )
+_COMPLAINT = re.compile(r"\s(?:is|are) (?:only|not) supported")
 _KV_KEY = (
     r"(?:kv|кв)(?:[- _]?(?:cache|кеш\w*|кэш\w*))?|cache[-_ ](?:quant|type[-_ ][kv]|dtype)|"
     r"kv[-_]cache[-_]dtype|ct[kv]|quantized kv"
@@ -62,7 +63,11 @@ def read_kv_cache(sheet: Sheet) -> str | None:
 
 def find_precisions(sheet: Sheet) -> list[Precision]:
     """Return every mention of a weight precision in order. Mentions are not claimed: names take theirs first."""
-    found = [Precision(_written(m.group()), m.start(), m.end()) for m in sheet.find(_PRECISION)]
+    found = [
+        Precision(_written(m.group()), m.start(), m.end())
+        for m in sheet.find(_PRECISION)
+        if not _COMPLAINT.match(sheet.low, m.end())
+    ]
     found += [Precision(f"{_BITS[m.group(1)]}bit", *m.span()) for m in sheet.find(_RUSSIAN_BITS)]
     found += [Precision("full", *m.span()) for m in sheet.find(_FULL)]
     return _without_overlaps(sorted(found, key=lambda p: (p.start, -p.end)))

@@ -21,6 +21,7 @@ _BARE_COUNT = re.compile(
     r"(?:на|on|with|с|если|if|for|of|по)\s(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[^\W\d_]{2,12})"
     r"(?:\s(?:of (?:them|these)|штук\w*|таких|instead|тогда))*[\s?.!)]*$"
 )
+_AND_COUNT = re.compile(r"\s*(?:and|what about|how about|а|а если|или|or)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$")
 _ONE_MORE = re.compile(
     r"(?:add|adding|buy|buying|get|plus|добав\w+|докуп\w+|поставить|куплю|купить)\s(?:a second|"
     r"another|one more|еще одну|вторую)"
@@ -63,6 +64,8 @@ def read_text(raw: str) -> Said:
     said.one_card_more = bool(_ONE_MORE.search(sheet.low)) and not models
     bare = None if gpus or models else _BARE_COUNT.search(sheet.low)
     said.bare_count = words.number(bare.group(1)) if bare else None
+    more = None if gpus or models else _AND_COUNT.match(sheet.low)
+    said.bare_copies = words.number(more.group(1)) if more else None
     _finish_gpus(sheet, words, said, gpus, models, nodes, flags)
     copies.finish_models(sheet, words, said, models, loose, flags)
     if len(said.models) == len(said.gpus) == len(gpus) and separate(models, gpus) and not said.models_total:

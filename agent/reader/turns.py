@@ -77,6 +77,10 @@ def _fold_gpus(state: Said, said: Said, history: list[list[GpuAsk]]) -> None:
             state.gpus = [replace(state.gpus[0], count=count)]
         return
     new = said.gpus[0]
+    known = state.gpus[0] if len(state.gpus) == 1 else None
+    if len(said.gpus) == 1 and known and new.name and known.name is None and "replace" not in said.keys:
+        state.gpus = [_completed(known, new, count_stated=said.count_stated)]
+        return
     if len(said.gpus) == 1 and new.name is None and state.gpus:
         _fill_gpu(state, said, new)
     elif "add" in said.keys and state.gpus and "same_again" not in said.keys:
@@ -91,6 +95,15 @@ def _fold_gpus(state: Said, said: Said, history: list[list[GpuAsk]]) -> None:
         state.gpus = [replace(new, count=state.gpus[0].count)]
     else:
         state.gpus, state.gpus_relation = list(said.gpus), said.gpus_relation
+
+
+def _completed(known: GpuAsk, new: GpuAsk, *, count_stated: bool) -> GpuAsk:
+    """The name of a card whose memory was said before."""
+    return replace(
+        new,
+        memory_gb=new.memory_gb if new.memory_gb is not None else known.memory_gb,
+        count=new.count if count_stated else known.count,
+    )
 
 
 def _fill_gpu(state: Said, said: Said, new: GpuAsk) -> None:
@@ -126,6 +139,10 @@ def _fold_models(state: Said, said: Said) -> None:
         state.models = [m for m in state.models if all(_mentioned([m], gone) is None for gone in said.removed)]
         state.models_relation = state.models_relation if len(state.models) > 1 else None
     if not new:
+        if said.bare_copies and len(state.models) == 1 and (state.models[0].copies or 1) > 1:
+            state.models = [replace(state.models[0], copies=said.bare_copies)]
+        elif said.bare_copies and said.bare_count is None:
+            said.bare_count = said.bare_copies
         _fold_precisions(state, said)
         return
     if not state.models:
