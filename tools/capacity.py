@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tools.domain import Checkpoint, Deployment, Footprint, Gpu, ModelSpec
 from tools.errors import BadValue, NotYetExact
+from tools.plan.demand import runs_on
 from tools.specs.checkpoints import checkpoints_for
 from tools.specs.gpus import GpuCatalogue
 from tools.vram.estimate import estimate
@@ -19,6 +20,7 @@ RANKS = (1, 2, 4, 8)
 COMMON_CARDS = ("RTX 4090", "RTX 5090", "L40S", "A100 80GB", "RTX PRO 6000 Blackwell", "H200")
 """One card of each memory class people buy: 24, 32, 48, 80, 96 and 141 GB."""
 MAX_RUNGS = 8
+_OTHER_ENGINES = ("mlx", "gguf", "exl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Rung:
     """A model in one storage format.
 
     Attributes:
-        parameter_bytes: its weights, over all cards of the deployment together.
+        parameter_bytes: its weights over all cards together: as registered, or as they are after quantisation in flight.
         kv_bytes_per_token: over all cards, None where it is no constant.
         total_bytes: with the cache for the context and users asked and the engine's own needs, one card's share.
         tp: cards it is spread over.
@@ -64,12 +66,19 @@ def ladder(
     """
     rungs: dict[str, Rung] = {}
     for checkpoint in checkpoints_for(model, precision):
-        if checkpoint.precision in rungs or len(rungs) >= MAX_RUNGS:
+        if checkpoint.precision in rungs or len(rungs) >= MAX_RUNGS or not _runs(checkpoint, gpus):
             continue
         rung = _rung(model, checkpoint, gpus, context, users)
         if rung:
             rungs[checkpoint.precision] = rung
     return tuple(rungs.values())
+
+
+def _runs(checkpoint: Checkpoint, gpus: Sequence[Gpu]) -> bool:
+    """Tell whether vLLM loads a format at all, and on these cards."""
+    if checkpoint.precision.startswith(_OTHER_ENGINES):
+        return False
+    return all(runs_on(checkpoint, gpu).runs for gpu in gpus)
 
 
 def _rung(model: ModelSpec, checkpoint: Checkpoint, gpus: Sequence[Gpu], context: int, users: int) -> Rung | None:
@@ -97,7 +106,7 @@ def _measured(footprint: Footprint, context: int, users: int) -> Rung:
         precision=deployment.checkpoint.precision,
         repo=deployment.checkpoint.repo,
         in_flight=deployment.checkpoint.in_flight,
-        parameter_bytes=footprint.parameter_bytes * deployment.tp,
+        parameter_bytes=min(footprint.parameter_bytes, footprint.weights_bytes) * deployment.tp,
         kv_bytes_per_token=None
         if footprint.kv_bytes_per_token is None
         else footprint.kv_bytes_per_token * deployment.tp,

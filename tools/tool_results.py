@@ -12,6 +12,7 @@ from tools.domain import Gpu, ModelSpec, Plan, Rig, note
 from tools.errors import NotYetExact, RequestError
 from tools.plan.report import plan_json
 from tools.plan.resolve import Resolution
+from tools.specs.checkpoints import checkpoints_for
 from tools.specs.gpus import GpuMatch
 from tools.specs.models import ModelMatch
 from tools.units import GIB, gib
@@ -142,7 +143,7 @@ def _fill(
     rig = resolution.request.rig if resolution.request else None
     _add_tables(bench, result, result["question"], wanted, rig, context, users)
     if result["question"] == "max_copies" and plan:
-        result["max_copies"] = _most_copies(bench, result["request"])
+        result["max_copies"] = _copies_by_format(bench, result["request"], wanted[0])
 
 
 def _wanted(bench: Workbench, resolution: Resolution, request: Mapping[str, Any]) -> list[tuple[ModelSpec, str]]:
@@ -191,7 +192,9 @@ def _add_tables(
             rungs = ladder(model, rig.gpus, context=context, users=users, precision=word)
             result["ladder"].append({**_about(model), "rungs": _rows(rungs)})
         rungs = ladder(model, context=context, users=users)
-        result["sizes"].append({**_about(model), "rungs": _rows(rungs), "said": word})
+        stated = checkpoints_for(model, word)[:1] if word != "any" else ()
+        precision = stated[0].precision if stated else None
+        result["sizes"].append({**_about(model), "rungs": _rows(rungs), "stated": precision})
     if rig is None or question in {"hardware_needed", "how_many_gpus"}:
         asked: tuple[Gpu, ...] = rig.gpus[:1] if rig and question == "how_many_gpus" else ()
         result["needs"] = _rows(cards_needed(wanted, bench.gpus, context=context, users=users, cards=asked))
@@ -231,7 +234,9 @@ def _cache(footprint: Mapping[str, Any]) -> int:
 
 
 def _all_weights(footprint: Mapping[str, Any]) -> int:
-    return footprint["parameter_bytes_per_gpu"] * max(1, len(footprint["gpu_indices"]))
+    """Return an instance's weights over all its cards: as registered, or as they are after quantisation in flight."""
+    held = min(footprint["parameter_bytes_per_gpu"], footprint["weights_bytes_per_gpu"])
+    return held * max(1, len(footprint["gpu_indices"]))
 
 
 def _row(footprint: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,12 +259,26 @@ def _rows(items: Sequence[Any]) -> list[dict[str, Any]]:
     return [asdict(item) for item in items]
 
 
-def _most_copies(bench: Workbench, request: Mapping[str, Any]) -> int:
-    """Return how many copies of the (first) model fit as asked, by halving; at most ``MAX_COPIES_TRIED``."""
+def _copies_by_format(
+    bench: Workbench, request: Mapping[str, Any], wanted: tuple[ModelSpec, str]
+) -> list[dict[str, Any]]:
+    """Count the copies that fit in the format asked for, or natively and in 4 bits where none was."""
+    model, word = wanted
+    found: dict[str, int] = {}
+    for choice in [word] if word != "any" else ["any", "int4"]:
+        checkpoints = checkpoints_for(model, choice)
+        if checkpoints:
+            found.setdefault(checkpoints[0].precision, _most_copies(bench, request, choice))
+    return [{"precision": precision, "copies": copies} for precision, copies in found.items()]
+
+
+def _most_copies(bench: Workbench, request: Mapping[str, Any], word: str) -> int:
+    """Return how many copies of the (first) model fit, by halving; at most ``MAX_COPIES_TRIED``."""
     low, high = 0, MAX_COPIES_TRIED + 1
+    said = None if word == "any" else word
     while high - low > 1:
         middle = (low + high) // 2
-        models = [{**request["reading"]["models"][0], "copies": middle}]
+        models = [{**request["reading"]["models"][0], "copies": middle, "precision": said}]
         reading = {**request["reading"], "models": models, "intent": "fit"}
         plan = bench.plan({**request, "reading": reading})
         if plan and plan.as_asked.verdict == "fits":

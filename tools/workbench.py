@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.domain import Gpu, GpuAsk, ModelAsk, ModelSpec, Note, Plan, Reading, Rig
-from tools.errors import BadValue
+from tools.errors import BadValue, UnknownModel
 from tools.live_models import LiveModels
 from tools.plan.limits import MAX_GPUS, within
 from tools.plan.planner import make_plan
@@ -130,7 +130,10 @@ class Workbench:
         Raises:
             UnknownModel: no such model.
         """
-        return self.models.find(str(ask.get("name") or ""), size_b=ask.get("size_b"), variant=ask.get("variant"))
+        try:
+            return self.models.find(str(ask.get("name") or ""), size_b=ask.get("size_b"), variant=ask.get("variant"))
+        except UnknownModel as error:
+            raise UnknownModel(error.code, **{**error.params, "catalogue_date": self.models.date}) from None
 
     def gpu(self, ask: Mapping[str, Any]) -> GpuMatch:
         """Find a card as it was named, or by its memory.

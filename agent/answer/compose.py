@@ -90,6 +90,8 @@ def _template(view: Mapping[str, Any]) -> str:
         return "correct"
     if view["plan"] and intent == "config":
         return "config"
+    if view["needs"] and intent in {"how_many_gpus", "hardware_needed"}:
+        return "sizes"
     if view["plan"]:
         return "limits" if intent in _LIMIT_QUESTIONS and made and made["ladder"] else "plan"
     if made and made["rough"]:

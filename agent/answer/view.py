@@ -40,7 +40,8 @@ def build_view(state: State) -> dict[str, Any]:
         "rig_note": _rig_note(state, plan),
         "many_cards": sum(g.get("count") or 1 for g in reading.get("gpus", [])) > 1,
         "question": reading.get("intent", "other"),
-        "uncovered": _uncovered(reading),
+        "uncovered": _uncovered(reading, planned=plan is not None),
+        "needs": _needs_table(made["needs"]) if made else None,
         "assumed": [a for a in made["assumptions"] if a["code"] not in QUESTIONS] if made else [],
         "what": [],
         "cards": [],
@@ -66,7 +67,7 @@ def _date(state: State) -> str:
         found = artifact(state, tool)
         if found:
             return found["catalogue_date"]
-    return ""
+    return next((f["params"]["catalogue_date"] for f in failures(state) if "catalogue_date" in f["params"]), "")
 
 
 def _pressing(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -123,14 +124,30 @@ def _rig_note(state: State, plan: Mapping[str, Any] | None) -> str | None:
     return None
 
 
-def _uncovered(reading: Mapping[str, Any]) -> str | None:
+def _uncovered(reading: Mapping[str, Any], *, planned: bool) -> str | None:
     intent = reading.get("intent")
+    if intent == "explain_error" and planned:
+        return "agent.not_covered_explain_error_yet"
     return f"agent.not_covered_{intent}" if intent in NOT_COVERED else None
+
+
+def _needs_table(needs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Lay the cards needed out as a table: a row a card, a column a format."""
+    if not needs:
+        return None
+    words = list(dict.fromkeys(need["precision"] for need in needs))
+    rows: dict[str, dict[str, Any]] = {}
+    for need in needs:
+        row = rows.setdefault(need["card"], {"card": need["card"], "total_bytes": need["total_bytes"], "counts": {}})
+        row["counts"][need["precision"]] = need["count"]
+    return {"words": words, "rows": list(rows.values())}
 
 
 def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     asked = plan["as_asked"]
     recommended = next((o for o in plan["options"] if o["id"] == plan["recommended"]), None)
+    for option in plan["options"]:
+        option["moves"] = [option["title"], *(need for need in option["needs"] if not need.endswith("."))]
     return {
         "asked": asked,
         "what": _grouped(asked["footprints"]),
