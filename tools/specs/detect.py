@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tools.domain import Gpu, Note, Rig, note
 from tools.errors import RequestError
 from tools.specs.cards import UNIFIED_SHARE, engine_total
 from tools.specs.gpus import GpuCatalogue
-from tools.specs.probes import AppleChip, Card, MachineProbes, ProbeFailed, Probes
 from tools.specs.rig_data import rig_from_json, rig_json
 from tools.units import GIB
 
-__all__ = ["Probes", "detect_rig", "rig_from_json", "rig_json"]
+if TYPE_CHECKING:  # who only turns a rig into data needs no probes
+    from tools.specs.probes import AppleChip, Card, Probes
+
+__all__ = ["detect_rig", "rig_from_json", "rig_json"]
 
 SAME_MEMORY = 0.02
 """A driver's figure within 2 % of the catalogue's means the same card in the same mode; ECC takes 6.25 %."""
@@ -32,7 +35,10 @@ def detect_rig(probes: Probes | None = None, catalogue: GpuCatalogue | None = No
         probes: who is asked; by default this machine.
         catalogue: where a card's further facts come from.
     """
-    probes = probes or MachineProbes()
+    if probes is None:
+        from tools.specs.probes import MachineProbes
+
+        probes = MachineProbes()
     catalogue = catalogue or GpuCatalogue.load()
     notes: list[Note] = []
     ram = probes.ram_bytes()
@@ -52,6 +58,8 @@ def detect_rig(probes: Probes | None = None, catalogue: GpuCatalogue | None = No
 
 
 def _ask(vendor: str, ask: Callable[[], Sequence[Card]], notes: list[Note]) -> Sequence[Card]:
+    from tools.specs.probes import ProbeFailed
+
     try:
         return ask()
     except ProbeFailed as failure:
@@ -60,6 +68,8 @@ def _ask(vendor: str, ask: Callable[[], Sequence[Card]], notes: list[Note]) -> S
 
 
 def _ask_apple(probes: Probes, notes: list[Note]) -> AppleChip | None:
+    from tools.specs.probes import ProbeFailed
+
     try:
         return probes.apple()
     except ProbeFailed as failure:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
-import subprocess  # fixed arguments only: sysctl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,6 +129,8 @@ class MachineProbes:
 
     def disk_free_bytes(self) -> int | None:
         """Ask for the free space of the home folder's disk."""
+        import shutil
+
         try:
             return shutil.disk_usage(self._home).free
         except OSError:
@@ -187,6 +187,8 @@ def _gfx_targets(sysfs: Path) -> list[str]:
 
 
 def _sysctl(name: str) -> str:
+    import subprocess
+
     try:
         done = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
