@@ -29,21 +29,17 @@ window.rigfit = (() => {
   setTimeout(ready, 2000);
 
   // A sent message moves to the top of the conversation once; after that nothing moves while the answer streams.
-  let sent = 0;
+  let sent = 0, moving = false;
   const toTop = () => {
     const scroller = document.querySelector('#rf-chat .bubble-wrap');
     const mine = document.querySelectorAll('#rf-chat .user-row');
-    if (!scroller || mine.length === sent) return;
-    const grew = mine.length > sent;
+    if (mine.length > sent) { moving = true; store.set('talked', '1'); }
     sent = mine.length;
-    if (!grew) return;
-    store.set('talked', '1');
-    const last = mine[mine.length - 1];
-    const still = matchMedia('(prefers-reduced-motion: reduce)').matches || sent > 1 && document.hidden;
-    requestAnimationFrame(() => scroller.scrollTo({
-      top: scroller.scrollTop + last.getBoundingClientRect().top - scroller.getBoundingClientRect().top - 8,
-      behavior: still ? 'auto' : 'smooth',
-    }));
+    const last = mine[sent - 1];
+    if (!scroller || !moving || !last) return;
+    const answers = document.querySelectorAll('#rf-chat .bot-row').length >= sent;
+    if (answers) moving = false;
+    scroller.scrollTop += last.getBoundingClientRect().top - scroller.getBoundingClientRect().top - 10;
   };
   const names = { 'submit-button': { en: 'Send', ru: 'Отправить' }, 'stop-button': { en: 'Stop', ru: 'Остановить' } };
   function label() {
