@@ -30,6 +30,9 @@ _PLAIN_SIZES = frozenset({8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512}
 _SOLD_SIZES = (4, 6, 8, 10, 11, 12, 16, 20, 22, 24, 32, 40, 48, 64, 72, 80, 96, 98, 128, 141, 192, 288)
 """Memory sizes (GB) that cards are sold with: what is none of them may be the sum over several cards."""
 _TIMES_MEMORY = re.compile(rf"(?<![\w.])(\d{{1,2}})\s?x\s?(\d{{1,3}}(?:\.\d)?)\s?{UNIT}")
+_TAKEN = re.compile(
+    r"\s?(?:is\s|are\s|уже\s)?(?:taken|in use|used|already|occupied|free|занят\w*|свободн\w*)(?![^\W_])"
+)
 _NOT_A_CARD = re.compile(
     r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|server|instance|hour|offload|"
     r"layers|0|1|2|3)(?![a-z]{3})"
@@ -80,6 +83,8 @@ def _form(sheet: Sheet, mention: GpuMention) -> bool:
 def _memory_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
     found = _MEMORY_AFTER.match(sheet.low, mention.end)
     if not found or mention.memory_gb is not None or not sheet.free(found.start(1), found.end(1)):
+        return False
+    if _TAKEN.match(sheet.low, found.end()):
         return False
     memory, kind = float(found.group(1)), found.group(2).strip()
     joined = not re.search(r"[,:]|with|\sс\s", sheet.low[mention.end : found.start(1)])

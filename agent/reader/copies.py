@@ -42,6 +42,7 @@ _SECOND_SAME = re.compile(
     r"(?:a |the )?second (?:identical|copy|instance|same)|another (?:copy|instance) of|"
     r"втор\w+ (?:такую же|такой же|копи\w+|экземпляр\w*)"
 )
+_TWICE = re.compile(r"(?<![^\W_])(?:twice|two times|дважды|два раза|в двух экземплярах)(?! as)(?![^\W_])")
 _ANOTHER = re.compile(
     r"(?:and|plus|with|и|плюс)\s(?:another|a second|one more|еще одн\w+|втор\w+)(?:\s(?:one|model|"
     r"модел\w*))?(?![^\W\d_])"
@@ -254,7 +255,7 @@ def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags) -> None:
     said.models_total = total
     if _HOW_MANY.search(sheet.low) and len(said.models) == 1 and not (said.models[0].copies or 1) > 1:
         said.models = [replace(said.models[0], copies=None)]
-    elif not total and _SECOND_SAME.search(sheet.low) and len(said.models) == 1:
+    elif not total and (_SECOND_SAME.search(sheet.low) or _TWICE.search(sheet.low)) and len(said.models) == 1:
         said.models = [replace(said.models[0], copies=2)]
     elif total and len(said.models) == 1 and said.models[0].copies == 1:
         if _ANOTHER.search(sheet.low) and total == 2:

@@ -9,6 +9,8 @@ HEAD_CHARS = 10_000
 TAIL_CHARS = 6_000
 """Of a longer text only its beginning and its end are read: a pasted log keeps its question in one of the two."""
 
+_LONG_RUN = re.compile(r"(\d{20})\d+|(\S{160})\S+")
+"""A number of more than 20 digits or a word of more than 160 characters says nothing past its beginning."""
 _INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\x00-\x08\x0b-\x1f]"
 )
@@ -38,9 +40,9 @@ _TIMES_FIRST = re.compile(r"(?<![^\W_])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECA
 _GLUED_BEFORE = re.compile(r"(?<![\w.])(\d{1,4})x(?=[^\W_])(?!\d+(?:\.\d+)?[bб])", re.IGNORECASE)
 _GLUED_AFTER = re.compile(r"(?<=[a-z\d)])(?<!\db)x(?=\d{1,3}(?![\d.]*[^\W_]))", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
-_UNIT = re.compile(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])")
+_UNIT = re.compile(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])", re.IGNORECASE)
 _UNITS = {"б": "b", "к": "k", "м": "m", "т": "t"}
-_MIXED = re.compile(r"[^\W\d_]*(?:[A-Za-z][а-яА-Я]|[а-яА-Я][A-Za-z])[^\W\d_]*")
+_LETTERS_ONLY = re.compile(r"[^\W\d_]{2,}")
 
 
 def normalise(text: str) -> str:
@@ -57,6 +59,7 @@ def normalise(text: str) -> str:
         text = text[:HEAD_CHARS] + "\n" + text[-TAIL_CHARS:]
     text = unicodedata.normalize("NFKC", text.translate(_SAME))
     text = _INVISIBLE.sub("", text).translate(_SAME).replace("\\n", "\n")
+    text = _LONG_RUN.sub(lambda found: found.group(1) or found.group(2), text)
     text = _GROUPED.sub(_join_groups, text)
     text = _TIMES_BEFORE.sub(r"\1x", text)
     text = _TIMES_AFTER.sub(r"\1x", text)
@@ -64,8 +67,8 @@ def normalise(text: str) -> str:
     text = _GLUED_AFTER.sub(" x", _GLUED_BEFORE.sub(r"\1x ", text))
     text = _DECIMAL.sub(".", text)
     text = _CYRILLIC_CODE.sub(_latin_code, text)
-    text = _UNIT.sub(lambda found: found.group(1) + _UNITS[found.group(2)], text)
-    text = _MIXED.sub(_one_script, text)
+    text = _UNIT.sub(lambda found: found.group(1) + _UNITS[found.group(2).lower()], text)
+    text = _LETTERS_ONLY.sub(_one_script, text)
     return re.sub(r"[^\S\n]+", " ", text)
 
 
@@ -100,6 +103,8 @@ def _latin_code(found: re.Match[str]) -> str:
 
 def _one_script(found: re.Match[str]) -> str:
     word = found.group(0)
+    if word.isascii() or not any(c.isascii() for c in word):
+        return word
     cyrillic = sum("а" <= c.lower() <= "я" for c in word)
     if cyrillic * 2 > len(word) or any(c.lower() not in "авекмнорстух" for c in word if "а" <= c.lower() <= "я"):
         return word

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import islice
 
 from agent.reader.lexicon import Lexicon
 from agent.reader.model_name import ModelMention
@@ -15,6 +16,8 @@ _UNNAMED = re.compile(
     r"миллиард\w*)(?:\s(?:параметр\w*|parameters?))?)(?!\s(?:tokens?|токен|users|people|rub|руб|usd|"
     r"dollars))"
 )
+_MOST = 64
+"""Bare sizes read from one text, at most."""
 _LIKENED = re.compile(r"(?:like an?|as an?|while an?|than an?|как у|чем)\s(?:\w+\s)?$")
 _BOUND = re.compile(r"(?:over|more than|under|up to|above|at least|less than|больше|свыше|до|меньше|более)\s$")
 _UNNAMED_MOE = re.compile(r"(?<![\w.])(\d+x\d+(?:\.\d+)?b|\d+bx\d+)(?![^\W_])")
@@ -67,7 +70,7 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon, named: list[ModelMention]) -> l
     found: list[ModelMention] = []
     for match in sheet.find(_UNNAMED_MOE, claim=True):
         found.append(ModelMention(ModelAsk("Mixtral", None, match.group(1).upper().replace("X", "x")), *match.span()))
-    for match in sheet.find(_UNNAMED):
+    for match in islice(sheet.find(_UNNAMED), _MOST):
         size = float(match.group(1))
         start = match.start()
         before = sheet.low[max(0, start - 24) : start]

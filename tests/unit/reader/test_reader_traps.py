@@ -195,7 +195,7 @@ def test_no_turns_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a", "4090 x2 qwen 30b 24gb ", "((((", "x" * 99 + " ", "1.", "-_" * 9, "ю4 ", "b-7b-"]
+    "piece", ["a", "4090 x2 qwen 30b 24gb ", "((((", "x" * 99 + " ", "1", "1.", "7b ", "-_" * 9, "ю4 ", "b-7b-"]
 )
 def test_a_very_long_text_is_read_in_bounded_time(piece: str) -> None:
     text = (piece * (100_000 // len(piece) + 1))[:100_000]
