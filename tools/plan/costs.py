@@ -62,6 +62,8 @@ def download_bytes(placement: Placement) -> int:
 
 def _quality(state: State) -> Note | None:
     """The heaviest loss among the instances that a precision move changed."""
+    if "smaller_model" in state.path:
+        return note("plan.quality_smaller")
     if "precision" not in state.path:
         return None
     lowest = min(state.choices, key=lambda choice: bits_of(choice.checkpoint))

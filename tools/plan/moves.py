@@ -36,6 +36,7 @@ class State:
         path: the moves made from what was asked, in order.
         loss: how much the person gives up; smaller is better.
         titles: one sentence a move.
+        briefs: the same in as few signs as do, alike in every language.
         needs: what the moves call for.
         tag: tells variants of one move apart in the option's id.
     """
@@ -46,10 +47,20 @@ class State:
     path: tuple[OptionKind, ...] = ()
     loss: float = 0.0
     titles: tuple[Note, ...] = ()
+    briefs: tuple[str, ...] = ()
     needs: tuple[Note, ...] = ()
     tag: str = ""
 
-    def then(self, kind: OptionKind, loss: float, title: Note, *, tag: str = "", needs: tuple[Note, ...] = ()) -> State:
+    def then(
+        self,
+        kind: OptionKind,
+        loss: float,
+        title: Note,
+        *,
+        tag: str = "",
+        brief: str = "",
+        needs: tuple[Note, ...] = (),
+    ) -> State:
         """Return this state with one more move recorded; the caller replaces what changed."""
         joined = "-".join(part for part in (self.tag, tag or kind.replace("_", "-")) if part)
         return replace(
@@ -57,9 +68,18 @@ class State:
             path=(*self.path, kind),
             loss=self.loss + loss,
             titles=(*self.titles, title),
+            briefs=(*self.briefs, brief),
             needs=(*self.needs, *needs),
             tag=joined,
         )
+
+    def title(self) -> Note:
+        """One sentence for all the moves."""
+        if len(self.path) == 1:
+            return self.titles[0]
+        if self.path[0] == "share":
+            return Note("plan.title_share_more", {**self.titles[0].params, "what": ", ".join(self.briefs[1:])})
+        return note("plan.title_several", what=", ".join(self.briefs))
 
 
 def short_name(model: ModelSpec) -> str:
@@ -158,7 +178,9 @@ def precision(state: State) -> Iterator[State]:
         loss = sum(level.loss for level in chosen) / len(chosen)
         names = mixture_name([choice.checkpoint for choice in changed])
         title = note("plan.title_precision", what=names)
-        moved = state.then("precision", loss, title, tag=_slug(names), needs=_checkpoint_notes(changed, state.choices))
+        moved = state.then(
+            "precision", loss, title, tag=_slug(names), brief=names, needs=_checkpoint_notes(changed, state.choices)
+        )
         yield replace(moved, choices=changed)
 
 
@@ -235,7 +257,7 @@ def kv_dtype(state: State) -> Iterator[State]:
     if "kv_dtype" in state.path or all(choice.kv_dtype != "auto" for choice in state.choices):
         return
     choices = tuple(replace(choice, kv_dtype="fp8") for choice in state.choices)
-    yield replace(state.then("kv_dtype", 0.6, note("plan.title_kv_dtype")), choices=choices)
+    yield replace(state.then("kv_dtype", 0.6, note("plan.title_kv_dtype"), brief="KV FP8"), choices=choices)
 
 
 def context(state: State) -> Iterator[State]:
@@ -247,8 +269,9 @@ def context(state: State) -> Iterator[State]:
         if shorter == tuple(_shorter(choice, halvings - 1) for choice in state.choices):
             return
         tokens = max(choice.context for choice in shorter)
-        title = note("plan.title_context", tokens=tokens)
-        yield replace(state.then("context", 1.5 * halvings, title, tag=f"context-{tokens}"), choices=shorter)
+        title, brief = note("plan.title_context", tokens=tokens), f"max-model-len {tokens}"
+        moved = state.then("context", 1.5 * halvings, title, tag=f"context-{tokens}", brief=brief)
+        yield replace(moved, choices=shorter)
 
 
 def _shorter(choice: Choice, halvings: int) -> Choice:
@@ -265,8 +288,9 @@ def concurrency(state: State) -> Iterator[State]:
         if all(choice.users >> (halvings - 1) <= 1 for choice in state.choices):
             return
         users = max(choice.users for choice in fewer)
-        title = note("plan.title_concurrency", users=users)
-        yield replace(state.then("concurrency", 1.2 * halvings, title, tag=f"users-{users}"), choices=fewer)
+        title, brief = note("plan.title_concurrency", users=users), f"max-num-seqs {users}"
+        moved = state.then("concurrency", 1.2 * halvings, title, tag=f"users-{users}", brief=brief)
+        yield replace(moved, choices=fewer)
 
 
 def parallel(state: State) -> Iterator[State]:
@@ -287,7 +311,7 @@ def swap(state: State) -> Iterator[State]:
     if state.swap or len(state.choices) < 2 or any(gpu.vendor == "amd" or gpu.unified for gpu in state.gpus):
         return
     choices = tuple(replace(choice, sleeps=True) for choice in state.choices)
-    yield replace(state.then("swap", 4.0, note("plan.title_swap")), choices=choices, swap=True)
+    yield replace(state.then("swap", 4.0, note("plan.title_swap"), brief="sleep mode"), choices=choices, swap=True)
 
 
 def offload(state: State, missing_bytes: int) -> Iterator[State]:
@@ -302,7 +326,7 @@ def offload(state: State, missing_bytes: int) -> Iterator[State]:
                 break
             changed = replace(choice, offload_bytes=size)
             title = note("plan.title_offload", model=short_name(choice.model), gib=size / GIB)
-            moved = state.then("offload", 6.0, title)
+            moved = state.then("offload", 6.0, title, brief=f"cpu-offload {size / GIB:.1f} GiB")
             yield replace(moved, choices=(*state.choices[:index], changed, *state.choices[index + 1 :]))
 
 

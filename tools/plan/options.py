@@ -13,6 +13,7 @@ from tools.plan.evaluate import evaluate, missing_bytes, search_steps
 from tools.plan.hardware import larger_rigs
 from tools.plan.moves import State
 from tools.plan.ranking import worth_showing
+from tools.plan.siblings import smaller_model
 
 Move = Callable[[State], Iterable[State]]
 
@@ -22,7 +23,7 @@ DEPTH = 3
 GOOD_LOSS = 4.0
 """Once something on the rig as it is costs no more than this, no longer chains of moves are tried."""
 
-FIRST_ONLY = frozenset({"context", "concurrency", "offload", "parallel"})
+FIRST_ONLY = frozenset({"context", "concurrency", "offload", "parallel", "smaller_model"})
 """Moves whose variants only go further the same way: the first that fits is the one to offer."""
 
 STATED_LOSS = 1.0
@@ -58,6 +59,8 @@ class Finder:
             self._try("parallel", moves.parallel(asked) if not asked.swap else ())
         else:
             self._widen([asked])
+            if not self._good():
+                self._try("smaller_model", smaller_model(asked))
             self.found += larger_rigs(asked, self._check)
         chosen = worth_showing(self.found, self._loss)
         return unique_ids(self._option(state, placement) for state, placement in chosen)
@@ -69,9 +72,13 @@ class Finder:
                 for kind, move in self._moves(state):
                     misses = self._try(kind, move(state))
                     nearest += misses
-            if not nearest or any("share" not in s.path and s.loss <= GOOD_LOSS for s, _ in self.found):
+            if not nearest or self._good():
                 return
             frontier = nearest
+
+    def _good(self) -> bool:
+        """Whether something that costs little was found on the rig as it is."""
+        return any("share" not in state.path and state.loss <= GOOD_LOSS for state, _ in self.found)
 
     def _moves(self, state: State) -> Iterator[tuple[OptionKind, Move]]:
         """Moves not yet behind a state, in one order so that no two chains differ in order only."""
@@ -124,7 +131,7 @@ class Finder:
         return Option(
             id=state.tag,
             kind=state.path[0],
-            title=state.titles[0],
+            title=state.title(),
             placement=placement,
             needs=(*state.titles[1:], *needs_of(state, placement)),
             costs=costs_of(state, placement),

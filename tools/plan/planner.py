@@ -111,7 +111,7 @@ def _reason(option: Option) -> Note:
     for kind in ("offload", "swap"):
         if f"plan.title_{kind}" in codes:
             return note(f"plan.reason_{kind}")
-    if option.kind == "precision":
+    if option.kind == "precision" or option.title.code == "plan.title_several":
         return note("plan.reason_precision", what=option.title.params.get("what", ""))
     return note(f"plan.reason_{option.kind}")
 

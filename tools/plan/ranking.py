@@ -53,13 +53,18 @@ def _beaten(state: State, found: Sequence[Found]) -> bool:
 
 
 def _beats(one: State, other: State) -> bool:
-    if one.gpus != other.gpus or ("share" in one.path) != ("share" in other.path) or (one.swap and not other.swap):
+    if one.gpus != other.gpus or _subject(one) != _subject(other) or (one.swap and not other.swap):
         return False
     mine, theirs = _given(one), _given(other)
     better = all(a >= b for a, b in zip(mine, theirs, strict=True))
     if mine == theirs and one.swap == other.swap:
         return len(one.path) < len(other.path)
     return better
+
+
+def _subject(state: State) -> tuple[tuple[tuple[str, ...], str], ...]:
+    """Which engines run which models: only states alike in this can be compared."""
+    return tuple((choice.served, choice.model.name) for choice in state.choices)
 
 
 def _given(state: State) -> list[float]:
