@@ -159,11 +159,15 @@ class ModelIndex:
         return row.org == self._publishers[row.family]
 
     def ranked(self, name: Name, rows: Iterable[Row]) -> list[Row]:
-        """Order rows: fewest words beyond the name, most of its words, the family's own publisher, most downloads."""
+        """Order rows: fewest words beyond the name, most of its words, the family's own publisher, most downloads.
 
-        def rank(row: Row) -> tuple[int, int, bool, int]:
+        Where no version was said, a family's first, unnumbered generation comes after the numbered ones.
+        """
+
+        def rank(row: Row) -> tuple[int, int, bool, bool, int]:
             lacking = len(name.words - set(row.words))
-            return row.surplus(name), lacking, not self.is_publishers(row), -row.downloads
+            first_generation = not name.versions and not row.versions
+            return row.surplus(name), lacking, first_generation, not self.is_publishers(row), -row.downloads
 
         return sorted(rows, key=rank)
 

@@ -18,7 +18,9 @@ from tools.specs.files import read_text
 MAX_LENGTH = 200
 """Longest text that is looked at as a name; the longest hub id is 96 characters for each of its two parts."""
 
-_PLAIN = re.compile(r"[\w .:/+()\-@,'’×*]*")
+_PLAIN = re.compile(r"[\w .:/+()\-@,'×*]*")
+_TYPOGRAPHY = str.maketrans({"×": "x", "’": "'", **dict.fromkeys("‐‑‒–—−", "-"), **dict.fromkeys("™®«»“”", " ")})
+"""What pasted text has in place of plain letters: dashes, quotes, trade marks."""
 _QUANT_WORD = re.compile(
     r"(?:(?:ud[-_])?i?q\d+(?:_[a-z0-9]+)*|\d(?:\.\d+)?[-_ ]?bits?|"
     r"\d(?:\.\d+)?bpw|w\d+a\d+(?:-int\d)?|g\d{2,3}|quantized|"
@@ -60,7 +62,7 @@ class Name:
 
 def is_plain(text: str) -> bool:
     """Tell whether ``text`` can be a name at all: short, and without shell or markup characters."""
-    return 0 < len(text.strip()) <= MAX_LENGTH and _PLAIN.fullmatch(text) is not None
+    return 0 < len(text.strip()) <= MAX_LENGTH and _PLAIN.fullmatch(text.translate(_TYPOGRAPHY)) is not None
 
 
 @cache
@@ -86,7 +88,7 @@ def latin(text: str) -> str:
     Example:
         ``latin("Ламу 70Б")`` is ``"llama 70b"``; ``latin("тесла т4")`` is ``"tesla t4"``.
     """
-    text = unicodedata.normalize("NFKC", text).lower().replace("×", "x")
+    text = unicodedata.normalize("NFKC", text.translate(_TYPOGRAPHY)).lower()
     if text.isascii():
         return text
     return re.sub(r"[а-яё]+", lambda found: _latin_word(found.group().replace("ё", "е")), text)
@@ -99,7 +101,7 @@ def tokens(text: str) -> list[str]:
 
     A word of two letters or more is split from the digits after it; ``r1``, ``k2.5``, ``v0.3``, ``a3b`` stay whole.
     """
-    text = re.sub(r"(?<=\d)_(?=\d)", ".", latin(text)).replace("+", " plus ")
+    text = re.sub(r"(?<=\d)_(?=\d(?!\d))", ".", latin(text)).replace("+", " plus ")
     text = re.sub(r"[\s_/:,\-@()'’*]+", " ", text)
     text = re.sub(r"(?<![a-z])([a-z]{2,})(\d)", r"\1 \2", text)
     text = re.sub(r"(\d) (b|m)\b", r"\1\2", text)
@@ -161,11 +163,13 @@ def settle_numbers(name: Name, known_versions: frozenset[str]) -> Name:
     """Decide which bare numbers are versions of the family and which one is the size in billions.
 
     Example:
-        with Qwen's versions, ``qwen 3 30`` is version 3 of size 30, ``qwen 30`` is size 30, ``qwen 2.5`` a version.
+        with Qwen's versions, ``qwen 3 30`` is version 3 of size 30, ``qwen 30`` is size 30, ``qwen 2.5`` a version;
+        with Granite's, ``granite 4`` is version 4.0.
     """
     versions = list(name.versions)
     size = name.size_b
-    for number in name.numbers:
+    for said in name.numbers:
+        number = f"{said}.0" if f"{said}.0" in known_versions and said not in known_versions else said
         is_version = number in known_versions and not (versions and size is None and len(number) < 4)
         if is_version or size is not None or len(number) == 4:
             versions.append(number)

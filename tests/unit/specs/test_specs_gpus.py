@@ -49,6 +49,10 @@ CATALOGUE = GpuCatalogue.load()
         ("DGX Spark", "NVIDIA GB10 (DGX Spark)", 131072),
         ("4090 laptop", "NVIDIA GeForce RTX 4090 Mobile", 16376),
         ("H20", "NVIDIA H20", 97871),
+        ("H100 94GB", "NVIDIA H100 NVL", 95830),
+        ("GeForce RTX™ 3090", "NVIDIA GeForce RTX 3090", 24576),
+        ("rtx5060Ti 16G", "NVIDIA GeForce RTX 5060 Ti 16GB", 16311),
+        ("4090 24", "NVIDIA GeForce RTX 4090", 24564),
     ],
 )
 def test_spoken_names(query: str, name: str, mib: int) -> None:

@@ -59,6 +59,12 @@ def found(query: str, **said: object) -> str:
         ("command r+", "CohereLabs/c4ai-command-r-plus"),
         ("TinyLlama 1b", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"),
         ("qwne3 30b", "Qwen/Qwen3-30B-A3B"),
+        ("Qwen3‑30B", "Qwen/Qwen3-30B-A3B"),
+        ("«Qwen3–14B»", "Qwen/Qwen3-14B"),
+        ("QWEN3_14B", "Qwen/Qwen3-14B"),
+        ("qwen 72", "Qwen/Qwen2.5-72B-Instruct"),
+        ("Qwen-72B", "Qwen/Qwen-72B"),
+        ("internlm2.5 7b chat", "internlm/internlm2_5-7b-chat"),
         ("mistal 7b", "mistralai/Mistral-7B-Instruct-v0.3"),
     ],
 )
@@ -90,7 +96,9 @@ def test_how_a_name_matched() -> None:
     assert CATALOGUE.find("Qwen/Qwen3-14B-AWQ").how == "base_of"
 
 
-@pytest.mark.parametrize("query", ["qwen3", "qwen", "дипсик", "llama", "llama3.1", "mixtral", "gpt-oss", "qwen3 coder"])
+@pytest.mark.parametrize(
+    "query", ["qwen3", "qwen", "дипсик", "llama", "llama3.1", "mixtral", "gpt-oss", "qwen3 coder", "granite 4"]
+)
 def test_a_family_without_a_size_is_never_silently_one_model(query: str) -> None:
     with pytest.raises(UnknownModel) as error:
         CATALOGUE.find(query)
