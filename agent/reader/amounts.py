@@ -55,7 +55,8 @@ _MODEL_USES = re.compile(
     r"went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
 )
 _LOOSE_BEFORE = re.compile(
-    r"(?:^|(?:\b(?:on|in|is|хватит ли|хватит|into|within|with|have|has|only|got|at|under|just|my|a|на|в|во|с|до|есть|имею|"
+    r"(?:^|(?:\b(?:on|in|is|хватит ли|хватит|"
+    r"into|within|with|have|has|only|got|at|under|just|my|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
 _ENOUGH = re.compile(r"\s(?:be\s)?(?:enough|sufficient|хватит|хватает|достаточно|мало)")

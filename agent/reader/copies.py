@@ -53,7 +53,6 @@ _REMOVE = re.compile(
     r"(?:drop|remove|without|forget|skip|kill|убери|убрать|убираем|выкинь|выкинуть|удали|"
     r"без)\s(?:the\s)?$"
 )
-_ONE_OTHER = re.compile(r"\b(?:one|first|second|other|одн[ауо][йт]?|перв\w+|втор\w+|друг\w+)\b")
 
 
 def finish_models(

@@ -55,6 +55,7 @@ _UNIFIED = re.compile(
 )
 _INSTANCE = re.compile(r"(?<![\w])([gp]\d[a-z]{0,2}\.(?:\d+)?xl(?:arge)?)(?![\w])")
 _SHORT_6000 = re.compile(r"(?<=x\s)(6000)(?!\d)|(?<=x)(6000)(?!\d)")
+_CHIP = re.compile(r"Apple M\d")
 _TIERS = {"про": "Pro", "макс": "Max", "ультра": "Ultra"}
 _MACHINES = {
     "мак": "Mac",
@@ -210,23 +211,14 @@ def _join_apple(sheet: Sheet, found: list[GpuMention]) -> list[GpuMention]:
     kept: list[GpuMention] = []
     for mention in found:
         before = kept[-1] if kept else None
-        both = (
-            before
-            and before.name
-            and mention.name
-            and before.name.startswith("Apple")
-            and mention.name.startswith("Apple")
-        )
-        if (
-            both
-            and before
-            and len(sheet.low[before.end : mention.start].strip(" ,()")) <= 4
-            and ("Apple M" in before.name)
-            and bool(re.match(r"Apple M\d", before.name or "")) != bool(re.match(r"Apple M\d", mention.name or ""))
-        ):
-            if re.match(r"Apple M\d", mention.name or ""):
-                before.name = mention.name
+        if before and _one_apple(before.name or "", mention.name or "", sheet.low[before.end : mention.start]):
+            before.name = mention.name if _CHIP.match(mention.name or "") else before.name
             before.end = mention.end
-            continue
-        kept.append(mention)
+        else:
+            kept.append(mention)
     return kept
+
+
+def _one_apple(first: str, second: str, between: str) -> bool:
+    both = first.startswith("Apple") and second.startswith("Apple")
+    return both and len(between.strip(" ,()")) <= 4 and bool(_CHIP.match(first)) != bool(_CHIP.match(second))

@@ -34,6 +34,7 @@ _BARE = re.compile(
     r"[\s:-](\d{1,3}(?:\.\d)?)(?![\d]|[^\W\d_]|[.,]\d|\s?x\s?[^\W_]|x|\s?(?:gb|gib|гб|гиг\w*|g\b|"
     r"%|k\b|к\b|gpu|card|карт|видео|видю|виде|юзер|user|польз|чел|ток|tok|шт|раз))"
 )
+_GLUED = re.compile(r"(\d{2,3})(?![\w.])")
 _DATE = re.compile(r"[-_ ](0[1-9]\d\d|1[0-2]\d\d|2[3-6]\d\d)(?![\da-z])")
 _WORD = re.compile(_SEPARATOR + r"([^\W\d_]+[+]?(?:\d(?:\.\d)?[a-z]?)?)(?![^\W\d_])")
 _LETTERS = re.compile(_SEPARATOR + r"([^\W\d_]+)(?=\d)")
@@ -176,16 +177,14 @@ class NameTail:
             return False
         if said.startswith("v0") or (not glued and self.name and not spelled and "." not in said):
             return False
-        if self.family == "DeepSeek":
-            self.version = f"V{number}"
-        else:
-            self.version = said.upper() if said.endswith("v") else said
-        self.name.append(self.version)
+        written = said.upper() if said.endswith("v") else said
+        self.version = f"V{number}" if self.family == "DeepSeek" else written
+        self.name.append(self.version or written)
         return self._take(found)
 
     def _bare(self) -> bool:
         """A bare number after a family is a size in billions ("квен 30")."""
-        found = self._at(_BARE) or (self._at(re.compile(r"(\d{2,3})(?![\w.])")) if not self.version else None)
+        found = self._at(_BARE) or (self._at(_GLUED) if not self.version else None)
         if (
             not found
             or self.size is not None

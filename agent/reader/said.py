@@ -18,7 +18,7 @@ class Said:
         removed: models that the turn takes away ("drop gemma").
         count_stated: whether the count of any card was said.
         bare_count: a count with nothing it counts ("а на двух?"): of the cards known before.
-        bare_copies: the same without a preposition ("and three?"): of the models if there are several, else of the cards.
+        bare_copies: the same without a preposition ("and three?"): of models, else of cards.
         one_card_more: one more card of the same kind ("could I add a second one?").
         loose_precisions: precisions that belong to no named model, in order.
         split: precisions meant for one instance each ("one in fp8 and one in 4 bit").
