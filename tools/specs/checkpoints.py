@@ -46,7 +46,7 @@ def parse_model_ref(text: str) -> ModelRef:
 
 
 def native(spec: ModelSpec) -> Checkpoint:
-    """Return the checkpoint the model was published as, under its own hub id."""
+    """Return the checkpoint the model was published as; where a copy of it was named, that copy."""
     return spec.checkpoints[0]
 
 
