@@ -38,6 +38,7 @@ from prompts import text as say
 from tools.domain import Note, Plan, Rig
 from tools.errors import RigfitError
 from tools.settings import Settings
+from tools.specs.probes import Probes
 from tools.toolkit import build_tools
 from tools.workbench import Workbench
 
@@ -67,18 +68,21 @@ class Assistant:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings, *, rig: RigSource = "detect") -> AsyncIterator[Assistant]:
+    async def open(
+        cls, settings: Settings, *, rig: RigSource = "detect", probes: Probes | None = None
+    ) -> AsyncIterator[Assistant]:
         """Open the store and the catalogues and warm what a first answer needs.
 
         Args:
             settings: where data lives, whether the network may be used, which model writes.
             rig: hardware to plan for where a question names none; ``"detect"`` offers this machine's when the card is
                 asked for; None knows nothing of this machine.
+            probes: who is asked about this machine; by default the machine itself.
 
         Yields:
             The assistant. A store that can't be opened is no error: it goes on in memory and says so in the first turn.
         """
-        workbench = await asyncio.to_thread(Workbench.open, settings, detect=rig == "detect")
+        workbench = await asyncio.to_thread(Workbench.open, settings, detect=rig == "detect", probes=probes)
         async with open_threads(settings.data_dir / "threads.sqlite") as store:
             assistant = cls(settings, workbench, store, rig if isinstance(rig, Rig) else None)
             await asyncio.to_thread(workbench.warm)
@@ -160,7 +164,7 @@ class Assistant:
             suggestions=tuple(done["suggestions"]),
             grounded=done["grounded"],
             llm=done["llm"],
-            notices=(*notices, *done["notices"]),
+            notices=tuple(notices),
         )
 
     def _plan(self, stored: dict[str, Any] | None) -> Plan | None:

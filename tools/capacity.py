@@ -28,7 +28,7 @@ class Rung:
     """A model in one storage format.
 
     Attributes:
-        parameter_bytes: its weights over all cards together: as registered, or as they are after quantisation in flight.
+        parameter_bytes: its weights over all cards together, after quantisation in flight where there is one.
         kv_bytes_per_token: over all cards, None where it is no constant.
         total_bytes: with the cache for the context and users asked and the engine's own needs, one card's share.
         tp: cards it is spread over.
@@ -102,11 +102,12 @@ def _measured(footprint: Footprint, context: int, users: int) -> Rung:
     deployment = footprint.deployment
     tokens = footprint.kv_pool_tokens
     limit = deployment.model.max_context
+    stored = footprint.weights_bytes if deployment.checkpoint.in_flight else footprint.parameter_bytes
     return Rung(
         precision=deployment.checkpoint.precision,
         repo=deployment.checkpoint.repo,
         in_flight=deployment.checkpoint.in_flight,
-        parameter_bytes=min(footprint.parameter_bytes, footprint.weights_bytes) * deployment.tp,
+        parameter_bytes=stored * deployment.tp,
         kv_bytes_per_token=None
         if footprint.kv_bytes_per_token is None
         else footprint.kv_bytes_per_token * deployment.tp,

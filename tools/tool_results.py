@@ -13,6 +13,7 @@ from tools.errors import NotYetExact, RequestError
 from tools.plan.report import plan_json
 from tools.plan.resolve import Resolution
 from tools.specs.checkpoints import checkpoints_for
+from tools.specs.formats import IN_FLIGHT
 from tools.specs.gpus import GpuMatch
 from tools.specs.models import ModelMatch
 from tools.units import GIB, gib
@@ -234,8 +235,9 @@ def _cache(footprint: Mapping[str, Any]) -> int:
 
 
 def _all_weights(footprint: Mapping[str, Any]) -> int:
-    """Return an instance's weights over all its cards: as registered, or as they are after quantisation in flight."""
-    held = min(footprint["parameter_bytes_per_gpu"], footprint["weights_bytes_per_gpu"])
+    """Return an instance's weights over all its cards, after quantisation in flight where there is one."""
+    in_flight = footprint["precision"] in IN_FLIGHT
+    held = footprint["weights_bytes_per_gpu" if in_flight else "parameter_bytes_per_gpu"]
     return held * max(1, len(footprint["gpu_indices"]))
 
 

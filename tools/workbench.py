@@ -23,6 +23,7 @@ from tools.search.web import Hit, WebSearch
 from tools.settings import Settings
 from tools.specs.gpus import GpuCatalogue, GpuMatch
 from tools.specs.models import ModelMatch
+from tools.specs.probes import Probes
 
 _REMEMBERED_PLANS = 64
 _READING_FIELDS = frozenset(f.name for f in fields(Reading))
@@ -37,18 +38,32 @@ class Workbench:
         can_detect: whether this machine's hardware may be looked at.
     """
 
-    def __init__(self, settings: Settings, *, detect: bool = True, search: WebSearch | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        detect: bool = True,
+        search: WebSearch | None = None,
+        probes: Probes | None = None,
+    ) -> None:
         self.settings = settings
         self.models = LiveModels(settings)
         self.gpus = GpuCatalogue.load()
         self.can_detect = detect
         self._search = search or WebSearch(settings)
+        self._probes = probes
         self._plans: OrderedDict[str, Plan | None] = OrderedDict()
 
     @classmethod
-    def open(cls, settings: Settings, *, detect: bool = True) -> Workbench:
-        """Open the catalogues; nothing goes over the network."""
-        return cls(settings, detect=detect)
+    def open(cls, settings: Settings, *, detect: bool = True, probes: Probes | None = None) -> Workbench:
+        """Open the catalogues; nothing goes over the network.
+
+        Args:
+            settings: which network and data folder may be used.
+            detect: whether this machine's hardware may be looked at.
+            probes: who is asked about it; by default the machine itself.
+        """
+        return cls(settings, detect=detect, probes=probes)
 
     def warm(self) -> None:
         """Read what a first question would have to read, so that it is answered as fast as the next."""
@@ -78,7 +93,7 @@ class Workbench:
             return None
         from tools.specs.detect import detect_rig
 
-        return detect_rig()
+        return detect_rig(self._probes, self.gpus)
 
     # --- plans ---
 

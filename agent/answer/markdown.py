@@ -48,8 +48,8 @@ def link(title: object, url: str) -> Markdown:
 
 
 def gib(size_bytes: float, digits: int = 1) -> Markdown:
-    """Return bytes as ``56.9 GiB``, without the space breaking."""
-    return Markdown(f"{size_bytes / 2**30:.{digits}f}\u00a0GiB")
+    """Return bytes as ``56.9 GiB``."""
+    return Markdown(f"{size_bytes / 2**30:.{digits}f} GiB")
 
 
 def group(number: float, language: str) -> Markdown:

@@ -146,8 +146,6 @@ def _needs_table(needs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
     asked = plan["as_asked"]
     recommended = next((o for o in plan["options"] if o["id"] == plan["recommended"]), None)
-    for option in plan["options"]:
-        option["moves"] = [option["title"], *(need for need in option["needs"] if not need.endswith("."))]
     return {
         "asked": asked,
         "what": _grouped(asked["footprints"]),

@@ -47,10 +47,10 @@ def test_names_with_underscores_stay_readable() -> None:
 
 def test_templates_quote_whatever_they_print() -> None:
     template = environment("en").from_string("{{ name }} {{ size|gib }} {{ count|n }}")
-    assert template.render(name="a|b", size=2**30, count=8192) == "a\\|b 1.0\u00a0GiB 8,192"
+    assert template.render(name="a|b", size=2**30, count=8192) == "a\\|b 1.0 GiB 8,192"
 
 
 def test_numbers_for_people() -> None:
-    assert gib(61_064_245_248) == "56.9\u00a0GiB"
+    assert gib(61_064_245_248) == "56.9 GiB"
     assert group(1_234_567, "ru") == "1\u00a0234\u00a0567"
     assert isinstance(gib(1), Markdown)
