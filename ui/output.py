@@ -47,7 +47,7 @@ def print_json(value: Mapping[str, Any]) -> None:
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines for a person, with what would steer a terminal taken out."""
     for line in lines:
-        sys.stdout.write("".join(c for c in line if c.isprintable() or c == "\t") + "\n")
+        sys.stdout.write("".join(c for c in line.replace("\xa0", " ") if c.isprintable() or c == "\t") + "\n")
 
 
 def columns(rows: Iterable[tuple[str, ...]], indent: str = "  ") -> Iterator[str]:

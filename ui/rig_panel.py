@@ -59,7 +59,7 @@ def _count(word: str) -> int:
         value = float(word)
     except ValueError:
         value = 0.0
-    if value != int(value) or not 1 <= value <= MAX_CARDS:
+    if not 1 <= value <= MAX_CARDS or value % 1:
         raise BadValue("errors_ui.bad_count", value=word, limit=MAX_CARDS)
     return int(value)
 

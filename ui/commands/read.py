@@ -37,14 +37,15 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         print_json(result)
     else:
-        print_lines(columns((name, _short(value)) for name, value in result.items() if value not in (None, [], "")))
+        print_lines(
+            columns((name, _short(value)) for name, value in result.items() if value not in (None, [], "", False))
+        )
     return 0
 
 
 def _read(turns: list[str]) -> dict[str, Any]:
-    from agent.reader.report import reading_json
-
     from agent.reader import read
+    from agent.reader.report import reading_json
 
     return reading_json(read(turns))
 
