@@ -1,0 +1,47 @@
+"""The words of the field as frozen dataclasses. Everything passes these; nothing passes bare numbers.
+
+Data flows one way: text -> Reading -> PlanRequest -> Plan -> answer, picture, files, processes.
+Sizes are ``int`` and end in ``_bytes``; "per GPU" means the fullest rank.
+"""
+
+from __future__ import annotations
+
+from tools.domain.deployment import Deployment, Footprint
+from tools.domain.hardware import Gpu, Rig
+from tools.domain.model import Attention, Checkpoint, DenseMlp, Layer, ModelSpec, MoeMlp, Quantization
+from tools.domain.plan import Costs, GpuUse, InstancePlan, InstanceRequest, Option, Placement, Plan, PlanRequest
+from tools.domain.said import GpuAsk, ModelAsk, Reading
+from tools.domain.words import Band, Note, OptionKind, Provenance, Relation, Residency, Verdict, note
+
+__all__ = [
+    "Attention",
+    "Band",
+    "Checkpoint",
+    "Costs",
+    "DenseMlp",
+    "Deployment",
+    "Footprint",
+    "Gpu",
+    "GpuAsk",
+    "GpuUse",
+    "InstancePlan",
+    "InstanceRequest",
+    "Layer",
+    "ModelAsk",
+    "ModelSpec",
+    "MoeMlp",
+    "Note",
+    "Option",
+    "OptionKind",
+    "Placement",
+    "Plan",
+    "PlanRequest",
+    "Provenance",
+    "Quantization",
+    "Reading",
+    "Relation",
+    "Residency",
+    "Rig",
+    "Verdict",
+    "note",
+]

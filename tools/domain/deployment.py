@@ -1,0 +1,76 @@
+"""One model served in one way, and what that takes of a card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tools.domain.model import Checkpoint, ModelSpec
+from tools.domain.words import Band, Note, Provenance, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One model served by one engine in one way. ``None`` = the engine's own default for that card and version.
+
+    Attributes:
+        max_model_len: context a sequence may have, tokens.
+        max_num_seqs: sequences at once.
+        kv_dtype: ``auto`` (the model's 16-bit type) or ``fp8``.
+        gpu_memory_utilization: share of the whole card (vLLM's flag).
+        kv_cache_memory_bytes: sets the pool outright (vLLM's flag).
+        cpu_offload_bytes: weights held in CPU RAM, per GPU.
+    """
+
+    model: ModelSpec
+    checkpoint: Checkpoint
+    engine: str = "vllm"
+    engine_version: str | None = None
+    engine_generation: str | None = None
+    max_model_len: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    kv_dtype: str = "auto"
+    tp: int = 1
+    pp: int = 1
+    ep: bool = False
+    gpu_memory_utilization: float | None = None
+    kv_cache_memory_bytes: int | None = None
+    enforce_eager: bool = False
+    cpu_offload_bytes: int = 0
+    sleep_mode: bool = False
+    extra_flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a deployment takes on its fullest GPU, by part.
+
+    Attributes:
+        parameter_bytes: parameters the engine's model code registers on the fullest rank.
+        weights_bytes: what the engine holds after loading with ``backend`` (repacking, buffers).
+        kv_bytes_per_token: per GPU; None where caches of several kinds make it no constant.
+        kv_needed_bytes: cache for every sequence at its full context, whole blocks.
+        kv_pool_bytes: what the engine will reserve; None without a card.
+        activation_bytes, cuda_graph_bytes, context_bytes: the other parts of the engine's budget.
+        total_bytes: weights + pool (or what is needed, without a card) + activation + graphs + context.
+        verdict: ``fits`` where the pool holds at least one sequence of max_model_len; None without a card.
+        provenance: by field name.
+    """
+
+    deployment: Deployment
+    parameter_bytes: int
+    weights_bytes: int
+    backend: str
+    kv_bytes_per_token: int | None
+    kv_needed_bytes: int
+    kv_pool_bytes: Band | None
+    kv_pool_tokens: int | None
+    max_concurrency: float | None
+    activation_bytes: Band
+    cuda_graph_bytes: Band
+    context_bytes: Band
+    total_bytes: int
+    verdict: Verdict | None
+    provenance: Mapping[str, Provenance]
+    assumptions: tuple[Note, ...] = ()
