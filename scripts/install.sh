@@ -47,6 +47,7 @@ for file in $files; do
         fail "The packages of $file could not be installed: is the package index reachable? See the lines above."
 done
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+.venv/bin/python -m compileall -q agent tools serving ui prompts
 printf '%s' "$wanted" >"$stamp"
 # what dev installs includes what app installs
 if [ "$what" = dev ]; then
