@@ -286,8 +286,32 @@ MXFP4: Config = {
     ],
 }
 
-BLOCKS: Config = {"head_dim": 128, "num_hidden_layers": 2, "decoder_sparse_step": 1, "moe_intermediate_size": 512}
+BLOCKS: Config = {"head_dim": 128, "num_hidden_layers": 2, "decoder_sparse_step": 1}
 """Sizes that every format's blocks and groups divide among two ranks."""
+
+
+def shares() -> Iterator[dict[str, Any]]:
+    """Yield models of real proportions whose shares cut blocks and groups; vLLM halves, rounds up or refuses them."""
+    narrow = {"hidden_size": 2048, "moe_intermediate_size": 768, "num_experts": 128, "num_attention_heads": 32}
+    wide = {"hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32, "num_key_value_heads": 32}
+    oss = {"hidden_size": 2880, "intermediate_size": 2880, "num_attention_heads": 64, "num_key_value_heads": 8}
+    models = {
+        "experts768": family("qwen3_moe", **BLOCKS, **narrow),
+        "width11008": family("llama", num_hidden_layers=2, **wide),
+        "heads14": family(
+            "qwen2", hidden_size=896, intermediate_size=4864, num_attention_heads=14, num_key_value_heads=2
+        ),
+    }
+    for name, model in models.items():
+        for layout, quantization in FORMATS.items():
+            for tp in (1, 2) if name == "heads14" else (2, 4, 8):
+                if "awq" in layout and name == "experts768" and tp > 2:
+                    continue  # vLLM asks the platform for a GPU's capability there
+                config = {**model, "quantization_config": quantization}
+                yield {"id": f"{name}-{layout}-tp{tp}", "config": config, "tp": tp}
+    for tp in (1, 2, 4, 8):
+        config = family("gpt_oss", quantization_config=MXFP4, **oss)
+        yield {"id": f"oss2880-mxfp4-tp{tp}", "config": config, "tp": tp}
 
 
 def cases() -> Iterator[dict[str, Any]]:
@@ -299,11 +323,12 @@ def cases() -> Iterator[dict[str, Any]]:
     for name, quantization in FORMATS.items():
         for model in ("qwen3", "qwen3_moe", "qwen2_moe"):
             for tp in (1, 2):
-                config = family(model, **BLOCKS, quantization_config=quantization)
+                config = family(model, **BLOCKS, moe_intermediate_size=512, quantization_config=quantization)
                 yield {"id": f"{model}-{name}-tp{tp}", "config": config, "tp": tp}
     for tp in (1, 2):
         config = family("gpt_oss", quantization_config=MXFP4)
         yield {"id": f"gpt_oss-mxfp4-tp{tp}", "config": config, "tp": tp}
+    yield from shares()
     for vocab in (1, 63, 64, 65, 151_936):
         for layers in (1, 7):
             config = family("llama", vocab_size=vocab, num_hidden_layers=layers, num_key_value_heads=1)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tools.domain import Deployment
+from tools.errors import BadValue
 from tools.vram import kv
 from tools.vram.architecture import spec_from_config
 from tools.vram.estimate import kv_element_bytes
@@ -38,9 +39,13 @@ def compared() -> list[Any]:
 @pytest.mark.parametrize("case", compared())
 def test_bytes_and_pages_agree(case: dict[str, Any], answers: dict[str, dict[str, Any]]) -> None:
     answer = answers[case["id"]]
-    assert "error" not in answer
     spec = spec_from_config(case["config"], name="generated")
     checkpoint = spec.checkpoints[0]
+    if "error" in answer:
+        assert "divisible" in answer["error"]
+        with pytest.raises(BadValue):
+            parameter_bytes(spec, checkpoint, case["tp"])
+        return
     assert parameter_bytes(spec, checkpoint, case["tp"]) == answer["parameter_bytes"]
     caches = kv.caches(spec.layers, case["tp"], kv_element_bytes(Deployment(spec, checkpoint)))
     ours = {(cache.window, cache.page_bytes, cache.layers) for cache in caches}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tools.domain import Deployment, Gpu, Quantization
-from tools.vram.storage import Matrix
+from tools.vram.storage import Matrix, mxfp4_shape, runs_on_marlin
 from tools.vram.weights import element_bytes, matrices_of, parameter_bytes
 
 
@@ -101,6 +101,8 @@ def _peak(deployment: Deployment) -> int:
 
 def _drop_gptq_extras(matrix: Matrix, q: Quantization, width: int, _gpu: Gpu | None) -> int:
     """Symmetric GPTQ drops its zero points after repacking, and experts' empty biases (``auto_gptq.py``)."""
+    if not runs_on_marlin(matrix, q):
+        return 0
     size = q.group_size if q.group_size and q.group_size > 0 else matrix.inputs
     zeros = max(1, matrix.inputs // size) * int(matrix.rows * q.bits) // 8 if q.symmetric else 0
     bias = width * matrix.rows if matrix.experts and not matrix.bias else 0
@@ -124,14 +126,15 @@ def _pad_mxfp4(matrix: Matrix, _q: Quantization, width: int, gpu: Gpu | None) ->
     """
     if not matrix.experts:
         return 0
+    rows, columns = mxfp4_shape(matrix)
     if _is_hopper(gpu):
-        return matrix.experts * matrix.rows * (_up(matrix.inputs, 256) - matrix.inputs) // 2
-    is_up = len(matrix.outputs) == 2
-    rows = 2 * _up(matrix.outputs[0], 128) if is_up else _up(matrix.rows, 256)
-    columns = _up(matrix.inputs, 256 if is_up else 128)
-    more = rows * columns - matrix.rows * matrix.inputs
-    bias = width * (rows - matrix.rows) if matrix.bias else 0
-    return matrix.experts * (more * 17 // 32 + bias)
+        return matrix.experts * rows * (_up(columns, 256) - columns) // 2
+    if matrix.split == "out":
+        padded = 2 * _up(matrix.outputs[0], 128), _up(columns, 256)
+    else:
+        padded = _up(rows, 256), _up(columns, 128)
+    bias = width * (padded[0] - rows) if matrix.bias else 0
+    return matrix.experts * ((padded[0] * padded[1] - rows * columns) * 17 // 32 + bias)
 
 
 def _up(size: int, multiple: int) -> int:

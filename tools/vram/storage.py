@@ -7,13 +7,15 @@ Sources: ``vllm/model_executor/layers/quantization`` (``fp8.py``, ``auto_gptq.py
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from tools.domain import Quantization
-from tools.errors import NotYetExact
+from tools.errors import BadValue, NotYetExact
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Matrix:
         inputs: columns.
         bias: elements of its bias.
         experts: how many there are of it, stacked; 0 for a plain linear layer.
+        split: which way ranks share it: ``out`` by rows, ``in`` by columns, or not at all; among ``ranks`` of them.
         plain: the engine never quantises it; ``element_bytes`` (if not 0) is then the size of its elements.
     """
 
@@ -34,6 +37,8 @@ class Matrix:
     inputs: int
     bias: int = 0
     experts: int = 0
+    split: Literal["out", "in", ""] = ""
+    ranks: int = 1
     plain: bool = False
     element_bytes: int = 0
 
@@ -41,6 +46,16 @@ class Matrix:
     def rows(self) -> int:
         """Rows of all fused outputs."""
         return sum(self.outputs)
+
+    @property
+    def inner(self) -> int:
+        """The side that is a share of the feed-forward width: rows of one output going up, columns going down."""
+        return self.outputs[0] if self.split == "out" else self.inputs
+
+    @property
+    def outer(self) -> int:
+        """The other side: the hidden size."""
+        return self.inputs if self.split == "out" else self.rows
 
     @property
     def elements(self) -> int:
@@ -58,6 +73,7 @@ def matrix_bytes(matrix: Matrix, quantization: Quantization | None, width: int =
 
     Raises:
         NotYetExact: the format is not one that vLLM stores by a known layout.
+        BadValue: a rank's share is no whole number of the format's blocks or groups; vLLM refuses such a start.
     """
     only_experts = quantization is not None and quantization.extra.get("only") == "experts"
     if quantization is None or quantization.method == "none" or (only_experts and not matrix.experts):
@@ -139,10 +155,43 @@ def _ceil(a: int, b: int) -> int:
     return -(-a // b)
 
 
+def _refuse(matrix: Matrix, size: int, block: int) -> BadValue:
+    return BadValue("errors_vram.share_not_whole", what=matrix.name, size=size, block=block, ranks=matrix.ranks)
+
+
 def _fp8_block(matrix: Matrix, q: Quantization, _width: int) -> int:
     rows, columns = q.block or (128, 128)
-    parts = matrix.outputs if matrix.experts else (matrix.rows,)
+    if matrix.experts:
+        rows, columns = _expert_block(matrix, q, rows, columns)
+        parts: tuple[int, ...] = matrix.outputs
+    else:
+        _check_blocks(matrix, rows, columns)
+        parts = (matrix.rows,)
     return matrix.rows * matrix.inputs + 4 * sum(_ceil(part, rows) for part in parts) * _ceil(matrix.inputs, columns)
+
+
+def _expert_block(matrix: Matrix, q: Quantization, rows: int, columns: int) -> tuple[int, int]:
+    """Blocks of experts; where a rank's share is no whole number of them, vLLM refines the scales (``fp8.py``)."""
+    if matrix.inner % rows == 0 and (matrix.ranks == 1 or matrix.inner % columns == 0):
+        return rows, columns
+    size = math.gcd(rows, columns, matrix.inner)
+    if size < SMALLEST_BLOCK or q.extra.get("writer") == "compressed-tensors":
+        raise _refuse(matrix, matrix.inner, rows)
+    return size, size
+
+
+def _check_blocks(matrix: Matrix, rows: int, columns: int) -> None:
+    """Refuse what vLLM refuses (``utils/fp8_utils.py:validate_fp8_block_shape``): shares that cut a block."""
+    if matrix.ranks > 1 and matrix.split == "in" and matrix.inputs % columns:
+        raise _refuse(matrix, matrix.inputs, columns)
+    is_shared = matrix.ranks > 1 and matrix.split == "out"
+    for part in matrix.outputs if is_shared else matrix.outputs[:-1]:
+        if part % rows:
+            raise _refuse(matrix, part, rows)
+
+
+SMALLEST_BLOCK = 32
+"""Narrowest group or block of experts that vLLM's kernels take."""
 
 
 def _fp8_tensor(matrix: Matrix, q: Quantization, _width: int) -> int:
@@ -174,18 +223,43 @@ def _zeros_and_scales(matrix: Matrix, q: Quantization, width: int) -> int:
     return _groups(matrix, q) * (int(matrix.rows * q.bits) // 8 + width * matrix.rows)
 
 
+def runs_on_marlin(matrix: Matrix, q: Quantization) -> bool:
+    """Tell whether integer experts keep their groups; else vLLM halves them (``marlin_utils.py``, ``moe_wna16.py``)."""
+    size = q.group_size or -1
+    return not matrix.experts or (matrix.outer % 128 == 0 and (size <= 0 or matrix.inner % size == 0))
+
+
+def _halved_groups(matrix: Matrix, q: Quantization, width: int) -> int:
+    """Integer experts whose share of a rank cuts a group: groups are halved until they fit both sides."""
+    size = q.group_size or 128
+    while matrix.inner % size or matrix.outer % size:
+        size //= 2
+        if size < SMALLEST_BLOCK:
+            raise _refuse(matrix, matrix.inner, q.group_size or 128)
+    zeros = 0 if q.symmetric else int(matrix.rows * q.bits) // 8
+    return _packed(matrix, q) + matrix.inputs // size * (width * matrix.rows + zeros)
+
+
 def _gptq(matrix: Matrix, q: Quantization, width: int) -> int:
     """GPTQ experts register a bias whether the architecture has one or not (``auto_gptq.py``)."""
+    if not runs_on_marlin(matrix, q):
+        return _halved_groups(matrix, q, width)
     bias = width * matrix.rows if matrix.experts and not matrix.bias else 0
     return _packed(matrix, q) + _zeros_and_scales(matrix, q, width) + bias
 
 
 def _awq(matrix: Matrix, q: Quantization, width: int) -> int:
+    if not runs_on_marlin(matrix, q):
+        return _halved_groups(matrix, q, width)
     return _packed(matrix, q) + _zeros_and_scales(matrix, q, width)
 
 
 def _pack_quantized(matrix: Matrix, q: Quantization, width: int) -> int:
     """Compressed-tensors integers: packed weights, 16-bit scales, the weight's shape, zero points if asymmetric."""
+    size = q.group_size or -1
+    share = matrix.inner if matrix.experts else matrix.inputs
+    if size > 0 and share % size:
+        raise _refuse(matrix, share, size)
     shape = 2 * width if matrix.experts else 16
     if q.symmetric:
         return _packed(matrix, q) + width * _groups(matrix, q) * matrix.rows + shape
@@ -197,11 +271,20 @@ def _nvfp4(matrix: Matrix, _q: Quantization, _width: int) -> int:
     return matrix.rows * (matrix.inputs // 2 + matrix.inputs // 16) + 8 * len(matrix.outputs)
 
 
+def mxfp4_shape(matrix: Matrix) -> tuple[int, int]:
+    """Rows and columns of an MXFP4 expert as registered: a rank's share is rounded up to whole blocks of 32."""
+    if matrix.split == "out":
+        return sum(_ceil(part, 32) * 32 for part in matrix.outputs), matrix.inputs
+    return matrix.rows, _ceil(matrix.inputs, 32) * 32
+
+
 def _mxfp4(matrix: Matrix, _q: Quantization, width: int) -> int:
     """Half a byte a weight and a shared exponent a block of 32; only experts are stored so (``mxfp4.py``)."""
     if not matrix.experts:
         return matrix.rows * matrix.inputs * width
-    return matrix.rows * (matrix.inputs // 2 + _ceil(matrix.inputs, 32))
+    rows, columns = mxfp4_shape(matrix)
+    bias = width * (rows - matrix.rows) if matrix.bias else 0
+    return rows * (columns // 2 + _ceil(columns, 32)) + bias
 
 
 def _mxfp8(matrix: Matrix, _q: Quantization, _width: int) -> int:

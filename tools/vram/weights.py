@@ -68,10 +68,11 @@ def _mixer_matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
     heads = divide(mixer.heads, tp, "num_attention_heads")
     kv_heads = kv_heads_on_rank(mixer, tp)
     qkv = (heads * mixer.head_dim, kv_heads * mixer.head_dim, kv_heads * mixer.head_dim)
-    yield Matrix("self_attn.qkv_proj", qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0)
-    yield Matrix("self_attn.o_proj", (hidden,), heads * mixer.head_dim, bias=hidden if mixer.o_bias else 0)
+    yield Matrix("self_attn.qkv_proj", qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0, split="out", ranks=tp)
+    o_bias = hidden if mixer.o_bias else 0
+    yield Matrix("self_attn.o_proj", (hidden,), heads * mixer.head_dim, bias=o_bias, split="in", ranks=tp)
     if mixer.gate_width:
-        yield Matrix("self_attn.gate_proj", (heads * mixer.gate_width,), hidden)
+        yield Matrix("self_attn.gate_proj", (heads * mixer.gate_width,), hidden, split="out", ranks=tp)
 
 
 def _mixer_vectors(mixer: Attention, tp: int) -> int:
@@ -94,8 +95,8 @@ def _mlp_matrices(mlp: DenseMlp | MoeMlp, hidden: int, tp: int) -> list[Matrix]:
     bias = (2 * inner, hidden) if mlp.expert_bias else (0, 0)
     found = [
         _router(mlp, hidden),
-        Matrix("mlp.experts.w13", (inner, inner), hidden, bias=bias[0], experts=mlp.experts),
-        Matrix("mlp.experts.w2", (hidden,), inner, bias=bias[1], experts=mlp.experts),
+        Matrix("mlp.experts.w13", (inner, inner), hidden, bias=bias[0], experts=mlp.experts, split="out", ranks=tp),
+        Matrix("mlp.experts.w2", (hidden,), inner, bias=bias[1], experts=mlp.experts, split="in", ranks=tp),
     ]
     if mlp.shared_intermediate:
         found += _dense_matrices(DenseMlp(mlp.shared_intermediate), hidden, tp, "mlp.shared_expert")
@@ -105,9 +106,10 @@ def _mlp_matrices(mlp: DenseMlp | MoeMlp, hidden: int, tp: int) -> list[Matrix]:
 def _dense_matrices(mlp: DenseMlp, hidden: int, tp: int, name: str) -> list[Matrix]:
     inner = divide(mlp.intermediate, tp, "intermediate_size")
     up = (inner, inner) if mlp.gated else (inner,)
+    up_name = f"{name}.{'gate_up_proj' if mlp.gated else 'up_proj'}"
     return [
-        Matrix(f"{name}.{'gate_up_proj' if mlp.gated else 'up_proj'}", up, hidden, bias=sum(up) if mlp.bias else 0),
-        Matrix(f"{name}.down_proj", (hidden,), inner, bias=hidden if mlp.bias else 0),
+        Matrix(up_name, up, hidden, bias=sum(up) if mlp.bias else 0, split="out", ranks=tp),
+        Matrix(f"{name}.down_proj", (hidden,), inner, bias=hidden if mlp.bias else 0, split="in", ranks=tp),
     ]
 
 
