@@ -56,7 +56,7 @@ _MODEL_USES = re.compile(
 )
 _LOOSE_BEFORE = re.compile(
     r"(?:^|(?:\b(?:on|in|is|хватит ли|хватит|"
-    r"into|within|with|have|has|only|got|at|under|just|my|a|на|в|во|с|до|есть|имею|"
+    r"into|within|with|have|has|only|got|at|under|just|my|the|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
 _ENOUGH = re.compile(r"\s(?:be\s)?(?:enough|sufficient|хватит|хватает|достаточно|мало)")

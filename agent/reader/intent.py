@@ -50,9 +50,11 @@ def _beaten(intent: str, found: Mapping[str, int], said: Said) -> bool:
     """Phrases that mean their intent only in the right company."""
     if intent == "compare":
         several = len(said.gpus) > 1 or len(said.models) > 1
-        return not several and ("hardware_needed" in found or set(found) == {"compare", "fit"})
+        return not several and "hardware_needed" in found
     if intent == "hardware_needed":
         return bool(said.gpus) and "fit" in found
+    if intent == "which_model" and said.models and "hardware_needed" in found:
+        return True
     if intent == "which_model":
         return (
             any(m.name and not m.name.endswith("model") for m in said.models)

@@ -21,7 +21,9 @@ _BARE_COUNT = re.compile(
     r"(?:на|on|with|с|если|if|for|of|по)\s(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[^\W\d_]{2,12})"
     r"(?:\s(?:of (?:them|these)|штук\w*|таких|instead|тогда))*[\s?.!)]*$"
 )
-_AND_COUNT = re.compile(r"\s*(?:and|what about|how about|а|а если|или|or)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$")
+_AND_COUNT = re.compile(
+    r"\s*(?:and|what about|how about|there are|i have|а|а если|или|or|их|их там|всего|у меня их)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$"
+)
 _ONE_MORE = re.compile(
     r"(?:add|adding|buy|buying|get|plus|добав\w+|докуп\w+|поставить|куплю|купить)\s(?:a second|"
     r"another|one more|еще одну|вторую)"
@@ -172,42 +174,39 @@ def _finish_gpus(
         gpus = _implied(sheet, flags, several=copies.speaks_of_several(sheet, words) or bool(models))
     if "no_gpu" in said.keys and not any(g.name or g.memory_gb for g in gpus):
         gpus = []
+    unique = _merge_named(gpus, nodes)
+    said.count_stated = any(g.count is not None for g in unique)
+    if said.one_card_more and len(unique) == 1 and (unique[0].count or 1) == 1:
+        unique[0].count, said.one_card_more = 2, False
+    said.implausible = any(g.count is not None and g.count < 1 for g in unique)
+    said.gpus = [GpuAsk(g.name, g.memory_gb, _count_of(g), g.unified) for g in unique]
+    said.gpus_relation = relation(sheet, unique)
+    if said.gpus_relation == "alternatives":
+        said.nodes = None
+
+
+def _count_of(gpu: GpuMention) -> int | None:
+    return gpu.count if gpu.count is not None else None if gpu.count_asked else 1
+
+
+def _merge_named(gpus: list[GpuMention], nodes: amounts.Nodes) -> list[GpuMention]:
+    """A card named twice is one card, unless each mention has a count or a memory of its own."""
     unique: list[GpuMention] = []
     for gpu in gpus:
         if gpu.count_asked and gpu.name is None and gpu.memory_gb is None and not nodes.several:
             continue
-        same = next(
-            (
-                u
-                for u in unique
-                if u.name == gpu.name
-                and u.name
-                and (gpu.memory_gb in {None, u.memory_gb} or u.memory_gb is None)
-                and not (gpu.count and u.count)
-            ),
-            None,
-        )
+        same = next((u for u in unique if _same_card(u, gpu)), None)
         if same:
             same.count, same.memory_gb = same.count or gpu.count, same.memory_gb or gpu.memory_gb
             same.count_asked = same.count_asked or gpu.count_asked
         else:
             unique.append(gpu)
-    said.count_stated = any(g.count is not None for g in unique)
-    if said.one_card_more and len(unique) == 1 and (unique[0].count or 1) == 1:
-        unique[0].count, said.one_card_more = 2, False
-    said.implausible = any(g.count is not None and g.count < 1 for g in unique)
-    said.gpus = [
-        GpuAsk(
-            g.name,
-            g.memory_gb,
-            None if g.count_asked and g.count is None else 1 if g.count is None else g.count,
-            g.unified,
-        )
-        for g in unique
-    ]
-    said.gpus_relation = relation(sheet, unique)
-    if said.gpus_relation == "alternatives":
-        said.nodes = None
+    return unique
+
+
+def _same_card(one: GpuMention, other: GpuMention) -> bool:
+    memory = one.memory_gb is None or other.memory_gb in {None, one.memory_gb}
+    return one.name is not None and one.name == other.name and memory and not (one.count and other.count)
 
 
 def _implied(sheet: Sheet, flags: Flags, *, several: bool) -> list[GpuMention]:
