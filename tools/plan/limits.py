@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from tools.domain import ModelSpec, Note, Residency, note
+from tools.domain import Gpu, ModelSpec, Note, Residency, note
 from tools.errors import BadValue
-from tools.units import GIB, parse_size
+from tools.units import GIB, gib, parse_size
 
 DEFAULT_CONTEXT = 8192
 DEFAULT_USERS = 4
@@ -123,6 +124,16 @@ def gigabytes(value: float | None, name: str) -> int | None:
     if not 0 <= value * GIB <= MAX_SIZE:
         raise BadValue(f"errors_plan.bad_{name}", value=f"{value:g}")
     return round(value * GIB)
+
+
+def check_reserved(gpus: Sequence[Gpu], reserved_bytes: int) -> None:
+    """Refuse more memory in use than a card has.
+
+    Raises:
+        BadValue: a card has no more than ``reserved_bytes``.
+    """
+    if any(reserved_bytes >= gpu.cuda_total_bytes for gpu in gpus):
+        raise BadValue("errors_plan.bad_reserved", value=gib(reserved_bytes))
 
 
 def short(value: object) -> str:

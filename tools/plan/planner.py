@@ -101,7 +101,9 @@ def _recommend(request: PlanRequest, asked: Placement, options: Sequence[Option]
         return "as_asked", nothing if asked.deficit_bytes else note("plan.reason_no_kernel")
     apart = [option for option in options if option.kind != "share"]
     on_this_rig = [option for option in apart if option.kind != "more_hardware"]
-    best = (on_this_rig or apart or list(options))[0]
+    if not apart:
+        return options[0].id, note("plan.reason_share_only")
+    best = (on_this_rig or apart)[0]
     return best.id, _reason(best)
 
 
@@ -112,7 +114,7 @@ def _reason(option: Option) -> Note:
         if f"plan.title_{kind}" in codes:
             return note(f"plan.reason_{kind}")
     if option.kind == "precision" or option.title.code == "plan.title_several":
-        return note("plan.reason_precision", what=option.title.params.get("what", ""))
+        return note("plan.reason_precision")
     return note(f"plan.reason_{option.kind}")
 
 

@@ -272,6 +272,7 @@ def _asked_rig(made: Gathered, reading: Reading) -> Rig:
     reserved = limits.gigabytes(reading.reserved_gb, "reserved")
     if reserved:
         made.notes.append(note("plan.reserved", gib=reading.reserved_gb))
+        limits.check_reserved(made.gpus, reserved)
     each = -(-len(made.gpus) // nodes)
     cards = [
         replace(gpu, node=index // each, reserved_bytes=reserved or gpu.reserved_bytes)
@@ -285,6 +286,7 @@ def _asked_rig(made: Gathered, reading: Reading) -> Rig:
 def _with_reserved(rig: Rig, reading: Reading) -> Rig:
     """The known rig, with what the question says about memory in use and RAM."""
     reserved = limits.gigabytes(reading.reserved_gb, "reserved")
+    limits.check_reserved(rig.gpus, reserved or 0)
     cards = tuple(replace(gpu, reserved_bytes=reserved) for gpu in rig.gpus) if reserved is not None else rig.gpus
     ram = limits.gigabytes(reading.ram_gb, "ram")
     return replace(rig, gpus=cards, ram_bytes=ram if ram is not None else rig.ram_bytes)

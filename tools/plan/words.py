@@ -93,7 +93,5 @@ def _unnamed(made: Gathered, vram: str, catalogue: GpuCatalogue) -> Gpu:
 
 def _reserve(cards: Sequence[Gpu], text: str) -> list[Gpu]:
     size = limits.memory_of(text)
-    for card in cards:
-        if size >= card.cuda_total_bytes:
-            raise BadValue("errors_plan.bad_reserved", value=text[:40])
+    limits.check_reserved(cards, size)
     return [replace(card, reserved_bytes=size) for card in cards]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from prompts import text
 from tools.domain import GpuAsk, ModelAsk, Reading, Rig
-from tools.errors import BadValue, UnknownGpu, UnknownModel
+from tools.errors import BadValue, RequestError, UnknownGpu, UnknownModel
 from tools.plan.resolve import Resolution, resolve
 
 GIB = 1 << 30
@@ -220,3 +223,45 @@ def test_a_format_nobody_published_becomes_the_nearest_that_exists(read):
     assert found.request is not None
     assert found.request.instances[0].precision == "int4"
     assert "plan.precision_nearest" in codes(found.assumptions)
+
+
+odd_numbers = st.none() | st.floats() | st.integers(-(10**15), 10**15)
+asks = st.builds(
+    ModelAsk,
+    st.sampled_from(["Qwen3", "лама", "x; rm -rf /", "", "{a}", "Qwen/Qwen3-8B", None]),
+    odd_numbers,
+    st.none() | st.text(max_size=8),
+    st.none() | st.text(max_size=12),
+    st.none() | st.integers(-9, 99),
+)
+card_asks = st.builds(
+    GpuAsk, st.sampled_from(["3090", "x; rm -rf /", "", "{b}", None]), odd_numbers, st.none() | st.integers(-9, 2000)
+)
+
+
+@given(
+    st.lists(asks, max_size=2),
+    st.lists(card_asks, max_size=2),
+    st.fixed_dictionaries(
+        {
+            "context": st.none() | st.integers(-(10**13), 10**13),
+            "users": st.none() | st.integers(-(10**9), 10**9),
+            "nodes": st.none() | st.integers(-9, 9999),
+            "ram_gb": st.none() | st.floats(),
+            "reserved_gb": st.none() | st.floats(),
+            "engine": st.none() | st.text(max_size=9),
+            "kv_cache": st.none() | st.text(max_size=9),
+        }
+    ),
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_reading_is_a_request_a_question_or_one_sentence(models, gpus, wanted, cards, rest):
+    reading = Reading(models=tuple(wanted), gpus=tuple(cards), intent="fit", **rest)
+    try:
+        found = resolve(reading, models=models, gpus=gpus, rig=None)
+    except RequestError as error:
+        sentence = text("ru", error.code, **error.params)
+    else:
+        sentence = " ".join(text("ru", n.code, **n.params) for n in (*found.asks, *found.assumptions))
+        assert found.request is not None or found.asks
+    assert sentence
