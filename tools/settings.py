@@ -20,6 +20,7 @@ class Settings:
         hub_endpoint: base URL of the model hub (``HF_ENDPOINT``).
         hub_timeout_s: limit for one hub answer.
         search_timeout_s: limit for one web search.
+        search_url: an address that answers like DuckDuckGo's HTML page, asked instead (``RIGFIT_SEARCH_URL``).
         llm_url: OpenAI-compatible endpoint that decides and writes instead of the rules (``RIGFIT_LLM_URL``).
         llm_model: model name at that endpoint (``RIGFIT_LLM_MODEL``).
         llm_key_env: name of the environment variable that holds that endpoint's key; never the key itself.
@@ -31,6 +32,7 @@ class Settings:
     hub_endpoint: str = "https://huggingface.co"
     hub_timeout_s: float = 3.0
     search_timeout_s: float = 6.0
+    search_url: str | None = None
     llm_url: str | None = None
     llm_model: str | None = None
     llm_key_env: str = "RIGFIT_LLM_API_KEY"
@@ -55,6 +57,7 @@ class Settings:
             data_dir=Path(env["RIGFIT_DATA_DIR"]) if env.get("RIGFIT_DATA_DIR") else _user_data_dir(),
             network=network == "on",
             hub_endpoint=env.get("HF_ENDPOINT") or cls.__dataclass_fields__["hub_endpoint"].default,
+            search_url=env.get("RIGFIT_SEARCH_URL") or None,
             llm_url=env.get("RIGFIT_LLM_URL") or None,
             llm_model=env.get("RIGFIT_LLM_MODEL") or None,
             language=_language(env),

@@ -79,6 +79,7 @@ def test_lost_network_is_said_and_fast(tmp_path: Path) -> None:
     assert call["seconds"] < 2.5
     assert "каталог" in first.answer_markdown
     assert "113.7" in first.answer_markdown
+    assert "Хаб" in first.answer_markdown or "хаб" in first.answer_markdown
     again = [c for c in second.tool_calls if c["name"] == "search_web"]
     assert all(c["seconds"] < 0.2 for c in again)
 
@@ -124,6 +125,16 @@ def test_database_that_turns_unwritable_costs_no_answer(tmp_path: Path) -> None:
     assert any("disk is full" in n for n in (*first.notices, *second.notices))
     assert second.plan is not None
     assert {i.context for i in second.plan.request.instances} == {16_384}
+
+
+def test_files_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "files").write_text("in the way")
+    [turn] = talk(tmp_path, FOUNDING_CARD + " сделай docker-compose")
+    assert turn.plan is not None
+    assert turn.artifacts == ()
+    call = next(c for c in turn.tool_calls if c["name"] == "generate_launch_config")
+    assert call["ok"] is False
+    assert call["summary"] in turn.answer_markdown.replace("\\", "")
 
 
 def test_data_folder_that_is_a_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -36,7 +36,8 @@ def page_server(status: int = 200, body: str = PAGE, delay: float = 0.0) -> Iter
             time.sleep(delay)
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(body.encode())
+            with suppress(BrokenPipeError):
+                self.wfile.write(body.encode())
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

@@ -74,8 +74,7 @@ class DdgsEngine:
 
     def ask(self, query: str, timeout_s: float) -> Found:
         """Ask once; the engine's own status is kept, as its result hides it."""
-        from ddgs.exceptions import DDGSException as DdgsError
-        from ddgs.exceptions import TimeoutException
+        from ddgs import exceptions
 
         engine: Any = self._class(timeout=max(1, round(timeout_s)))
         statuses: list[int] = []
@@ -91,9 +90,9 @@ class DdgsEngine:
             engine.search_url = self._url
         try:
             rows: Sequence[Any] = engine.search(query) or []
-        except TimeoutException as error:
+        except exceptions.TimeoutException as error:
             raise TimeoutError(self.name) from error
-        except DdgsError as error:
+        except exceptions.DDGSException as error:
             raise OSError(str(error)[:SNIPPET_CHARS]) from error
         return Found(statuses[-1] if statuses else 0, rows)
 
@@ -103,7 +102,7 @@ class WebSearch:
 
     Args:
         settings: ``network`` allows it at all; ``search_timeout_s`` bounds it.
-        engines: which engines; default ``BACKENDS`` of ddgs.
+        engines: which engines; default ``BACKENDS`` of ddgs, or the first of them at ``settings.search_url``.
         clock: seconds, monotonic.
     """
 
@@ -130,14 +129,20 @@ class WebSearch:
             raise SearchUnavailable("errors_search.off")
         if self._clock() < self._offline_until:
             raise SearchUnavailable("errors_search.offline")
-        engines = self._engines if self._engines is not None else tuple(DdgsEngine(name) for name in BACKENDS)
-        answers, errors, late = self._ask_all(engines, query)
+        answers, errors, late = self._ask_all(self._chosen(), query)
         if not answers:
             self._give_up(errors, late)
         if all(found.status != 200 for found in answers):
             status = answers[0].status
             raise SearchUnavailable("errors_search.blocked", status=status)
         return _merge(answers, max(1, min(limit, MAX_HITS)))
+
+    def _chosen(self) -> Sequence[Engine]:
+        if self._engines is not None:
+            return self._engines
+        if self._settings.search_url:
+            return (DdgsEngine(BACKENDS[0], self._settings.search_url),)
+        return tuple(DdgsEngine(name) for name in BACKENDS)
 
     def _ask_all(self, engines: Sequence[Engine], query: str) -> tuple[list[Found], list[BaseException], bool]:
         """Ask every engine at once; stop at the first good page, or when the time is over."""
