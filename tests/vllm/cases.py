@@ -85,6 +85,35 @@ FAMILIES: dict[str, tuple[str, str, Config]] = {
     "internlm2": ("internlm2", "InternLM2ForCausalLM", {**PLAIN, "bias": False}),
     "internlm3": ("internlm3", "InternLM3ForCausalLM", {**PLAIN, "qkv_bias": True, "bias": False, "head_dim": 64}),
     "mimo": ("mimo", "MiMoForCausalLM", {**PLAIN, "attention_bias": True, "num_nextn_predict_layers": 1}),
+    "exaone": (
+        "exaone",
+        "ExaoneForCausalLM",
+        {**PLAIN, "num_layers": 3, "layer_norm_epsilon": 1e-5, "activation_function": "silu"},
+    ),
+    "minicpm": (
+        "minicpm",
+        "MiniCPMForCausalLM",
+        {**PLAIN, "scale_emb": 1, "dim_model_base": 256, "scale_depth": 1.4},
+    ),
+    "deepseek": (
+        "deepseek",
+        "DeepseekForCausalLM",
+        {
+            **PLAIN,
+            "n_routed_experts": 8,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 256,
+            "n_shared_experts": 2,
+            "first_k_dense_replace": 1,
+            "norm_topk_prob": True,
+            "moe_layer_freq": 1,
+        },
+    ),
+    "flex_olmo": (
+        "flex_olmo",
+        "FlexOlmoForCausalLM",
+        {"num_experts": 8, "num_experts_per_tok": 2, "num_key_value_heads": 8, "pad_token_id": 0, "eos_token_id": 1},
+    ),
     "mixtral": ("mixtral", "MixtralForCausalLM", {"num_local_experts": 8, "num_experts_per_tok": 2}),
     "qwen2_moe": (
         "qwen2_moe",
