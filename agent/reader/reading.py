@@ -84,10 +84,10 @@ def _out_of_scope(reading: Reading, state: State) -> bool:
 
 def _same_model(state: State) -> bool | None:
     models = state.said.models
-    if "different" in state.keys:
+    if state.same is False:
         return False
     if len(models) > 1 and len({(m.name, m.size_b) for m in models}) == 1:
         return len({m.precision for m in models}) == 1
-    if "same" in state.keys and len(models) == 1 and (models[0].copies or 2) > 1:
+    if state.same and len(models) == 1 and (models[0].copies or 2) > 1:
         return True
     return None

@@ -19,6 +19,7 @@ class Said:
         count_stated: whether the count of any card was said.
         bare_count: a count with nothing it counts ("а на двух?"): of the cards known before.
         bare_copies: the same without a preposition ("and three?"): of models, else of cards.
+        bare_number: the whole turn is this number: the memory of the card that was asked for.
         one_card_more: one more card of the same kind ("could I add a second one?").
         loose_precisions: precisions that belong to no named model, in order.
         split: precisions meant for one instance each ("one in fp8 and one in 4 bit").
@@ -38,6 +39,7 @@ class Said:
     count_stated: bool = False
     bare_count: int | None = None
     bare_copies: int | None = None
+    bare_number: float | None = None
     one_card_more: bool = False
     ram_gb: float | None = None
     reserved_gb: float | None = None

@@ -22,8 +22,11 @@ _BARE_COUNT = re.compile(
     r"(?:\s(?:of (?:them|these)|штук\w*|таких|instead|тогда))*[\s?.!)]*$"
 )
 _AND_COUNT = re.compile(
-    r"\s*(?:and|what about|how about|there are|i have|а|а если|или|or|их|их там|всего|у меня их)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$"
+    r"\s*(?:and|what about|how about|there are|i have|"
+    r"а|а если|или|or|их|их там|всего|у меня их)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$"
 )
+_NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
+_ALONE = re.compile(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
 _ONE_MORE = re.compile(
     r"(?:add|adding|buy|buying|get|plus|добав\w+|докуп\w+|поставить|куплю|купить)\s(?:a second|"
     r"another|one more|еще одну|вторую)"
@@ -65,7 +68,9 @@ def read_text(raw: str) -> Said:
     said.nodes = nodes.count
     said.one_card_more = bool(_ONE_MORE.search(sheet.low)) and not models
     bare = None if gpus or models else _BARE_COUNT.search(sheet.low)
-    said.bare_count = words.number(bare.group(1)) if bare else None
+    said.bare_count = words.number(bare.group(1)) if bare and bare.group(1) not in _NO_COUNT else None
+    alone = _ALONE.fullmatch(sheet.low)
+    said.bare_number = float(alone.group(1)) if alone else None
     more = None if gpus or models else _AND_COUNT.match(sheet.low)
     said.bare_copies = words.number(more.group(1)) if more else None
     _finish_gpus(sheet, words, said, gpus, models, nodes, flags)

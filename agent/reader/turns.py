@@ -23,6 +23,7 @@ class State:
     keys: frozenset[str] = frozenset()
     models_total: int | None = None
     asked_intents: frozenset[str] = frozenset()
+    same: bool | None = None
 
 
 def fold(turns: Sequence[Said]) -> State:
@@ -41,6 +42,7 @@ def fold(turns: Sequence[Said]) -> State:
         state.intent = _intent(state.intent, said, number)
         state.kinds += said.kinds
         state.keys |= said.keys
+        state.same = False if "different" in said.keys else True if "same" in said.keys else state.same
         state.asked_intents |= frozenset(said.intents)
         state.models_total = said.models_total or state.models_total
         _spread_total(state)
@@ -70,6 +72,10 @@ def _fold_amounts(state: Said, said: Said) -> None:
 
 
 def _fold_gpus(state: Said, said: Said, history: list[list[GpuAsk]]) -> None:
+    if said.bare_number is not None and said.bare_number >= 4:
+        if not any(g.memory_gb for g in state.gpus):
+            state.gpus = [replace(g, memory_gb=said.bare_number) for g in state.gpus or [GpuAsk()]]
+        return
     if not said.gpus:
         more = 1 if said.one_card_more else 0
         if (said.bare_count or more) and len(state.gpus) == 1:

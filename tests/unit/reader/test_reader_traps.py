@@ -128,6 +128,30 @@ def test_later_turns(turns: list[str], gpu: GpuAsk) -> None:
     assert read(turns).gpus == (gpu,)
 
 
+@pytest.mark.parametrize(
+    ("reply", "field", "value"),
+    [
+        ("дай docker-compose", "config_kind", "docker_compose"),
+        ("одна и та же модель", "same_model", True),
+        ("разные", "same_model", False),
+        ("теперь для sglang", "engine", "sglang"),
+        ("а с контекстом 32к и 8 пользователями?", "users", 8),
+        ("а на 4090?", "gpus", (GpuAsk("RTX 4090", None, 1),)),
+        ("а если добавить вторую карту?", "gpus", (GpuAsk("RTX PRO 6000", 98, 2),)),
+        ("and what if I use fp8 for both?", "gpus", (GpuAsk("RTX PRO 6000", 98, 1),)),
+        ("and what if I use fp8 for both?", "models", (ModelAsk("Qwen", 30, None, "fp8", 2),)),
+        ("а три?", "models", (ModelAsk("Qwen", 30, copies=3),)),
+        ("спасибо", "models", (ModelAsk("Qwen", 30, copies=2),)),
+    ],
+)
+def test_follow_ups_keep_what_was_said(reply: str, field: str, value: object) -> None:
+    assert getattr(read([FOUNDING + CARD, reply]), field) == value
+
+
+def test_a_bare_number_answers_the_question_of_memory() -> None:
+    assert read(["Will Qwen3-32B fit?", "24"]).gpus == (GpuAsk(None, 24, 1),)
+
+
 def test_precision_of_one_model_and_of_both() -> None:
     both = one("квен кодер 32 и гемма 12, обе q8, на L40S")
     assert [m.precision for m in both.models] == ["Q8", "Q8"]
