@@ -85,7 +85,7 @@ def _template(view: Mapping[str, Any]) -> str:
     if view["failures"]:
         return "problem"
     if reading.get("expect") == "scope":
-        return "scope"
+        return "help" if view["greeting"] else "scope"
     if reading.get("expect") == "correct" and not view["plan"]:
         return "correct"
     if view["plan"] and intent == "config":

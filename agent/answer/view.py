@@ -10,6 +10,8 @@ from agent.state import State, artifact, failures
 
 FOUR_BIT = frozenset({"gptq-int4", "awq", "w4a16", "nvfp4", "mxfp4", "bnb-4bit"})
 OPTIONS_SHOWN = 6
+GREETING_WORDS = 2
+"""A message of so few words that asks nothing Rigfit knows is a greeting, and is told what can be asked."""
 NOT_COVERED = frozenset({"throughput", "compare", "which_model", "explain_error"})
 PLANNER_ASKS = {
     "plan.ask_gpu": "gpu", "plan.ask_model": "model", "agent.ask_model": "model", "plan.ask_model_size": "model_size",
@@ -39,6 +41,7 @@ def build_view(state: State) -> dict[str, Any]:
         "asks": _asks(state, made),
         "rig_note": _rig_note(state, plan),
         "many_cards": sum(g.get("count") or 1 for g in reading.get("gpus", [])) > 1,
+        "greeting": len(state.get("turns", [""])[-1].split()) <= GREETING_WORDS,
         "question": reading.get("intent", "other"),
         "uncovered": _uncovered(reading, planned=plan is not None),
         "needs": _needs_table(made["needs"]) if made else None,
@@ -74,7 +77,7 @@ def _pressing(state: State, made: Mapping[str, Any] | None) -> list[dict[str, An
     """Return the failures an answer must begin with: a look-up's is settled where the calculation went through."""
     tools = {"calculate_vram"} if made else {"calculate_vram", "look_up_specs"}
     found = [f for f in failures(state) if f["tool"] in tools]
-    return list({(f["code"], str(f["params"])): f for f in found}.values())
+    return list({(f["code"], str(f["params"].get("name"))): f for f in found}.values())
 
 
 def _search(state: State) -> dict[str, Any] | None:
@@ -152,12 +155,20 @@ def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, An
         "cards": _cards(asked["gpus"]),
         "sums": made["sums"],
         "recommended": recommended,
+        "recommended_needs": _needs_said(plan, recommended),
         "shown": recommended or asked,
         "rows": made["rows"],
         "options": list(plan["options"])[:OPTIONS_SHOWN],
         "more_options": max(0, len(plan["options"]) - OPTIONS_SHOWN),
         "fits": plan["verdict"] != "does_not_fit",
     }
+
+
+def _needs_said(plan: Mapping[str, Any], option: Mapping[str, Any] | None) -> list[str]:
+    """Return the sentences an option's needs come to; that models are the same is not asked of who said so."""
+    if not option or (option["kind"] == "share" and plan["asked"]["same_model"]):
+        return []
+    return [need for need in option["needs"] if need.endswith(".")]
 
 
 def _files_title(files: Mapping[str, Any] | None, plan: Mapping[str, Any] | None) -> str | None:
