@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from cases import cases  # noqa: E402
+from cases import cases
 
 TARGET = Path(__file__).parents[1] / "unit" / "vram" / "registered.jsonl.gz"
 
