@@ -57,7 +57,7 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
         total_bytes=math.ceil(parts.weights_bytes + cache + rest),
         verdict=None if crowd is None else ("fits" if crowd >= 1 else "does_not_fit"),
         provenance=_provenance(deployment, held),
-        assumptions=tuple(_notes(deployment)),
+        assumptions=tuple(_notes(deployment, gpu)),
     )
 
 
@@ -91,8 +91,14 @@ def _check(deployment: Deployment) -> None:
         raise BadValue("errors_vram.bad_field", field="gpu_memory_utilization", value=str(share))
 
 
-def _notes(deployment: Deployment) -> Iterator[Note]:
+def _notes(deployment: Deployment, gpu: Gpu | None) -> Iterator[Note]:
     """Say what the figures rest on beyond the request."""
+    if deployment.max_model_len is None:
+        yield note("vram.default_length", tokens=deployment.model.max_context)
+    if deployment.max_num_seqs is None and gpu is not None:
+        yield note("vram.default_sequences", sequences=vllm.sequences_of(deployment, gpu))
+    if deployment.gpu_memory_utilization is None and deployment.kv_cache_memory_bytes is None and gpu is not None:
+        yield note("vram.default_utilization", share=vllm.utilization_of(deployment))
     if deployment.checkpoint.quantization.method.startswith("bnb"):
         yield note("vram.bnb_plugin")
     if is_by_size(deployment.checkpoint.quantization):

@@ -143,6 +143,13 @@ def test_without_a_card_there_is_no_pool():
     assert footprint.kv_needed_bytes == 3 * GIB
 
 
+def test_the_engines_defaults_are_listed():
+    codes = [note.code for note in estimate(Deployment(qwen(), BF16), H100).assumptions]
+    assert codes == ["vram.default_length", "vram.default_sequences", "vram.default_utilization"]
+    stated = deployment(gpu_memory_utilization=0.9)
+    assert estimate(stated, H100).assumptions == ()
+
+
 def test_the_start_rule():
     assert vllm.start_check(95 * GIB, 95 * GIB, 0.9).ok
     refused = vllm.start_check(95 * GIB, 40 * GIB, 0.5)

@@ -220,8 +220,12 @@ def parts_with(deployment: Deployment, gpu: Gpu | None, held: Loaded) -> BudgetP
 
 def budget_bytes(deployment: Deployment, gpu: Gpu) -> int:
     """Return ``ceil(total x utilization)`` with the version's default utilization where none is set."""
-    share = deployment.gpu_memory_utilization or _rules(deployment).default_utilization
-    return math.ceil(gpu.cuda_total_bytes * share)
+    return math.ceil(gpu.cuda_total_bytes * utilization_of(deployment))
+
+
+def utilization_of(deployment: Deployment) -> float:
+    """Share of the card that is the budget: as asked, or the version's default."""
+    return deployment.gpu_memory_utilization or _rules(deployment).default_utilization
 
 
 def pool(deployment: Deployment, gpu: Gpu | None, parts: BudgetParts) -> Band | None:
