@@ -223,3 +223,16 @@ def test_parts_are_bands_and_sum_to_the_total(quantization, length, sequences, t
 def test_absurd_flags_are_refused(change: dict[str, object]):
     with pytest.raises(BadValue):
         estimate(deployment(**change), PRO)
+
+
+@given(layers=st.integers(1, 200), tp=st.sampled_from([1, 2, 4, 8]), users=st.integers(1, 500))
+def test_more_layers_and_users_never_take_less(layers: int, tp: int, users: int):
+    def taken(count: int, sequences: int) -> tuple[int, int, int]:
+        model = spec_from_config({**QWEN3_32B, "num_hidden_layers": count}, name="any")
+        asked = Deployment(model, BF16, max_model_len=4096, max_num_seqs=sequences, tp=tp)
+        footprint = estimate(asked, None)
+        return footprint.parameter_bytes, footprint.kv_needed_bytes, footprint.total_bytes
+
+    here = taken(layers, users)
+    assert all(more > less for more, less in zip(taken(layers + 1, users), here, strict=True))
+    assert all(more >= less for more, less in zip(taken(layers, users + 1), here, strict=True))
