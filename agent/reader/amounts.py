@@ -93,7 +93,7 @@ _USERS_AFTER = re.compile(
     r"=\s|до\s)?(\d{1,6})(?![\w.])"
 )
 _NODES = re.compile(
-    r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})[\s-](?:(?:gpu|физических|отдельных|separate|"
+    r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})[\s-](?:(?:gpu(?=\s\w+s(?!\w))|физических|отдельных|separate|"
     r"identical)\s)?(nodes?|servers?|machines?|boxes|hosts|узл\w*|нод\w*|сервер\w*|сервак\w*|машин\w*|"
     r"тач(?:ки|ек|ках)|хост\w*)(?![^\W\d_])"
 )

@@ -34,7 +34,7 @@ _TAKEN = re.compile(
     r"\s?(?:is\s|are\s|уже\s)?(?:taken|in use|used|already|occupied|free|занят\w*|свободн\w*)(?![^\W_])"
 )
 _NOT_A_CARD = re.compile(
-    r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|server|instance|hour|offload|"
+    r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|instance|hour|offload|"
     r"layers|0|1|2|3)(?![a-z]{3})"
 )
 
