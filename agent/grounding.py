@@ -131,13 +131,14 @@ def facts_of(state: State, *, whole: bool = True) -> Facts:
 
     Args:
         state: the conversation.
-        whole: with the results' data, which the templates print from; a model may state only what it was told.
+        whole: with the results' data and the web's words, which the templates print and cite; a model may state only
+            what the other tools told it.
     """
     facts = Facts()
     for message in state.get("messages", []):
         if isinstance(message, HumanMessage):
             facts.add_text(message.text)
-        elif isinstance(message, ToolMessage):
+        elif isinstance(message, ToolMessage) and (whole or message.name != "search_web"):
             if message.artifact and whole:
                 facts.add_data(message.artifact)
             facts.add_data(_loaded(message.text))

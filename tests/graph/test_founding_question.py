@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from talking import FOUNDING, FOUNDING_CARD, FOUNDING_EN, names, one_card, talk, talk_events
 
 from agent.events import AnswerText, Asked, FilesReady, Finished, PlanReady, StepFinished, StepStarted
+from agent.session import Assistant
+from tools.settings import Settings
 
 
 def check_founding(answer: str) -> None:
@@ -112,3 +115,44 @@ def test_threads_do_not_mix(tmp_path: Path) -> None:
     talk(tmp_path, FOUNDING_CARD, thread="a")
     [turn] = talk(tmp_path, "98 GB", thread="b")
     assert turn.plan is None
+
+
+@pytest.mark.parametrize(("reply", "recommended"), [("одна и та же модель", "share"), ("две разные", "precision")])
+def test_the_question_back_is_answered(tmp_path: Path, reply: str, recommended: str) -> None:
+    _, turn = talk(tmp_path, FOUNDING_CARD, reply)
+    assert turn.plan is not None
+    chosen = next(o for o in turn.plan.options if o.id == turn.plan.recommended)
+    assert chosen.kind == recommended
+    assert turn.asks == ()
+
+
+def test_a_turn_that_was_broken_off_does_no_harm(tmp_path: Path) -> None:
+    async def run() -> str:
+        async with Assistant.open(Settings(data_dir=tmp_path, network=False), rig=None) as assistant:
+            stream = assistant.ask(FOUNDING_CARD, thread_id="t")
+            async for event in stream:
+                if isinstance(event, StepFinished):
+                    break
+            await stream.aclose()  # pyright: ignore[reportAttributeAccessIssue]
+            last = [e async for e in assistant.ask("а если вторую в int4?", thread_id="t")][-1]
+            assert isinstance(last, Finished)
+            assert last.result.plan is not None
+            assert len((await assistant.history("t")).turns) == 1
+            return last.result.plan.verdict
+
+    assert asyncio.run(run()) == "fits"
+
+
+def test_fifty_conversations_at_once_do_not_mix(tmp_path: Path) -> None:
+    async def one(assistant: Assistant, number: int) -> int:
+        question = f"Will {number % 4 + 1} copies of Qwen3-8B fit on an RTX PRO 6000?"
+        last = [e async for e in assistant.ask(question, thread_id=str(number))][-1]
+        assert isinstance(last, Finished)
+        assert last.result.plan is not None
+        return len(last.result.plan.request.instances)
+
+    async def run() -> list[int]:
+        async with Assistant.open(Settings(data_dir=tmp_path, network=False), rig=None) as assistant:
+            return await asyncio.gather(*(one(assistant, n) for n in range(50)))
+
+    assert asyncio.run(run()) == [n % 4 + 1 for n in range(50)]
