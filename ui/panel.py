@@ -88,19 +88,22 @@ def _verdict(plan: Plan, language: str) -> Markup:
         "div",
         tag("h2", _badge(plan.verdict, language)),
         tag("p", text(language, "ui.as_asked"), ": ", short, class_="rf-short") if short else None,
-        tag("p", say(language, plan.reason), class_="rf-reason"),
+        tag("p", tag("b", _recommended(plan, language)), " ", say(language, plan.reason), class_="rf-reason"),
         class_="rf-verdict",
     )
 
 
+def _recommended(plan: Plan, language: str) -> str:
+    return text(language, "ui.recommended_title", title=_title(plan, plan.recommended, language))
+
+
+def _title(plan: Plan, identity: str, language: str) -> str:
+    option = next((one for one in plan.options if one.id == identity), None)
+    return text(language, "ui.as_asked").lower() if option is None else say(language, option.title)
+
+
 def _shown(plan: Plan, shown: str, language: str) -> Markup:
-    option = next((one for one in plan.options if one.id == shown), None)
-    words = (
-        text(language, "ui.shown_as_asked")
-        if option is None
-        else text(language, "ui.shown_option", title=say(language, option.title))
-    )
-    return tag("h3", words, class_="rf-shown")
+    return tag("h3", text(language, "ui.shown_option", title=_title(plan, shown, language)), class_="rf-shown")
 
 
 def _options(plan: Plan, shown: str, language: str) -> Markup:

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ def serve(host: str, port: int, settings: Settings) -> None:
         port: TCP port.
         settings: passed to the assistant; its language is that of the printed lines.
     """
+    warnings.filterwarnings("ignore", "SOCKS support in urllib3")  # a dependency's, of no use to who reads the terminal
     from ui.app import build_app, look
     from ui.assistants import AssistantKeeper
 

@@ -28,11 +28,18 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_env() -> dict[str, str]:
+    """More environment for a module's server; a module may override it."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, server_env: dict[str, str]) -> Iterator[str]:
     port = free_port()
     folder = tmp_path_factory.mktemp("page")
     env = {**os.environ, "RIGFIT_NETWORK": "off", "RIGFIT_DATA_DIR": str(folder / "data"), "LANG": "C.UTF-8"}
     env.pop("RIGFIT_LLM_URL", None)
+    env |= server_env
     url = f"http://127.0.0.1:{port}"
     with (folder / "server.log").open("w") as log:
         command = [sys.executable, "-m", "ui.cli", "ui", "--port", str(port)]

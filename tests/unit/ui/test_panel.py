@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tools.domain import Option, Plan, note
+from tools.plan.planner import make_plan
+from tools.plan.resolve import resolve_arguments
+from tools.units import gib
+from ui.downloads import FILE_ROUTE, plan_downloads
+from ui.example import example_plan
+from ui.panel import Download, plan_panel
+
+HOSTILE = "</td><script>alert(1)</script>\"'&"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return make_plan(resolve_arguments(["2xQwen/Qwen3-30B-A3B@bf16"], gpu=["RTX PRO 6000"]))
+
+
+def words(root: ElementTree.Element) -> str:
+    return " ".join("".join(root.itertext()).split())
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_the_panel_shows_verdict_options_flags_and_sources(plan: Plan, language: str) -> None:
+    root = ElementTree.fromstring(plan_panel(plan, language=language))
+    shown = words(root)
+    assert gib(plan.as_asked.deficit_bytes) in shown
+    picks = [node.get("data-rf-option") for node in root.iter("button") if node.get("data-rf-option")]
+    assert picks == ["as_asked", *(option.id for option in plan.options)]
+    pressed = [n.get("data-rf-option") for n in root.iter("button") if n.get("aria-pressed") == "true"]
+    assert pressed == [plan.recommended]
+    commands = [node.get("data-rf-copy") or "" for node in root.iter("button") if node.get("data-rf-copy")]
+    assert len(commands) == len(plan.placement().instances)
+    assert all(command.startswith("vllm serve ") for command in commands)
+    assert "{" not in shown
+    assert (re.search("[а-я]", shown) is not None) == (language == "ru")
+
+
+def test_every_option_can_be_shown(plan: Plan) -> None:
+    for option in ["as_asked", *(one.id for one in plan.options)]:
+        ElementTree.fromstring(plan_panel(plan, language="en", option=option))
+
+
+def test_downloads_are_links_to_the_files_written(plan: Plan, tmp_path: Path) -> None:
+    files = plan_downloads(plan, None, "en", tmp_path)
+    assert {file.group for file in files} == {"compose", "vllm"}
+    assert files == plan_downloads(plan, None, "en", tmp_path), "the same plan gives the same files"
+    root = ElementTree.fromstring(plan_panel(plan, language="en", files=files))
+    links = [node.get("href") or "" for node in root.iter("a")]
+    assert links == [file.url for file in files]
+    for link in links:
+        path = Path(link.removeprefix(FILE_ROUTE))
+        assert path.is_file()
+        assert tmp_path in path.parents
+
+
+def test_no_files_for_what_does_not_fit(plan: Plan, tmp_path: Path) -> None:
+    assert plan_downloads(plan, "as_asked", "en", tmp_path) == ()
+    assert "choose an option" in plan_panel(plan, language="en", option="as_asked")
+
+
+def test_hostile_words_stay_text(plan: Plan) -> None:
+    option = plan.options[0]
+    evil = Option(HOSTILE, option.kind, note("errors.bad_size", value=HOSTILE), option.placement)
+    markup = plan_panel(
+        replace(plan, options=(evil,), recommended=HOSTILE),
+        language="en",
+        files=(Download(HOSTILE, "/gradio_api/file=/x", 1, HOSTILE),),
+        caption=HOSTILE,
+    )
+    root = ElementTree.fromstring(markup)
+    assert not list(root.iter("script"))
+    assert "<script" not in markup
+
+
+def test_the_example_is_the_founding_question() -> None:
+    plan = example_plan()
+    assert plan is not None
+    assert len(plan.request.instances) == 2
+    assert plan.verdict == "fits_with_changes"
