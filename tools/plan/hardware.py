@@ -44,6 +44,8 @@ def larger_rigs(state: State, fits: Check) -> Iterator[tuple[State, Placement]]:
 
 def _more_of_the_same(state: State, fits: Check) -> Iterator[tuple[State, Placement]]:
     kind = max(state.gpus, key=lambda gpu: gpu.cuda_total_bytes)
+    if kind.unified or any(word in kind.name.lower() for word in ("mobile", "laptop")):
+        return  # built in; no second one can be added
     added = replace(kind, reserved_bytes=0)
     have = sum(1 for gpu in state.gpus if gpu.node == kind.node)
     wider: list[State] = []

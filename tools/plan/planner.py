@@ -69,11 +69,11 @@ def _checkpoint(wanted: InstanceRequest, request: PlanRequest) -> Checkpoint:
     """The checkpoint as asked: the native one, or the best of the stated precision, one that runs there if any does."""
     if wanted.precision == "any":
         return native(wanted.model)
-    found = checkpoints_for(wanted.model, wanted.precision)
+    found = [c for c in checkpoints_for(wanted.model, wanted.precision) if not c.hypothetical]
     if not found:
         raise BadValue("errors_plan.no_checkpoint", model=wanted.model.name, precision=wanted.precision)
     able = [c for c in found if not request.rig.gpus or any(runs_on(c, gpu).runs for gpu in request.rig.gpus)]
-    return (able or list(found))[0]
+    return (able or found)[0]
 
 
 def instance_names(instances: Sequence[InstanceRequest]) -> tuple[str, ...]:

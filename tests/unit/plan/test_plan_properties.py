@@ -42,8 +42,10 @@ def test_more_memory_never_turns_fits_into_does_not_fit(specs, gpus, context, se
     before = make_plan(request(specs, gpus, context, sequences)).as_asked
     which %= len(gpus)
     larger = gpus[which].cuda_total_bytes + more * GIB
-    grown = replace(gpus[which], cuda_total_bytes=larger, memory_bytes=larger)
-    alike = [grown if gpu.name == grown.name else gpu for gpu in gpus]  # cards of one name stay equal
+    alike = [  # cards of one name stay equal
+        replace(gpu, cuda_total_bytes=larger, memory_bytes=larger) if gpu.name == gpus[which].name else gpu
+        for gpu in gpus
+    ]
     after = make_plan(request(specs, alike, context, sequences)).as_asked
     check_sums(after)
     if before.verdict == "fits":

@@ -9,6 +9,7 @@ import pytest
 from plan_factory import GIB, card, check_plan, dense
 
 from tools.domain import InstanceRequest, Plan, PlanRequest, Rig
+from tools.errors import BadValue
 from tools.plan.planner import make_plan
 
 
@@ -176,6 +177,28 @@ def test_sixteen_models_on_sixteen_cards_take_bounded_work(size):
     started = time.process_time()
     plan_of(models, cards)
     assert time.process_time() - started < 3
+
+
+def test_a_checkpoint_nobody_published_is_never_planned(models, gpus):
+    base = InstanceRequest(models.find("Qwen/Qwen3-30B-A3B-Base").spec, "awq")
+    with pytest.raises(BadValue) as caught:
+        make_plan(PlanRequest((base,), Rig((gpus.find("H200").gpu,))))
+    assert caught.value.code == "errors_plan.no_checkpoint"
+
+
+def test_only_sharing_fits_and_the_reason_says_when_it_applies():
+    plan = plan_of([dense("m70", 70)] * 2, [card(180)], residency="together")
+    assert plan.options[0].kind == "share"
+    alone = plan_of([dense("m70", 70)] * 40, [card(180)], residency="together")
+    assert alone.recommended == alone.options[0].id
+    assert alone.options[0].kind == "share"
+    assert alone.reason.code == "plan.reason_share_only"
+
+
+def test_a_laptop_is_not_told_to_add_a_card(plan_for, gpus):
+    laptop = replace(gpus.find("RTX 3090").gpu, name="NVIDIA GeForce RTX 9000 Laptop GPU")
+    plan = plan_for(["Qwen/Qwen3-32B@bf16"], [laptop])
+    assert all("cards" not in option.id for option in plan.options)
 
 
 def test_the_same_request_gives_the_same_plan(plan_for):
