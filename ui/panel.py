@@ -170,7 +170,7 @@ def _room(placement: Placement, language: str) -> Markup:
     else:
         free = min((gpu.free_bytes for gpu in placement.gpus), default=0)
         words = text(language, "ui.free_left", free=gib(max(0, free)))
-    return _badge(placement.verdict, language, words)
+    return _badge(placement.verdict, language, words.replace(" GiB", "\u00a0GiB"))
 
 
 def _speed(costs: Costs, language: str) -> str:
@@ -185,7 +185,7 @@ def _cost(costs: Costs, language: str) -> list[str]:
         text(language, "ui.ram_value", ram=gib(costs.ram_bytes)) if costs.ram_bytes else None,
         text(language, "ui.download_value", size=gib(costs.download_bytes)) if costs.download_bytes else None,
     ]
-    return [piece for piece in pieces if piece]
+    return [piece.replace(" GiB", "\u00a0GiB") for piece in pieces if piece]
 
 
 def _files(placement: Placement, files: Sequence[Download], language: str) -> Markup | None:

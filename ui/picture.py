@@ -127,7 +127,7 @@ def _gpu_row(
         class_="rf-gpu-head",
     )
     note = (
-        tag("p", "▲ ", text(language, "ui.bar_over", over=gib(over)), class_="rf-over-note")
+        tag("p", "▲ ", _overflow(over, placement, language), class_="rf-over-note")
         if over
         else tag("p", text(language, "ui.bar_free", free=gib(_free(parts))), class_="rf-note")
     )
@@ -140,6 +140,13 @@ def _gpu_row(
         _table(gpu, parts, placement, language),
         class_="rf-gpu" + (" rf-overfull" if over else ""),
     )
+
+
+def _overflow(over: int, placement: Placement, language: str) -> str:
+    """Say what does not fit; the plan's deficit is larger where it keeps a reserve free."""
+    if len(placement.gpus) == 1 and placement.deficit_bytes > over:
+        return text(language, "ui.bar_over_reserve", over=gib(over), deficit=gib(placement.deficit_bytes))
+    return text(language, "ui.bar_over", over=gib(over))
 
 
 def _free(parts: Sequence[Part]) -> int:

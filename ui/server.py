@@ -89,6 +89,7 @@ def serve(host: str, port: int, settings: Settings) -> None:
         app_kwargs=app_options(keeper),
         **look(),
     )
+    app.server.config.timeout_graceful_shutdown = 1  # an open page would otherwise hold the process for seconds
     shown = f"[{host}]" if ":" in host else host
     print(text(settings.language, "cli.page_ready", url=f"http://{shown}:{port}"), flush=True)
     stop = threading.Event()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def run(
     async def talk() -> Any:
         keeper = AssistantKeeper.for_settings(settings)
         page = conversation(settings, keeper)
-        state, chat, panel = shown or Shown(thread="a" * 12), [], ""
+        state, chat, panel, last = shown or Shown(thread="a" * 12), [], "", []
         for words in turns:
             async for update in page.send(words, chat, state, *fields):
                 last = update
@@ -79,7 +80,7 @@ def test_hardware_that_cannot_be_read_is_one_sentence(settings: Settings) -> Non
 @pytest.mark.parametrize(("words", "said"), [("будет?", "сломалось"), ("will it fit my card?", "went wrong")])
 def test_a_broken_assistant_is_one_sentence_in_the_askers_language(settings: Settings, words: str, said: str) -> None:
     @asynccontextmanager
-    async def broken() -> Any:
+    async def broken() -> AsyncIterator[Any]:
         raise OSError("disk on fire")
         yield
 
