@@ -26,12 +26,14 @@ def is_unnamed(name: str | None) -> bool:
     return not word or word.startswith("model (") or word.split()[-1] in _GENERIC
 
 
-def by_size(asks: Sequence[Mapping[str, Any]], gpus: Sequence[Gpu]) -> dict[str, Any]:
+def by_size(asks: Sequence[Mapping[str, Any]], gpus: Sequence[Gpu], kinds: Sequence[Gpu] = ()) -> dict[str, Any]:
     """Return the weights of models known by their size alone, copies together, and whether the cards hold them.
 
     Args:
         asks: models as they were named, with ``size_b`` and ``copies``.
         gpus: the cards, or none.
+        kinds: cards to compare where none is known: with the most bits in which one of each holds the weights and
+            ``CACHE_SHARE`` of its memory stays free.
     """
     room = _room(gpus)
     sized = [(float(ask["size_b"]), max(1, ask.get("copies") or 1)) for ask in asks if ask.get("size_b")]
@@ -46,7 +48,14 @@ def by_size(asks: Sequence[Mapping[str, Any]], gpus: Sequence[Gpu]) -> dict[str,
         ],
         "files": [],
         "room_bytes": room,
+        "kinds": [_holds(kind, weights) for kind in kinds] if weights and not gpus else [],
     }
+
+
+def _holds(card: Gpu, weights: Mapping[int, int]) -> dict[str, Any]:
+    free = card.cuda_total_bytes * (1 - CACHE_SHARE)
+    bits = next((bits for bits, size in weights.items() if size <= free), None)
+    return {"card": card.name, "total_bytes": card.cuda_total_bytes, "bits": bits}
 
 
 def by_files(wanted: Sequence[tuple[ModelSpec, str]], gpus: Sequence[Gpu]) -> dict[str, Any]:
@@ -66,6 +75,7 @@ def by_files(wanted: Sequence[tuple[ModelSpec, str]], gpus: Sequence[Gpu]) -> di
         "rows": [],
         "files": [{"model": name, "published_bytes": size} for name, size in known.items()],
         "total_bytes": total,
+        "kinds": [],
         "fits": None if room is None or total is None else total < room,
         "room_bytes": room,
     }

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from tools import rough
-from tools.capacity import cards_needed, ladder
+from tools.capacity import COMMON_CARDS, cards_needed, ladder
 from tools.domain import Gpu, ModelSpec, Plan, Rig, note
 from tools.errors import NotYetExact, RequestError
 from tools.plan.report import plan_json
@@ -99,7 +99,8 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
         return {**result, "largest": rough.largest(bench.cards(request))}
     if any(rough.is_unnamed(ask.get("name")) for ask in asked):
         result["asks"] = notes_json([note("agent.ask_model")])
-        return {**result, "rough": rough.by_size(asked, bench.cards(request))}
+        kinds = [bench.gpus.find(name).gpu for name in COMMON_CARDS]
+        return {**result, "rough": rough.by_size(asked, bench.cards(request), kinds)}
     resolution = bench.resolution(request)
     result["asks"], result["assumptions"] = notes_json(resolution.asks), notes_json(resolution.assumptions)
     wanted = _wanted(bench, resolution, request)

@@ -196,8 +196,8 @@ def _cards(gpus: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _four_bit(made: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the 4-bit and the 16-bit weights of the first model that has both, for the sentence on bits and bytes."""
-    for model in made["sizes"]:
+    """Return the 4-bit and 16-bit weights of the largest model that has both, for the sentence on bits and bytes."""
+    for model in sorted(made["sizes"], key=lambda m: -m["params_total"]):
         by_word = {r["precision"]: r for r in model["rungs"]}
         small = next((r for w, r in by_word.items() if w in FOUR_BIT), None)
         full = by_word.get("bf16") or by_word.get("fp16")
