@@ -108,13 +108,14 @@ class Assistant:
         Yields:
             Events as of ``agent.events``; ``Finished`` is always the last.
         """
-        refusal = _refusal(text)
+        words = _clean(text)
+        refusal = _refusal(words)
         if refusal:
             yield AnswerText(say(language_hint, refusal.code, **refusal.params))
             yield Finished(_refused(thread_id, language_hint, refusal))
             return
         async with self._locks.setdefault(thread_id, asyncio.Lock()):
-            async for event in self._turn(_clean(text), thread_id, language_hint, rig):
+            async for event in self._turn(words, thread_id, language_hint, rig):
                 yield event
 
     async def _turn(self, text: str, thread_id: str, hint: Language, rig: Rig | None) -> AsyncIterator[Event]:

@@ -12,6 +12,12 @@ from agent.events import Notice
 from agent.session import MAX_CHARS
 
 
+@pytest.mark.parametrize("text", ["", " \t\n", "\x00\x07", "\ud800"])
+def test_nothing_readable_is_an_empty_message(tmp_path: Path, text: str) -> None:
+    [turn] = talk(tmp_path, text)
+    assert turn.answer_markdown.startswith("The message is empty")
+
+
 def test_empty_message(tmp_path: Path) -> None:
     first, empty, third = talk(tmp_path, FOUNDING_CARD, "  \n", "а если вторую в int4?", hint="ru")
     assert empty.answer_markdown.startswith("Сообщение пустое")
