@@ -35,7 +35,12 @@ def look() -> dict[str, Any]:
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"],
         font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
     )
-    return {"theme": theme, "head": f"<style>{_static('page.css')}</style><script>{_static('page.js')}</script>"}
+    icon = str(resources.files("ui") / "static" / "favicon.svg")
+    return {
+        "theme": theme,
+        "favicon_path": icon,
+        "head": f"<style>{_static('page.css')}</style><script>{_static('page.js')}</script>",
+    }
 
 
 def _static(name: str) -> str:

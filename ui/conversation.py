@@ -171,16 +171,19 @@ class Conversation:
             if not example:
                 return empty_panel(shown.language)
             return self.example_panel(shown.language, shown.option) or empty_panel(shown.language)
-        files = await asyncio.to_thread(self._files, shown.plan, shown)
-        return plan_panel(shown.plan, language=shown.plan_language, option=shown.option, files=files)
+        files, problem = await asyncio.to_thread(self._files, shown.plan, shown)
+        return plan_panel(shown.plan, language=shown.plan_language, option=shown.option, files=files, problem=problem)
 
-    def _files(self, plan: Plan, shown: Shown) -> tuple[Download, ...]:
+    def _files(self, plan: Plan, shown: Shown) -> tuple[tuple[Download, ...], str | None]:
+        """Write the files of the shown option; a plan without them is still an answer, and says why."""
         folder = (self._settings.data_dir / "files").absolute()
         try:
-            return plan_downloads(plan, shown.option, shown.plan_language, folder)
-        except Exception as error:  # noqa: BLE001 - a plan without its files is still an answer
-            log_failure(error, self._settings)
-            return ()
+            return plan_downloads(plan, shown.option, shown.plan_language, folder), None
+        except RigfitError as error:
+            return (), sentence(shown.plan_language, error)
+        except Exception as error:  # noqa: BLE001 - the edge: one sentence beside the plan
+            log = log_failure(error, self._settings)
+            return (), text(shown.plan_language, "errors_ui.files_failed", reason=log)
 
     @cached_property
     def _example(self) -> Plan | None:

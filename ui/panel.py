@@ -37,7 +37,13 @@ class Download:
 
 
 def plan_panel(
-    plan: Plan, *, language: str, option: str | None = None, files: Sequence[Download] = (), caption: str | None = None
+    plan: Plan,
+    *,
+    language: str,
+    option: str | None = None,
+    files: Sequence[Download] = (),
+    problem: str | None = None,
+    caption: str | None = None,
 ) -> Markup:
     """Show a plan.
 
@@ -46,6 +52,7 @@ def plan_panel(
         language: ``en`` or ``ru``.
         option: the option to show, ``"as_asked"``, or None for as asked where it fits, else the recommended one.
         files: downloads for that option.
+        problem: why there are none, where they could not be written.
         caption: a line above it all, such as that this is an example.
     """
     shown = option or plan.recommended
@@ -58,7 +65,7 @@ def plan_panel(
         memory_picture(plan, placement, language),
         instance_names(placement, language),
         _options(plan, shown, language),
-        _files(placement, files, language),
+        _files(placement, files, problem, language),
         _flags(placement, language),
         _how(plan, placement, language),
         class_="rf-panel",
@@ -188,12 +195,11 @@ def _cost(costs: Costs, language: str) -> list[str]:
     return [piece.replace(" GiB", "\u00a0GiB") for piece in pieces if piece]
 
 
-def _files(placement: Placement, files: Sequence[Download], language: str) -> Markup | None:
+def _files(placement: Placement, files: Sequence[Download], problem: str | None, language: str) -> Markup | None:
     if placement.verdict == "does_not_fit":
-        return join(
-            tag("h3", text(language, "ui.files_heading")),
-            tag("p", text(language, "ui.files_none"), class_="rf-note"),
-        )
+        problem = text(language, "ui.files_none")
+    if problem:
+        return join(tag("h3", text(language, "ui.files_heading")), tag("p", problem, class_="rf-note", role="status"))
     if not files:
         return None
     table = messages(language, "ui")

@@ -135,3 +135,13 @@ def test_copying_a_command(open_page: Open) -> None:
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("vllm serve ")
     assert "--max-model-len" in copied
+
+
+def test_only_the_written_files_are_handed_out(open_page: Open, server: str) -> None:
+    page = open_page("en")
+    say(page, QUESTION)
+    link = page.locator(".rf-files a").first.get_attribute("href") or ""
+    assert page.request.get(server + link).status == 200
+    data = link.removeprefix("/gradio_api/file=").partition("/files/")[0]
+    for path in (f"{data}/threads.sqlite", f"{data}/files/../threads.sqlite", __file__, "/etc/passwd"):
+        assert page.request.get(f"{server}/gradio_api/file={path}").status in {403, 404}, path

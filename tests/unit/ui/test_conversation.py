@@ -63,6 +63,17 @@ def test_a_conversation_can_be_opened_again(settings: Settings) -> None:
     assert shown.plan == state.plan
 
 
+def test_a_folder_that_cannot_be_written_costs_only_the_files(settings: Settings) -> None:
+    settings.data_dir.mkdir(exist_ok=True)
+    (settings.data_dir / "files").write_text("not a folder")
+    chat, panel, _, last, _ = run(settings, QUESTION)
+    assert "113.7" in chat[-1]["content"]
+    assert "rf-bar" in panel
+    assert 'role="status"' in panel
+    assert "Traceback" not in panel
+    assert last[0].submit_btn is True
+
+
 def test_hardware_from_the_fields_is_used(settings: Settings) -> None:
     chat, _, state, _, _ = run(settings, "Will two Qwen3-30B run at once?", fields=("2xRTX 3090", "1", "", ""))
     assert state.plan is not None
