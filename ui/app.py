@@ -138,9 +138,6 @@ class Page:
         gr.on(
             [self._root.load], self._opened, [self.memory], [*everything, *labelled], js=_PAGE_JS_INPUT, **quiet
         ).then(None, None, None, js="() => window.rigfit.ready()")  # fmt: skip
-        self.header.fresh(
-            self._opened, [self.memory], [*everything, *labelled], js=_PAGE_JS_INPUT, **quiet
-        )  # fmt: skip
         self.header.language(
             self._translated, [self.memory, self.shown], [self.panel, self.shown, self.rig, *labelled],
             js=_PAGE_JS_INPUT, **quiet,
@@ -151,15 +148,23 @@ class Page:
         for event in (self.chat.example_select, self.chat.option_select):
             sent.append(event(_picked_text, None, self.box, queue=False, **quiet).then(**send))
         self.box.stop(self._conversation.stopped, [self.chat, self.shown], [self.chat, self.box], cancels=sent, **quiet)
-        self.panel.pick(self._picked_option, [self.shown], [self.panel, self.shown], **quiet)
-        rig = {"inputs": [self.shown, *fields], "outputs": [self.rig, self.rig_status], **quiet}
+        self.header.fresh(
+            self._opened, [self.memory], [*everything, *labelled], js=_PAGE_JS_INPUT, cancels=sent, **quiet
+        ).then(_ready_box, None, self.box, **quiet)  # fmt: skip
+        latest: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}
+        self.panel.pick(self._picked_option, [self.shown], [self.panel, self.shown], **latest)
+        self._connect_rig(fields, latest)
+
+    def _connect_rig(self, fields: list[Any], latest: dict[str, Any]) -> None:
+        """Say what happens when the hardware fields are used; of quick changes the last counts."""
+        rig = {"inputs": [self.shown, *fields], "outputs": [self.rig, self.rig_status], **latest}
         gr.on(
             [self.card.input, *(event for box in fields[1:] for event in (box.submit, box.blur))],
             self._conversation.rig_edited, **rig,
         )  # fmt: skip
-        found = self.detect.click(self._conversation.rig_detected, [self.shown], [*fields, self.rig_status], **quiet)
-        found.then(self._conversation.rig_named, rig["inputs"], [self.rig], **quiet)
-        self.clear.click(self._conversation.rig_cleared, [self.shown], [*fields, self.rig, self.rig_status], **quiet)
+        found = self.detect.click(self._conversation.rig_detected, [self.shown], [*fields, self.rig_status], **latest)
+        found.then(self._conversation.rig_named, rig["inputs"], [self.rig], **latest)
+        self.clear.click(self._conversation.rig_cleared, [self.shown], [*fields, self.rig, self.rig_status], **latest)
 
     async def _opened(self, memory: str, request: gr.Request) -> list[Any]:
         """Show the remembered conversation, or the example, in the browser's language."""
@@ -181,6 +186,11 @@ class Page:
 
 def _say(language: str) -> Say:
     return lambda code: language if code == "ui.language" else text(language, code)
+
+
+def _ready_box() -> Any:
+    """Make the message box ready for the next message."""
+    return gr.Textbox(value="", submit_btn=True, stop_btn=False)
 
 
 def _picked_text(event: gr.SelectData) -> str:

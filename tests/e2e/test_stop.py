@@ -50,3 +50,14 @@ def test_stop_gives_the_page_back(open_page: Open) -> None:
     expect(page.locator("#rf-box .submit-button")).to_be_visible()
     box.fill("another question")
     expect(box).to_have_value("another question")
+
+
+def test_a_new_conversation_ends_the_old_answer(open_page: Open) -> None:
+    page = open_page("en")
+    box = page.locator("#rf-box textarea")
+    box.fill("Will two Qwen3-30B run at once on an RTX PRO 6000?")
+    box.press("Enter")
+    expect(page.locator("#rf-box .stop-button")).to_be_visible()
+    page.locator('[data-rf="fresh"]').click()
+    expect(page.locator("#rf-chat .user-row")).to_have_count(0)
+    expect(page.locator("#rf-box .submit-button")).to_be_visible()
