@@ -40,4 +40,6 @@ def header(language: str) -> Markup:
         ),
         class_="rf-header",
         lang=language,
+        data_send=text(language, "ui.send"),
+        data_stop=text(language, "ui.stop"),
     )

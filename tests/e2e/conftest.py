@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from page_driver import Open
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
@@ -81,9 +82,6 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-Open = Callable[..., Page]
-
-
 @pytest.fixture
 def open_page(server: str, browser: Browser) -> Iterator[Open]:
     """Open the page in a fresh browser profile; afterwards no request may have left the machine."""
@@ -113,22 +111,3 @@ def open_page(server: str, browser: Browser) -> Iterator[Open]:
         context.close()
     assert strangers == []
     assert failures == []
-
-
-def say(page: Page, words: str) -> None:
-    """Send a message and wait until its answer is complete."""
-    before = page.locator("#rf-chat .user-row").count()
-    page.locator("#rf-box textarea").fill(words)
-    page.locator("#rf-box textarea").press("Enter")
-    finished(page, before + 1)
-
-
-def finished(page: Page, turns: int) -> None:
-    """Wait until so many messages were sent and the last is answered."""
-    expect(page.locator("#rf-chat .user-row")).to_have_count(turns)
-    expect(page.locator("#rf-box .submit-button")).to_be_visible()
-    expect(page.locator("#rf-chat .bot-row").nth(turns - 1)).to_be_visible()
-
-
-def last_answer(page: Page) -> str:
-    return page.locator("#rf-chat .bot-row").last.inner_text().replace("\xa0", " ")

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Open, finished, last_answer, say
+from page_driver import Open, finished, last_answer, say
 from playwright.sync_api import Page, expect
 from ruamel.yaml import YAML
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import Open, last_answer, say
+from page_driver import Open, last_answer, say
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.e2e

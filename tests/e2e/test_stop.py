@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from conftest import Open
+from page_driver import Open
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.e2e

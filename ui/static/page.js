@@ -41,14 +41,12 @@ window.rigfit = (() => {
     if (answers) moving = false;
     scroller.scrollTop += last.getBoundingClientRect().top - scroller.getBoundingClientRect().top - 10;
   };
-  const names = { 'submit-button': { en: 'Send', ru: 'Отправить' }, 'stop-button': { en: 'Stop', ru: 'Остановить' } };
   function label() {
     toTop();
-    for (const [kind, words] of Object.entries(names)) {
-      for (const button of document.querySelectorAll('#rf-box .' + kind)) {
-        const word = words[root.lang] || words.en;
-        if (button.getAttribute('aria-label') !== word) { button.setAttribute('aria-label', word); button.title = word; }
-      }
+    const words = document.querySelector('.rf-header')?.dataset || {};
+    for (const [kind, word] of [['submit', words.send], ['stop', words.stop]]) {
+      const button = document.querySelector(`#rf-box .${kind}-button`);
+      if (button && word && button.title !== word) { button.setAttribute('aria-label', word); button.title = word; }
     }
   }
 
