@@ -1,7 +1,8 @@
 """Which instance goes on which cards: a bounded search, largest first, with backtracking.
 
-Of the placements that hold, the one with the least splitting wins (it costs traffic between cards), then the one whose
-fullest card has the largest share left.
+Of the placements that hold, the one with the least splitting wins (it costs traffic between cards), then the one with the
+fewest neighbours on a card (they share its bandwidth and must start in turn), then the one whose fullest card has the
+largest share left.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ class _Search:
     steps: int = SEARCH_STEPS
     best: tuple[Seat, ...] = ()
     order: list[int] = field(default_factory=list[int])
-    _score: tuple[float, float] | None = None
+    _score: tuple[float, float, float] | None = None
     _groups: list[list[int]] = field(default_factory=list[list[int]])
     _least: list[int] = field(default_factory=list[int])
 
@@ -213,9 +214,10 @@ class _Search:
         return found
 
     def _keep(self, seats: tuple[Seat, ...], free: Sequence[int]) -> None:
-        used = {card for seat in seats for card in seat.cards}
+        used = Counter(card for seat in seats for card in seat.cards)
         emptiness = min(free[card] / self.gpus[card].cuda_total_bytes for card in used)
-        score = (-float(sum(seat.effort for seat in seats)), emptiness)
+        neighbours = sum(engines - 1 for engines in used.values())
+        score = (-float(sum(seat.effort for seat in seats)), -float(neighbours), emptiness)
         if self._score is None or score > self._score:
             self.best, self._score = seats, score
 

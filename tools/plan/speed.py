@@ -1,6 +1,7 @@
 """Speed and waiting, as bands: decode from memory bandwidth, offload from PCIe, waking from measured rates.
 
-Decoding one sequence reads every active weight and the sequence's cache once a token, so bandwidth bounds it.
+Decoding one sequence reads every active weight and the sequence's cache once a token, so bandwidth bounds it; each layer
+adds the time its kernels take one after the other.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from tools.units import GIB
 DECODE_EFFICIENCY = (0.40, 0.60, 0.80)
 """Share of the card's memory bandwidth that single-sequence decoding reaches: assumed, stated with every figure.
 Dense models on data-centre cards come near the upper end, mixtures of experts and many cards near the lower one."""
+
+LAYER_S = (120e-6, 60e-6, 30e-6)
+"""Seconds a layer takes however little it reads: its kernels run one after the other. Assumed; it is what keeps a small
+active share (a mixture of experts, 4 bits) far from the bandwidth's bound."""
 
 WITHOUT_NVLINK = 0.75
 """Further share that is left where ranks talk over PCIe: assumed."""
@@ -55,9 +60,12 @@ def decode_tokens_per_s(footprint: Footprint, gpu: Gpu) -> Band | None:
     offloaded = min(deployment.cpu_offload_bytes, footprint.parameter_bytes)
     on_card = (footprint.parameter_bytes - offloaded) * share + _cache_read(footprint)
     bandwidth = gpu.bandwidth_bytes_per_s * (1.0 if deployment.tp == 1 or gpu.nvlink else WITHOUT_NVLINK)
+    layers = len(deployment.model.layers)
     seconds = [
-        deployment.pp * (on_card / (bandwidth * efficiency) + offloaded * read / pcie)
-        for efficiency, read, pcie in zip(DECODE_EFFICIENCY, (1.0, share, share), PCIE_BYTES_PER_S, strict=True)
+        deployment.pp * (on_card / (bandwidth * efficiency) + offloaded * read / pcie) + layers * overhead
+        for efficiency, read, pcie, overhead in zip(
+            DECODE_EFFICIENCY, (1.0, share, share), PCIE_BYTES_PER_S, LAYER_S, strict=True
+        )
     ]
     return Band(*(round(1 / s, 1) for s in seconds))
 

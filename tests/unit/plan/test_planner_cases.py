@@ -204,3 +204,9 @@ def test_a_laptop_is_not_told_to_add_a_card(plan_for, gpus):
 def test_the_same_request_gives_the_same_plan(plan_for):
     first = plan_for(["Qwen/Qwen3-14B"] * 2, ["RTX 3090", "RTX 3090"])
     assert first == plan_for(["Qwen/Qwen3-14B"] * 2, ["RTX 3090", "RTX 3090"])
+
+
+def test_a_free_card_is_better_than_a_neighbour(plan_for):
+    plan = plan_for(["Qwen3-8B", "Llama-3.3-70B-Instruct@awq"], ["RTX 4090", "RTX PRO 6000"])
+    assert plan.as_asked.verdict == "fits"
+    assert [instance.gpu_indices for instance in plan.as_asked.instances] == [(0,), (1,)]
