@@ -24,7 +24,8 @@ def plan_lines(plan: Plan, language: str) -> Iterator[str]:
         yield text(language, "cli.options") + ":"
         yield from columns([_option_row(option, plan.recommended, language) for option in plan.options])
     yield ""
-    yield text(language, "cli.recommended", option=plan.recommended, reason=say(language, plan.reason))
+    advised = text(language, "cli.as_asked").lower() if plan.recommended == "as_asked" else plan.recommended
+    yield text(language, "cli.recommended", option=advised, reason=say(language, plan.reason))
     if plan.assumptions:
         yield ""
         yield text(language, "cli.assumed") + ":"
