@@ -47,3 +47,17 @@ def parse_size(text: str) -> int:
 def gib(size_bytes: float, digits: int = 1) -> str:
     """Format bytes as GiB for people: ``gib(61_064_245_248) == "56.9 GiB"``."""
     return f"{size_bytes / GIB:.{digits}f} GiB"
+
+
+def span(low: float, high: float) -> str:
+    """Format the ends of an estimate to two significant digits: ``span(101.2, 202.3) == "100–200"``.
+
+    Ends that round to the same figure are given once.
+    """
+    ends = dict.fromkeys(_two_digits(value) for value in (low, high))
+    return "–".join(ends)
+
+
+def _two_digits(value: float) -> str:
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:.0f}" if rounded >= 10 or rounded == int(rounded) else f"{rounded:g}"

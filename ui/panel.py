@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prompts import messages, text
 from tools.domain import Band, Costs, Footprint, InstancePlan, Note, Option, Placement, Plan
 from tools.launch.argv import vllm_argv
-from tools.units import gib
+from tools.units import gib, span
 from ui.markup import Markup, join, tag
 from ui.picture import instance_names, letter, memory_picture
 
@@ -182,13 +182,13 @@ def _room(placement: Placement, language: str) -> Markup:
 
 def _speed(costs: Costs, language: str) -> str:
     speed = costs.decode_tokens_per_s
-    return "–" if speed is None else text(language, "ui.speed_value", value=speed.value)
+    return "–" if speed is None else text(language, "ui.speed_value", span=span(speed.low, speed.high))
 
 
 def _cost(costs: Costs, language: str) -> list[str]:
     pieces = [
         say(language, costs.quality) if costs.quality else None,
-        text(language, "ui.wake_value", value=costs.wake_s.value) if costs.wake_s else None,
+        text(language, "ui.wake_value", span=span(costs.wake_s.low, costs.wake_s.high)) if costs.wake_s else None,
         text(language, "ui.ram_value", ram=gib(costs.ram_bytes)) if costs.ram_bytes else None,
         text(language, "ui.download_value", size=gib(costs.download_bytes)) if costs.download_bytes else None,
     ]

@@ -1,8 +1,8 @@
 """Which instance goes on which cards: a bounded search, largest first, with backtracking.
 
-Of the placements that hold, the one with the least splitting wins (it costs traffic between cards), then the one with the
-fewest neighbours on a card (they share its bandwidth and must start in turn), then the one whose fullest card has the
-largest share left.
+Of the placements that hold, the one with the least splitting wins (it costs traffic between cards), then the one with
+the fewest neighbours on a card (they share its bandwidth and must start in turn), then the one whose fullest card has
+the largest share left.
 """
 
 from __future__ import annotations

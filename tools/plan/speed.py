@@ -1,7 +1,7 @@
 """Speed and waiting, as bands: decode from memory bandwidth, offload from PCIe, waking from measured rates.
 
-Decoding one sequence reads every active weight and the sequence's cache once a token, so bandwidth bounds it; each layer
-adds the time its kernels take one after the other.
+Decoding one sequence reads every active weight and the sequence's cache once a token, so bandwidth bounds it; each
+layer adds the time its kernels take one after the other.
 """
 
 from __future__ import annotations

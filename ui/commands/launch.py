@@ -55,7 +55,6 @@ def _plan(arguments: Namespace) -> Plan:
 
         return plan_from_words(arguments)
     from tools.plan.report import plan_from_json
-
     from tools.specs.gpus import GpuCatalogue
     from tools.specs.models import ModelCatalogue
 
