@@ -210,4 +210,7 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
 def count_is_asked(sheet: Sheet, mention: GpuMention) -> bool:
     """Whether the text asks how many of this card."""
     before = sheet.low[max(0, mention.start - 40) : mention.start]
-    return bool(re.search(r"(?:how many|сколько|number of)\s(?:\w+\s){0,2}$", before)) and mention.count is None
+    return (
+        bool(re.search(r"(?:how many|сколько|скольк\w*|number(?: of)?|количество)\s(?:\w+\s){0,2}$", before))
+        and mention.count is None
+    )

@@ -10,6 +10,7 @@ from agent.reader.sheet import Sheet
 _LOOKS_LIKE_A_MODEL = re.compile(
     r"(?<![\w-])llama(?:[ ._-]?cpp(?:-python)?|[ -]runner|-server|-cli|-bench|-swap)(?![\w])"
 )
+_OR = re.compile(r"(?<![^\W\d_])(?:or|vs|versus|или|против)(?![^\W\d_])")
 
 
 def read_engine(sheet: Sheet, lexicon: Lexicon) -> str | None:
@@ -24,7 +25,7 @@ def read_engine(sheet: Sheet, lexicon: Lexicon) -> str | None:
     ]
     if named:
         return min(named)[1]
-    spelled = low.replace("_", "-")
+    spelled = re.sub(r"[_ ]", "-", low)
     for engine, flags in lexicon.names["engine_flags"].items():
         if any(flag in spelled for flag in flags):
             return engine
@@ -37,3 +38,10 @@ def _place(word: str, low: str) -> int:
         return -1
     found = re.search(rf"(?<![^\W\d_]){re.escape(word)}(?![^\W\d_])", low)
     return found.start() if found else -1
+
+
+def count_alternatives(sheet: Sheet, lexicon: Lexicon) -> int:
+    """Return how many engines the text sets against each other ("ollama or vllm")."""
+    if not _OR.search(sheet.low):
+        return 0
+    return sum(any(_place(word, sheet.low) >= 0 for word in words) for words in lexicon.names["engines"].values())

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from agent.reader.sheet import Sheet
 
-_SEP = r"[\s=:]{1,3}"
+_SEP = r"(?:[\s=:]{1,3}|\s(?:to|of|at|is|was|from|set to|до|в|на|равно)\s)"
 _NUMBER = r"(\d+(?:\.\d+)?)\s?([km]?)(?![^\W_])"
 _NAMES = {
     "context": (
-        r"max[-_ ]model[-_ ]len|ctx[-_ ]size|num[-_]ctx|n[-_]ctx|max[-_ ]seq[-_ ]len|"
+        r"max[-_ ]model[-_ ]len|ctx[-_ ]size|num[-_]ctx|n[-_]ctx|max[-_ ]seq(?:uence)?[-_ ]len(?:gth)?|"
         r"max[-_]position[-_]embeddings|context[-_]length|max[-_ ]len|(?<![\w-])-c"
     ),
     "users": (
@@ -42,10 +42,13 @@ _LOG_NOISE = re.compile(
     r"(?:tr(?:ied|ies|ying) to allocate|allocat\w+|reserved|free(?: memory)?|unused|"
     r"left)\s+(?:about\s+|~)?\d+(?:\.\d+)?\s?[gmk]i?b?\b"
     r"|\d+(?:\.\d+)?\s?[gmk]i?b?\s+(?:is |are |sit |still |of memory )*(?:free|unused|left|is allocated|reserved)\b"
+    r"|desired gpu memory utilization \([^)]*\)"
     r"|(?:kv cache holds just|holds? (?:just|only))\s+\d+"
     r"|свободно\s+(?:еще\s+)?\d+(?:\.\d+)?\s?(?:гб|гиг\w*)?|\d+(?:\.\d+)?\s?(?:гб|гиг\w*)\s+свободн\w+"
 )
-_USED_OF = re.compile(r"(\d+(?:\.\d+)?)\s?g?i?b?\s?/\s?(\d+(?:\.\d+)?)\s?g(?:i?b)?\b")
+_USED_OF = re.compile(
+    r"(\d+(?:\.\d+)?)\s?(?:g?i?b?\s?/|(?:gi?b|гб|гиг\w*)?\s(?:out of|of|из))\s?(\d+(?:\.\d+)?)\s?(?:g(?:i?b)?|гб|гиг\w*)\b"
+)
 _MONEY = re.compile(
     r"(?:\$|€|₽|£)\s?\d+(?:[.,]\d+)?\s?[km]?|\d+(?:\.\d+)?\s?(?:[km]|тыс\w*|тыщ\w*|млн)?\s?(?:(?:\$|€|₽|£)|usd|"
     r"dollars|bucks|eur(?:os?)?|rub|руб\w*|р\.|р(?![^\W_])|долл\w*|бакс\w*|евро|тыс\w*|тыщ\w*|"

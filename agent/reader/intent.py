@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from agent.reader.lexicon import Hit, Lexicon
+from agent.reader.relations import Mention
 from agent.reader.said import Said
+from agent.reader.sheet import Sheet
 
 ORDER = (
-    "config_strong",
     "which_quant",
     "max_copies",
     "max_users",
     "max_context",
     "how_many_gpus",
+    "config",
     "explain_error",
-    "config_asked",
     "which_model",
     "compare",
     "throughput",
-    "why",
     "memory_needed",
     "hardware_needed",
-    "config",
     "fit",
 )
-"""Where a text has phrases of several intents, the first of these wins."""
+"""Of intents of the same weight the first of these wins."""
 
-_NAMES = {"config_strong": "config", "config_asked": "config", "why": "explain_error"}
+_MORE = 0.1
+"""What each further cue adds to the strongest one."""
+_OWNED = ("the", "my", "this", "these", "our", "your", "that", "его", "моей", "моя", "мою", "этой", "эта", "наш", "мой")
+_DIRECT = {"the", "is the", "are the"}
+"""Between "what" and its noun; any other determiner shows that the noun is not what is asked."""
 _OF_ENGINE = {
     "vllm": "vllm_serve",
     "sglang": "sglang",
@@ -37,38 +41,85 @@ _OF_ENGINE = {
 _KINDS = ("slurm", "docker_compose", "k8s", "ray", "llama_swap", "llama_cpp", "sglang", "webui", "ollama", "vllm_serve")
 
 
+def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> dict[str, float]:
+    """Return how strongly the words of a text speak for each intent: its strongest cue, and a little for each further.
+
+    Args:
+        sheet: the text, with everything claimed that other rules have read.
+        lexicon: the cues.
+        names: models in the text; what their names say is no cue.
+    """
+    cues: dict[str, list[float]] = {}
+    for intent, weight in [*_asked(sheet, lexicon, names), *_cued(sheet, lexicon, names)]:
+        cues.setdefault(intent, []).append(weight)
+    return {intent: max(found) + _MORE * min(len(found) - 1, 3) for intent, found in cues.items()}
+
+
+def _cued(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[tuple[str, float]]:
+    for key, start in {(hit.key, hit.start) for hit in lexicon.cues.find(sheet.words)}:
+        if not any(name.start <= start < name.end for name in names):
+            intent, weight = key.split(" ")
+            yield intent, float(weight)
+
+
+def _asked(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[tuple[str, float]]:
+    """An asker and the first noun after it: "how many .. users", "какую .. модель"."""
+    nouns = sorted(lexicon.nouns.find(sheet.words), key=lambda hit: (hit.start, -hit.end))
+    nouns = [noun for noun in nouns if names or noun.key != "used"]
+    for asker in _longest(lexicon.askers.find(sheet.words)):
+        if asker.key not in lexicon.asked or not _stands_alone(sheet, asker):
+            continue
+        noun = _first_after(sheet, asker, nouns, lexicon.reach[asker.key])
+        intent = lexicon.asked[asker.key].get(noun.key) if noun else None
+        if intent:
+            yield intent, lexicon.weights[asker.key]
+
+
+def _stands_alone(sheet: Sheet, asker: Hit) -> bool:
+    """Whether an asker is a word of the question, and no part of a flag or of what another rule has read."""
+    return sheet.free(asker.start, asker.end) and sheet.low[asker.end : asker.end + 1] not in {"_", "-"}
+
+
+def _longest(hits: Iterable[Hit]) -> Iterable[Hit]:
+    """Of phrases that start at one word keep the longest ("what about" is no "what")."""
+    return {hit.start: hit for hit in sorted(hits, key=lambda hit: hit.end)}.values()
+
+
+def _first_after(sheet: Sheet, asker: Hit, nouns: Sequence[Hit], reach: float) -> Hit | None:
+    limit = min(asker.end + reach, sheet.sentence(asker.end)[1])
+    noun = next((n for n in nouns if n.start >= asker.end and n.start < limit), None)
+    between = sheet.low[asker.end : noun.start].strip() if noun else ""
+    if asker.key == "which" and between.endswith(_OWNED) and between not in _DIRECT:
+        return None
+    return noun
+
+
 def choose_intent(said: Said) -> str | None:
     """Return the intent of a turn, or None where it shows none ("and with 64k?")."""
-    found = said.intents
-    for intent in ORDER:
-        if intent in found and not _beaten(intent, found, said):
-            return _NAMES.get(intent, intent)
-    return None
-
-
-def _beaten(intent: str, found: Mapping[str, int], said: Said) -> bool:
-    """Phrases that mean their intent only in the right company."""
-    if intent == "compare":
-        several = len(said.gpus) > 1 or len(said.models) > 1
-        return not several and "hardware_needed" in found
-    if intent == "hardware_needed":
-        return bool(said.gpus) and "fit" in found
-    if intent == "which_model" and said.models and "hardware_needed" in found:
-        return True
-    if intent == "which_model":
-        return (
-            any(m.name and not m.name.endswith("model") for m in said.models)
-            and "fit" in found
-            and not _asks(found, intent)
-        )
-    return False
-
-
-def _asks(found: Mapping[str, int], intent: str) -> bool:
-    return found[intent] == min(found.values())
+    weights = {intent: said.intents[intent] for intent in ORDER if intent in said.intents}
+    if said.gpus and {"fit", "config"} & weights.keys():
+        weights.pop("hardware_needed", None)
+    if any(m.name and not m.name.endswith("model") for m in said.models) and "hardware_needed" in weights:
+        weights.pop("which_model", None)
+    if "alternatives" in {said.gpus_relation, said.models_relation}:
+        picks = [weights.pop(intent) for intent in ("hardware_needed", "which_model") if intent in weights]
+        weights["compare"] = max(picks + [weights.get("compare", 0.0)])
+    return max(weights, key=lambda intent: weights[intent]) if weights else None
 
 
 def choose_kind(kinds: Collection[str], engine: str | None) -> str | None:
     """Return the kind of configuration: a file by its name first, then the engine's own command."""
     named = next((kind for kind in _KINDS if kind in kinds), None)
     return named or _OF_ENGINE.get(engine or "")
+
+
+def structural(said: Said, *, engines: int, quants_apart: bool) -> Mapping[str, float]:
+    """Return what the things that are named speak for, beside the words."""
+    weights: dict[str, float] = {}
+    if said.gpus_relation == "alternatives" or said.models_relation == "alternatives":
+        weights["compare"] = 1.5
+    if engines > 1:
+        weights["compare"] = 3.0
+    if quants_apart:
+        weights["which_quant"] = 3.5
+    return weights

@@ -65,8 +65,13 @@ class Lexicon:
     size_nouns: Mapping[str, float]
     names: Mapping[str, Any]
     phrases: Phrases
-    intents: Phrases
     kinds: Phrases
+    askers: Phrases
+    nouns: Phrases
+    cues: Phrases
+    asked: Mapping[str, Mapping[str, str]]
+    weights: Mapping[str, float]
+    reach: Mapping[str, float]
 
     def is_a(self, kind: str, word: str) -> bool:
         """Whether a word is listed under a kind (``gpu``, ``ram``, ``users``, ...)."""
@@ -98,7 +103,7 @@ class Lexicon:
 def lexicon() -> Lexicon:
     """Read the data files once."""
     files = [_table(language) for language in LANGUAGES]
-    names = _table("names")
+    names, intents = _table("names"), _table("intents")
     return Lexicon(
         numbers={word: int(number) for file in files for word, number in _inverted(file["numbers"]).items()},
         words={kind: frozenset(w for file in files for w in file["words"].get(kind, ())) for kind in files[0]["words"]},
@@ -109,8 +114,15 @@ def lexicon() -> Lexicon:
         size_nouns={stem: float(size) for stem, size in _inverted(files[1]["sizes"]).items()},
         names=names,
         phrases=Phrases.of([file["phrases"] for file in files]),
-        intents=Phrases.of([file["intents"] for file in files]),
         kinds=Phrases.of([file["kinds"] for file in files]),
+        askers=Phrases.of([intents["askers"]]),
+        nouns=Phrases.of([intents["nouns"]]),
+        cues=Phrases.of(
+            [{f"{key} {weight}": phrases for weight, phrases in of.items()} for key, of in intents["cues"].items()]
+        ),
+        asked=intents["asked"],
+        weights=intents["weights"],
+        reach=intents["reach"],
     )
 
 

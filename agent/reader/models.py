@@ -22,6 +22,7 @@ _CHUNK = re.compile(
 _QUOTED = re.compile(r"[`\"']([^`\"'\n]{2,120})[`\"'][\s-]*(\d+(?:\.\d+)?)\s?b(?![^\W\d_])")
 _HUB = re.compile(r"(?<![\w/.:-])([A-Za-z][\w.-]{1,40})/([A-Za-z][\w.-]{2,80})(?![\w/])")
 _DIGIT_NEXT = re.compile(r"[\s:-]?\d")
+_SIZED_NEXT = re.compile(r"[\s:-]?(?:\d+(?:\.\d+)?[\s:-])?\d+(?:\.\d+)?b(?![^\W_])")
 _COMPOUND = re.compile(r"[a-z0-9.+]+(?:-[a-z0-9.+]+)+")
 
 _BARE_R1 = re.compile(r"(?<![\w.-])(?:(r1)|(v3(?:\.\d)?|v4))(?![\w.])")
@@ -86,10 +87,11 @@ def _misspelled(sheet: Sheet, lexicon: Lexicon, word: str, end: int) -> str | No
         return None
     from rapidfuzz.distance import OSA
 
-    best, slips = None, 2.5
+    most = 2 if len(word) > 7 or _SIZED_NEXT.match(sheet.low, end) else 1
+    best, slips = None, most + 1
     for spelling, family in [*lexicon.families.items(), *lexicon.stems.items()]:
         if spelling[0] == word[0] and len(spelling) > 4 and abs(len(spelling) - len(word)) < 2:
-            distance = OSA.distance(word, spelling, score_cutoff=2)
+            distance = OSA.distance(word, spelling, score_cutoff=most)
             best, slips = (family, distance) if distance < slips else (best, slips)
     return best
 

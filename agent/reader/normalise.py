@@ -22,6 +22,7 @@ _SAME = str.maketrans(
         **dict.fromkeys("\u2018\u2019\u02bc\u00b4", "'"),
         "ё": "е",
         "Ё": "Е",
+        "卡": " card ",
         "🦙": " llama ",
         "🍏": " apple ",
         "🍎": " apple ",
@@ -37,10 +38,11 @@ _CYRILLIC_CODE = re.compile(r"(?<![^\W_])([авекмнорстхпбл]{1,2})(\
 _TIMES_BEFORE = re.compile(r"(?<=\d)(\s?)[х*](?=\s?[^\W_])", re.IGNORECASE)
 _TIMES_AFTER = re.compile(r"(?<=[\dA-Za-z)])(\s?)[х*](?=\s?\d)", re.IGNORECASE)
 _TIMES_FIRST = re.compile(r"(?<![^\W_])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
-_GLUED_BEFORE = re.compile(r"(?<![\w.])(\d{1,4})x(?=[^\W_])(?!\d+(?:\.\d+)?[bб])", re.IGNORECASE)
+_GLUED_BEFORE = re.compile(r"(?<![\w.])(\d{1,4})x(?=[^\W_])(?!tx?(?![^\W_])|\d+(?:\.\d+)?[bб])", re.IGNORECASE)
 _GLUED_AFTER = re.compile(r"(?<=[a-z\d)])(?<!\db)x(?=\d{1,3}(?![\d.]*[^\W_]))", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
 _UNIT = re.compile(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])", re.IGNORECASE)
+_MEBIBYTES = re.compile(r"(?<![\w.])(\d{4,6})\s?(?:MiB|MB|мб)(?![^\W_])", re.IGNORECASE)
 _UNITS = {"б": "b", "к": "k", "м": "m", "т": "t"}
 _LETTERS_ONLY = re.compile(r"[^\W\d_]{2,}")
 
@@ -61,6 +63,7 @@ def normalise(text: str) -> str:
     text = _INVISIBLE.sub("", text).translate(_SAME).replace("\\n", "\n")
     text = _LONG_RUN.sub(lambda found: found.group(1) or found.group(2), text)
     text = _GROUPED.sub(_join_groups, text)
+    text = _MEBIBYTES.sub(lambda found: f"{int(found.group(1)) / 1024:.1f} GiB", text)
     text = _TIMES_BEFORE.sub(r"\1x", text)
     text = _TIMES_AFTER.sub(r"\1x", text)
     text = _TIMES_FIRST.sub("x", text)

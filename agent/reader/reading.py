@@ -15,6 +15,7 @@ from agent.reader.turns import State, fold
 from tools.domain import Reading
 
 _QUESTION = re.compile(r"(?:how (?:much|many)|what|which|сколько|какой|какая|какую|какие|что|чем|where|when|who)\b")
+_FILE_ASKED = 4.0
 _SERVING = re.compile(r"inference|инференс|serving|deploy|serve")
 
 
@@ -44,7 +45,7 @@ def read(turns: Sequence[str]) -> Reading:
         engine=said.engine,
         kv_cache=said.kv_cache,
         intent=chosen,
-        config_kind=choose_kind(state.kinds, said.engine) if chosen == "config" else None,
+        config_kind=choose_kind(state.kinds, said.engine) if _wants_config(state, chosen) else None,
         wants_search="search" in state.keys,
         wants_this_machine="this_machine" in state.keys,
         same_model=_same_model(state),
@@ -56,12 +57,17 @@ def _with_asks(reading: Reading, state: State) -> Reading:
     if state.said.implausible:
         return replace(reading, expect="correct")
     if _out_of_scope(reading, state):
-        return replace(reading, expect="scope")
+        return replace(reading, intent="other", config_kind=None, expect="scope")
     unclear = state.intent is None and not reading.models
     asks = must_ask(
         reading, lexicon(), no_gpu="no_gpu" in state.keys, from_disk="from_disk" in state.keys, unclear=unclear
     )
     return replace(reading, must_ask=asks, expect="ask" if asks else "answer")
+
+
+def _wants_config(state: State, chosen: str) -> bool:
+    """A configuration is the question, or a file is asked for beside it ("a command, with as much context as fits")."""
+    return chosen == "config" or state.said.intents.get("config", 0) >= _FILE_ASKED
 
 
 def _default_intent(state: State) -> str:

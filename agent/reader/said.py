@@ -25,7 +25,7 @@ class Said:
         split: precisions meant for one instance each ("one in fp8 and one in 4 bit").
         instance: 0 for "the first", 1 for "the second", None where the turn speaks of no one instance.
         keys: which phrase lists have a phrase in the text.
-        intents: by intent, where its first phrase starts.
+        intents: by intent, how strongly the text speaks for it.
     """
 
     low: str = ""
@@ -52,6 +52,6 @@ class Said:
     split: list[str] = field(default_factory=list)
     instance: int | None = None
     keys: frozenset[str] = frozenset()
-    intents: Mapping[str, int] = field(default_factory=dict[str, int])
+    intents: Mapping[str, float] = field(default_factory=dict[str, float])
     kinds: tuple[str, ...] = ()
     implausible: bool = False

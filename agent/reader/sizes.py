@@ -30,8 +30,9 @@ _FILE_SIZE = re.compile(
 )
 _KIND = re.compile(
     r"(?<![\w-])(embedding|embeddings|re-?rank(?:ing|er)|эмбеддинг\w*|эмбединг\w*|"
-    r"реранк\w*)(?:[- ](?:model|service|server|модел\w*|сервис\w*))?(?![\w-])"
+    r"реранк\w*)(?:[- ](?:models?|services?|server|модел\w*|сервис\w*))?(?![\w-])"
 )
+_COUNTED = re.compile(r"(?<![\w-])(?:an?|one|two|the|our|my)\s$")
 _LLM = re.compile(r"(?<![\w-])(?:a|one|одна) (?:large language model|llm|ллм)(?![\w])")
 
 
@@ -123,7 +124,8 @@ def find_kinds(sheet: Sheet, named: list[ModelMention]) -> list[ModelMention]:
     found: dict[str, ModelMention] = {}
     for match in sheet.find(_KIND):
         kind = "reranking model" if re.match(r"re-?rank|реранк", match.group(1)) else "embedding model"
-        if "model" in match.group() or "serv" in match.group() or "модел" in match.group() or "сервис" in match.group():
+        counted = _COUNTED.search(sheet.low[: match.start()]) if match.group(1).endswith("er") else None
+        if counted or re.search("model|serv|модел|сервис", match.group()):
             found.setdefault(kind, ModelMention(ModelAsk(kind), *match.span()))
     if found and not named:
         for match in sheet.find(_LLM):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 
 from agent.reader import amounts, cards, copies, engines
 from agent.reader.flags import Flags, read_flags
 from agent.reader.gpus import GpuMention, find_names
+from agent.reader.intent import structural, weigh_intents
 from agent.reader.lexicon import Lexicon, lexicon
 from agent.reader.model_name import ModelMention
 from agent.reader.models import read_models
 from agent.reader.normalise import language_of
-from agent.reader.quants import find_precisions, read_kv_cache
+from agent.reader.quants import Precision, find_precisions, read_kv_cache
 from agent.reader.relations import relation, separate
 from agent.reader.said import Said
 from agent.reader.sheet import Sheet
@@ -25,6 +28,7 @@ _AND_COUNT = re.compile(
     r"\s*(?:and|what about|how about|there are|i have|"
     r"а|а если|или|or|их|их там|всего|у меня их)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$"
 )
+_HOW_MANY = re.compile(r"how many|number of|скольк|скока|количеств")
 _NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
 _ALONE = re.compile(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
 _ONE_MORE = re.compile(
@@ -78,7 +82,7 @@ def read_text(raw: str) -> Said:
     if len(said.models) == len(said.gpus) == len(gpus) and separate(models, gpus) and not said.models_total:
         alone = said.models_relation == said.gpus_relation == "together"
         said.models_relation = said.gpus_relation = "separate" if alone else said.models_relation
-    _read_intents(sheet, words, said)
+    _read_intents(sheet, words, said, precisions, models)
     return said
 
 
@@ -257,13 +261,13 @@ def _latest_counts(sheet: Sheet, gpus: list[GpuMention]) -> list[GpuMention]:
     return kept
 
 
-def _read_intents(sheet: Sheet, words: Lexicon, said: Said) -> None:
-    intents: dict[str, int] = {}
-    for hit in words.intents.find(sheet.words):
-        intents.setdefault(hit.key, hit.start)
-    said.intents = intents
+def _read_intents(
+    sheet: Sheet, words: Lexicon, said: Said, precisions: Sequence[Precision], models: Sequence[ModelMention]
+) -> None:
+    intents = weigh_intents(sheet, words, models)
+    if any(g.name and g.count is None for g in said.gpus) and _HOW_MANY.search(sheet.low):
+        intents["how_many_gpus"] = words.weights["amount"] + 1
+    apart = any(b.start - a.end < 14 and relation(sheet, (a, b)) == "alternatives" for a, b in pairwise(precisions))
+    shape = structural(said, engines=engines.count_alternatives(sheet, words), quants_apart=apart)
+    said.intents = {key: max(intents.get(key, 0), shape.get(key, 0)) for key in {*intents, *shape}}
     said.kinds = tuple(dict.fromkeys(hit.key for hit in words.kinds.find(sheet.words)))
-    if any(g.count is None for g in said.gpus) and re.search(r"how many|сколько", sheet.low):
-        for g in said.gpus:
-            if g.name and g.count is None:
-                intents.setdefault("how_many_gpus", 0)

@@ -10,6 +10,8 @@ from agent.reader import intent as intents
 from agent.reader.said import Said
 from tools.domain import GpuAsk, ModelAsk
 
+_FAINT = 2.0
+"""An intent of less weight than this does not replace the one that earlier turns showed."""
 _GENERIC = re.compile(r"[\d.]+B model|second model|model \(.*")
 
 
@@ -53,8 +55,8 @@ def _intent(known: str | None, said: Said, number: int) -> str | None:
     chosen = intents.choose_intent(said)
     if number == 0 or chosen is None:
         return known or chosen
-    follow_up = chosen == "fit" and known not in {None, "other"}
-    return known if follow_up else chosen
+    faint = said.intents[chosen] < _FAINT and (known not in {None, "other"} or chosen != "fit")
+    return known if faint else chosen
 
 
 def _join(state: Said, said: Said) -> None:
