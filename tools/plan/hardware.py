@@ -35,14 +35,21 @@ def larger_rigs(state: State, fits: Check) -> Iterator[tuple[State, Placement]]:
         state: what is to run, on the cards there are.
         fits: returns a placement where a state fits.
     """
-    if state.gpus:
-        yield from _more_of_the_same(state, fits)
+    yield from more_of_the_same(state, fits)
     yield from _first(_one_card(state), fits)
     if not state.gpus:
         yield from _first(_several(state), fits)
 
 
-def _more_of_the_same(state: State, fits: Check) -> Iterator[tuple[State, Placement]]:
+def more_of_the_same(state: State, fits: Check) -> Iterator[tuple[State, Placement]]:
+    """Find the least number of cards like the largest there is, on which a state fits.
+
+    Args:
+        state: what is to run, on the cards there are.
+        fits: returns a placement where a state fits.
+    """
+    if not state.gpus:
+        return
     kind = max(state.gpus, key=lambda gpu: gpu.cuda_total_bytes)
     if kind.unified or any(word in kind.name.lower() for word in ("mobile", "laptop")):
         return  # built in; no second one can be added
@@ -56,6 +63,7 @@ def _more_of_the_same(state: State, fits: Check) -> Iterator[tuple[State, Placem
             5.0 + extra / 2,
             note("plan.title_more_cards", count=count, gpu=kind.name),
             tag=f"{count}-cards",
+            brief=f"{count}x {kind.name}",
             needs=(note("plan.needs_cards", extra=extra, gpu=kind.name),),
         )
         wider.append(replace(moved, gpus=state.gpus + (added,) * extra))

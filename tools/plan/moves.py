@@ -79,7 +79,9 @@ class State:
             return self.titles[0]
         if self.path[0] == "share":
             return Note("plan.title_share_more", {**self.titles[0].params, "what": ", ".join(self.briefs[1:])})
-        return note("plan.title_several", what=", ".join(self.briefs))
+        told = zip(self.path, self.briefs, strict=True)
+        briefs = sorted(told, key=lambda pair: pair[0] != "more_hardware")
+        return note("plan.title_several", what=", ".join(brief for _, brief in briefs))
 
 
 def short_name(model: ModelSpec) -> str:

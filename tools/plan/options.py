@@ -10,7 +10,7 @@ from tools.plan import moves
 from tools.plan.costs import costs_of, needs_of, ram_bytes
 from tools.plan.demand import Sizer
 from tools.plan.evaluate import evaluate, missing_bytes, search_steps
-from tools.plan.hardware import larger_rigs
+from tools.plan.hardware import larger_rigs, more_of_the_same
 from tools.plan.moves import State
 from tools.plan.ranking import worth_showing
 from tools.plan.siblings import smaller_model
@@ -62,8 +62,15 @@ class Finder:
             if not self._good():
                 self._try("smaller_model", smaller_model(asked))
             self.found += larger_rigs(asked, self._check)
+            if not self._good():
+                self.found += more_of_the_same(self._smallest(asked), self._check)
         chosen = worth_showing(self.found, self._loss)
         return unique_ids(self._option(state, placement) for state, placement in chosen)
+
+    @staticmethod
+    def _smallest(asked: State) -> State:
+        """The state with the smallest checkpoints there are, as most people would run it on one card more."""
+        return min(moves.precision(asked), key=lambda state: sum(map(moves.weight_bytes, state.choices)), default=asked)
 
     def _widen(self, frontier: list[State]) -> None:
         for _ in range(DEPTH):
@@ -130,7 +137,7 @@ class Finder:
     def _option(self, state: State, placement: Placement) -> Option:
         return Option(
             id=state.tag,
-            kind=state.path[0],
+            kind="more_hardware" if "more_hardware" in state.path else state.path[0],
             title=state.title(),
             placement=placement,
             needs=(*state.titles[1:], *needs_of(state, placement)),

@@ -14,6 +14,7 @@ from tools.plan.kernels import engine_runs
 from tools.plan.moves import State, short_name
 from tools.plan.options import Finder
 from tools.plan.placement import RESERVE_BYTES, RESERVE_SHARE
+from tools.plan.ranking import crawls
 from tools.specs.checkpoints import checkpoint_note, checkpoints_for, native
 from tools.units import GIB
 
@@ -100,11 +101,23 @@ def _recommend(request: PlanRequest, asked: Placement, options: Sequence[Option]
         nothing = note("plan.reason_nothing", gib=asked.deficit_bytes / GIB)
         return "as_asked", nothing if asked.deficit_bytes else note("plan.reason_no_kernel")
     apart = [option for option in options if option.kind != "share"]
-    on_this_rig = [option for option in apart if option.kind != "more_hardware"]
     if not apart:
         return options[0].id, note("plan.reason_share_only")
-    best = (on_this_rig or apart)[0]
-    return best.id, _reason(best)
+    on_this_rig = [option for option in apart if option.kind != "more_hardware"]
+    brisk = [option for option in on_this_rig if not crawls(option)]
+    best = (brisk or on_this_rig or apart)[0]
+    if not crawls(best):
+        return best.id, _reason(best)
+    return best.id, _only_slowly([option for option in apart if option.kind == "more_hardware"])
+
+
+def _only_slowly(hardware: Sequence[Option]) -> Note:
+    """Say that an option crawls, and on which cards the models would run well: those with the least memory in all."""
+    if not hardware:
+        return note("plan.reason_crawls")
+    least = min(hardware, key=lambda option: sum(gpu.total_bytes for gpu in option.placement.gpus))
+    named = least.title.params
+    return note("plan.reason_crawls_buy", cards=named.get("what") or f"{named.get('count', 1)}x {named.get('gpu')}")
 
 
 def _reason(option: Option) -> Note:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tools.domain import Placement
+from tools.domain import Option, Placement
 from tools.plan.costs import slowest
 from tools.plan.moves import State, bits_of
 
@@ -13,7 +13,13 @@ Found = tuple[State, Placement]
 MAX_CHAINS = 3
 """Options of several changes that are shown beside the single ones."""
 
+MAX_SHARED = 2
+"""Of these, ones that only hold where the models are the same; they leave the others their place."""
+
 MAX_SHOWN = 10
+
+READABLE_SPEED = 3.0
+"""Tokens a second below which an answer comes slower than it is read: such an option is not recommended over another."""
 
 LEAST_SPEED = 1.0
 """Tokens a second below which an option is of no use, unless it is the only one on the rig."""
@@ -34,9 +40,17 @@ def worth_showing(found: Sequence[Found], loss: Callable[[State], float]) -> lis
     fast = [pair for pair in best if _usable(pair)]
     if any("more_hardware" not in state.path for state, _ in fast):
         best = fast
-    chains = [state for state, _ in best if len(state.path) > 1][:MAX_CHAINS]
+    chained = [state for state, _ in best if len(state.path) > 1]
+    shared = [state for state in chained if "share" in state.path][:MAX_SHARED]
+    chains = shared + [state for state in chained if "share" not in state.path][:MAX_CHAINS]
     kept = [pair for pair in best if len(pair[0].path) == 1 or any(pair[0] is chain for chain in chains)]
     return kept[:MAX_SHOWN]
+
+
+def crawls(option: Option) -> bool:
+    """Tell whether an option answers slower than a person reads."""
+    speed = option.costs.decode_tokens_per_s
+    return speed is not None and speed.value < READABLE_SPEED
 
 
 def _usable(pair: Found) -> bool:

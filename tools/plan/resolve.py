@@ -22,6 +22,7 @@ from tools.domain import (
 from tools.errors import UnknownGpu, UnknownModel
 from tools.plan import limits
 from tools.plan.precisions import settle_precision
+from tools.specs.names import said_name
 
 if TYPE_CHECKING:
     from tools.specs.gpus import GpuCatalogue
@@ -199,7 +200,7 @@ def _add_models(made: Gathered, reading: Reading, models: ModelCatalogue, load: 
     asked = reading.models
     if reading.models_relation in {"alternatives", "separate"} and len(asked) > 1:
         asked = asked[:1]
-        made.notes.append(note("plan.first_of_models", model=asked[0].name or "?"))
+        made.notes.append(note("plan.first_of_models", model=said_name(asked[0].name or "?", asked[0].size_b)))
     if not asked:
         made.asks.append(note("plan.ask_model", suggestions=""))
     for ask in asked:
@@ -221,10 +222,11 @@ def _add_model(made: Gathered, ask: ModelAsk, models: ModelCatalogue, load: Load
         made.asks.append(note(code, name=ask.name, suggestions=suggestions))
         return
     made.notes += match.notes
+    said = said_name(ask.name, ask.size_b, ask.variant)
     if match.near_misses:
-        made.near[ask.name] = match.near_misses
+        made.near[said] = match.near_misses
     copies = 1 if ask.copies is None else ask.copies
-    made.add_model(match.spec, ask.name, precision=ask.precision, copies=copies, load=load)
+    made.add_model(match.spec, said, precision=ask.precision, copies=copies, load=load)
 
 
 def _rig(made: Gathered, reading: Reading, gpus: GpuCatalogue, known: Rig | None) -> Rig | None:

@@ -15,7 +15,7 @@ from tools.domain import Gpu, Note, note
 from tools.errors import BadValue, UnknownGpu
 from tools.specs.cards import brand, card_words, certainty, gpu_from_row, with_memory
 from tools.specs.files import read_text
-from tools.specs.names import is_plain
+from tools.specs.names import MAX_TOLD, is_plain
 
 NAMED_TOLERANCE = 0.08
 """Beside a name, "48GB" means the card sold as such: drivers of cards with ECC show 6.25 % less (A10 24 -> 22.5)."""
@@ -150,7 +150,7 @@ class GpuCatalogue:
         else:
             gpu, modded = with_memory(gpu, memory)
             notes = (modded, *certainty(ranked[0], gpu))
-        return GpuMatch(gpu, query, tuple(row["name"] for row in ranked[1:6]), notes)
+        return GpuMatch(gpu, query, tuple(row["name"] for row in ranked[1 : 1 + MAX_TOLD]), notes)
 
     def _most_likely(self, query: str, found: Ranked) -> GpuMatch:
         """Take the card with the fewest further words; among equals the one this very name belongs to."""
@@ -164,7 +164,7 @@ class GpuCatalogue:
         gpu = gpu_from_row(chosen)
         if not gpu.memory_bytes:
             raise UnknownGpu("errors_specs.gpu_without_memory", name=gpu.name)
-        return GpuMatch(gpu, query, tuple(row["name"] for row in ranked[1:6]), _notes(query, ranked, gpu))
+        return GpuMatch(gpu, query, tuple(row["name"] for row in ranked[1 : 1 + MAX_TOLD]), _notes(query, ranked, gpu))
 
     def _from_tail(self, query: str, words: frozenset[str]) -> Ranked:
         from tools.specs.gpu_tail import tail_rows
@@ -204,7 +204,7 @@ def _check_one_memory(query: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _notes(query: str, ranked: list[dict[str, Any]], gpu: Gpu) -> tuple[Note, ...]:
-    others = ", ".join(row["name"] for row in ranked[1:6])
+    others = ", ".join(row["name"] for row in ranked[1 : 1 + MAX_TOLD])
     if others:
         chosen = note("specs.chose_gpu_among", query=query, name=gpu.name, others=others)
     else:

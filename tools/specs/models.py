@@ -11,7 +11,7 @@ from tools.domain import ModelSpec, Note, note
 from tools.errors import UnknownModel
 from tools.specs.files import data_path
 from tools.specs.model_index import SIZE_OF_COUNT, SIZE_WITHOUT_NAME, ModelIndex, Row
-from tools.specs.names import Name, catalogue_name, is_plain, latin, parse_name, settle_numbers, tokens
+from tools.specs.names import MAX_TOLD, Name, catalogue_name, is_plain, latin, parse_name, said_name, settle_numbers, tokens
 
 MAX_NEAR = 6
 """Near misses and suggestions that a person is shown."""
@@ -94,6 +94,9 @@ class ModelCatalogue:
         """
         if not is_plain(query) or (variant is not None and not is_plain(variant)):
             raise UnknownModel("errors_specs.unreadable_model", name=query[:60], suggestions="")
+        return _quoting(self._found(query, size_b, variant), said_name(query, size_b, variant))
+
+    def _found(self, query: str, size_b: float | None, variant: str | None) -> ModelMatch:
         if "/" in query:
             exact = self._index.by_id(query)
             if exact is not None:
@@ -205,6 +208,15 @@ class ModelCatalogue:
         return self._specs[row.hf_id]
 
 
+def _quoting(match: ModelMatch, said: str) -> ModelMatch:
+    """Let a match's notes quote all that was said and not only the family."""
+    notes = tuple(
+        replace(n, params={**n.params, "query": said}) if n.params.get("query") == match.query else n
+        for n in match.notes
+    )
+    return replace(match, notes=notes)
+
+
 def _unknown(query: str, near: list[str]) -> UnknownModel:
     if not near:
         return UnknownModel("errors_specs.unlike_any_model", name=query, suggestions="")
@@ -214,7 +226,8 @@ def _unknown(query: str, near: list[str]) -> UnknownModel:
 def _chosen(query: str, name: Name, best: Row, near: tuple[str, ...]) -> tuple[Note, ...]:
     notes = [note("specs.chose_model", query=query, name=best.hf_id)]
     if near:
-        notes = [note("specs.chose_among", query=query, name=best.hf_id, others=", ".join(near))]
+        others = ", ".join(near[:MAX_TOLD])
+        notes = [note("specs.chose_among", query=query, name=best.hf_id, others=others)]
     counted = best.params / 1e9
     if name.size_b and name.size_b != best.size_b and abs(name.size_b - counted) > SIZE_OF_COUNT * counted:
         notes.append(note("specs.size_differs", said=f"{name.size_b:g}", name=best.hf_id, counted=f"{counted:.1f}"))

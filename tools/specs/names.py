@@ -21,6 +21,9 @@ MAX_LENGTH = 200
 _PLAIN = re.compile(r"[\w .:/+()\-@,'×*]*")
 _TYPOGRAPHY = str.maketrans({"×": "x", "’": "'", **dict.fromkeys("‐‑‒–—−", "-"), **dict.fromkeys("™®«»“”", " ")})
 """What pasted text has in place of plain letters: dashes, quotes, trade marks."""
+MAX_TOLD = 3
+"""Near misses that one sentence lists."""
+
 _QUANT_WORD = re.compile(
     r"(?:(?:ud[-_])?i?q\d+(?:_[a-z0-9]+)*|\d(?:\.\d+)?[-_ ]?bits?|"
     r"\d(?:\.\d+)?bpw|w\d+a\d+(?:-int\d)?|g\d{2,3}|quantized|"
@@ -190,3 +193,12 @@ def catalogue_name(hf_id: str) -> Name:
 def is_neutral(word: str) -> bool:
     """Tell whether a word leaves the model that a plain name means the same (``instruct``, ``a3b``)."""
     return word in NEUTRAL or _ACTIVE.fullmatch(word) is not None
+
+
+def said_name(name: str, size_b: float | None = None, variant: str | None = None) -> str:
+    """Join what was said of a model: ``said_name("Qwen", 30) == "Qwen 30B"``; nothing is said twice."""
+    said = name
+    for part in (f"{size_b:g}B" if size_b else "", variant or ""):
+        if part.lower() not in said.lower():
+            said = f"{said} {part}"
+    return said
