@@ -123,9 +123,10 @@ def _only_slowly(hardware: Sequence[Option]) -> Note:
 def _reason(option: Option) -> Note:
     """Say why an option is taken; of several changes the one that costs most is spoken of."""
     codes = {option.title.code, *(need.code for need in option.needs)}
-    for kind in ("offload", "swap"):
-        if f"plan.title_{kind}" in codes:
-            return note(f"plan.reason_{kind}")
+    if "plan.title_offload" in codes:
+        return note("plan.reason_offload")
+    if "plan.title_swap" in codes:
+        return note("plan.reason_swap" if option.kind == "swap" else "plan.reason_turns")
     if option.kind == "precision" or option.title.code == "plan.title_several":
         return note("plan.reason_precision")
     return note(f"plan.reason_{option.kind}")

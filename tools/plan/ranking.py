@@ -19,7 +19,7 @@ MAX_SHARED = 2
 MAX_SHOWN = 10
 
 READABLE_SPEED = 3.0
-"""Tokens a second below which an answer comes slower than it is read: such an option is not recommended over another."""
+"""Tokens a second below which an answer comes slower than it is read: no such option is recommended over another."""
 
 LEAST_SPEED = 1.0
 """Tokens a second below which an option is of no use, unless it is the only one on the rig."""

@@ -11,7 +11,17 @@ from tools.domain import ModelSpec, Note, note
 from tools.errors import UnknownModel
 from tools.specs.files import data_path
 from tools.specs.model_index import SIZE_OF_COUNT, SIZE_WITHOUT_NAME, ModelIndex, Row
-from tools.specs.names import MAX_TOLD, Name, catalogue_name, is_plain, latin, parse_name, said_name, settle_numbers, tokens
+from tools.specs.names import (
+    MAX_TOLD,
+    Name,
+    catalogue_name,
+    is_plain,
+    latin,
+    parse_name,
+    said_name,
+    settle_numbers,
+    tokens,
+)
 
 MAX_NEAR = 6
 """Near misses and suggestions that a person is shown."""
