@@ -22,7 +22,7 @@ _RAM_AFTER = re.compile(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
 _RAM_BEFORE = re.compile(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=]*(?:is\s|на\s|-\s|всего\s)?$")
 _BARE_RAM = re.compile(
     r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![^\W\d_])|(?:озу|оператив\w*|"
-    r"(?<!v)ram)[\s:]+(\d{1,4})(?![\w.])"
+    r"(?<!v)ram)[\s:]+(\d{1,4})(?!\w|\.\d)"
 )
 _DISK_AFTER = re.compile(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
 _DISK_BEFORE = re.compile(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
@@ -55,7 +55,7 @@ _MODEL_USES = re.compile(
     r"went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
 )
 _LOOSE_BEFORE = re.compile(
-    r"(?:^|(?:\b(?:on|in|is|хватит ли|хватит|"
+    r"(?:^|(?:\b(?:ve|on|in|is|хватит ли|хватит|"
     r"into|within|with|have|has|only|got|at|under|just|my|the|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
@@ -90,7 +90,7 @@ _USERS_BARE = re.compile(
 )
 _USERS_AFTER = re.compile(
     r"(?:пользователей|юзеров|запросов|людей|users|requests|clients)\s(?:будет\s|станет\s|is\s|are\s|"
-    r"=\s|до\s)?(\d{1,6})(?![\w.])"
+    r"=\s|до\s)?(\d{1,6})(?![\w.]|\s?(?:gpu|card|карт))"
 )
 _NODES = re.compile(
     r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})[\s-](?:(?:gpu(?=\s\w+s(?!\w))|физических|отдельных|separate|"
@@ -98,7 +98,7 @@ _NODES = re.compile(
     r"тач(?:ки|ек|ках)|хост\w*)(?![^\W\d_])"
 )
 _EACH_NODE = re.compile(
-    r"per (?:node|server|machine|box|host)|each|на (?:узел|ноду|сервер|каждом|каждой|каждый|узле|"
+    r"nodes have|per (?:node|server|machine|box|host)|each|на (?:узел|ноду|сервер|каждом|каждой|каждый|узле|"
     r"ноде)|в каждом|в каждой"
 )
 _NODE_WITH = re.compile(

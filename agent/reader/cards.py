@@ -17,7 +17,9 @@ _MEMORY_AFTER = re.compile(
     rf"total)?\s?(?:memory|vram|ram|видеопамяти|памяти|врам|hbm\d?\w*|gddr\d\w*|озу|оперативки|ddr\d|"
     rf"model|модель)?)"
 )
-_BARE_AFTER = re.compile(r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\w%]|[.,]\d|\s?x)(\s(?:each|каждая|озу|ram))?")
+_BARE_AFTER = re.compile(
+    r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\w%]|[.,]\d|\s?x|\s?-?(?:gb|gib|гб|гиг|g\b))(\s(?:each|каждая|озу|ram))?"
+)
 _COUNT_AFTER = re.compile(
     r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|"
     r"[^\W\d_]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![^\W\d_])"
@@ -35,7 +37,7 @@ _TAKEN = re.compile(
 )
 _NOT_A_CARD = re.compile(
     r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|instance|hour|offload|"
-    r"layers|0|1|2|3)(?![a-z]{3})"
+    r"layers|[0-3](?!\d))(?![a-z]{3})"
 )
 
 
@@ -88,7 +90,7 @@ def _memory_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
         return False
     memory, kind = float(found.group(1)), found.group(2).strip()
     joined = not re.search(r"[,:]|with|\sс\s", sheet.low[mention.end : found.start(1)])
-    is_ram = bool(re.search(r"(?<!v)ram|ddr|озу|операт", kind)) or bool(_RAM_WORD.match(sheet.low, found.end()))
+    is_ram = bool(re.search(r"(?<!v)ram|ddr|озу|операт|system", kind)) or bool(_RAM_WORD.match(sheet.low, found.end()))
     if (
         "model" in kind
         or "модел" in kind

@@ -38,6 +38,11 @@ _HOW_MANY = re.compile(
     r"инстанс\w*|реплик|экземпляр\w*|моделей|штук|таких)|number of instances (?:can|that)|(?:how many|"
     r"сколько)\s$"
 )
+_ASKED = re.compile(r"(?:how many|сколько)\s$")
+_ONE_EACH = re.compile(
+    r"(?:one|1|single|a) (?:replica|instance|copy|model|server|service)s? (?:per|on each|on every|for each|on)"
+    r"(?: (?:gpu|card|node|each))?(?![^\W\d_])|по одной (?:копии|реплике|модели) на (?:каждую|карту|узел|ноду)"
+)
 _SECOND_SAME = re.compile(
     r"(?:a |the )?second (?:identical|copy|instance|same)|another (?:copy|instance) of|"
     r"втор\w+ (?:такую же|такой же|копи\w+|экземпляр\w*)"
@@ -74,7 +79,7 @@ def finish_models(
     said.loose_precisions = [p.said for p in loose] if not found else []
     said.models = [m.ask for m in found]
     said.models_relation = relation(sheet, found)
-    _total(sheet, lexicon, said, flags)
+    _total(sheet, lexicon, said, flags, found)
     if said.split and len(said.models) == 1:
         _apply_split(said)
     _who(said)
@@ -238,7 +243,7 @@ def _adjacent(sheet: Sheet, one: Precision, found: list[ModelMention]) -> bool:
     )
 
 
-def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags) -> None:
+def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequence[ModelMention]) -> None:
     """Spread "two models", "8 services", "two at once" over what was named."""
     total = flags.copies[0] if flags.copies else None
     for match in _TOTAL_MODELS.finditer(sheet.low):
@@ -248,12 +253,15 @@ def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags) -> None:
                 max(total or 0, number) if match.group(2).startswith(("model", "модел", "llm")) and total else number
             )
     for pattern in (_AT_ONCE, _AT_ONCE_BEFORE):
-        found = pattern.search(sheet.low)
-        if found and not total:
-            total = lexicon.number(found.group(1))
+        counted = pattern.search(sheet.low)
+        if counted and not total:
+            total = lexicon.number(counted.group(1))
     said.models_total = total
-    if _HOW_MANY.search(sheet.low) and len(said.models) == 1 and not (said.models[0].copies or 1) > 1:
+    asked = _HOW_MANY.search(sheet.low) or any(_ASKED.search(sheet.low[: m.start]) for m in found)
+    if asked and len(said.models) == 1 and not (said.models[0].copies or 1) > 1:
         said.models = [replace(said.models[0], copies=None)]
+    elif not total and _ONE_EACH.search(sheet.low) and len(said.models) == len(said.gpus) == 1:
+        said.models = [replace(said.models[0], copies=said.gpus[0].count)]
     elif not total and (_SECOND_SAME.search(sheet.low) or _TWICE.search(sheet.low)) and len(said.models) == 1:
         said.models = [replace(said.models[0], copies=2)]
     elif total and len(said.models) == 1 and said.models[0].copies == 1:

@@ -8,7 +8,7 @@ from agent.reader.lexicon import Lexicon
 from agent.reader.sheet import Sheet
 
 _LOOKS_LIKE_A_MODEL = re.compile(
-    r"(?<![\w-])llama(?:[ ._-]?cpp(?:-python)?|[ -]runner|-server|-cli|-bench|-swap)(?![\w])"
+    r"(?<![\w-])llama(?:[ ._-]?cpp(?:-python)?|[ -]runner|-server|-cli|-bench|-swap)(?![\w])|(?<![\w-])llama_\w+"
 )
 _OR = re.compile(r"(?<![^\W\d_])(?:or|vs|versus|или|против)(?![^\W\d_])")
 

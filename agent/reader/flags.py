@@ -35,7 +35,7 @@ _FLAG = re.compile("|".join(rf"(?P<{name}>{words})" for name, words in _NAMES.it
 _VALUE = re.compile(rf"(?:{_SEP}|(?<=gpu)|(?<=tp)|(?<=pp)|(?<=dp)){_NUMBER}")
 _LOG_CONTEXT = re.compile(
     r"max(?:imum)? (?:seq(?:uence)? len(?:gth)?|model len(?:gth)?|"
-    r"context length)\s*\((\d+)\)[^\n]{0,90}?(?:\((\d+)\)|$)"
+    r"context length)\s*\((\d+)\)(?:[^\n]{0,90}?\(\d+\))?"
 )
 _LOG_TOTAL = re.compile(r"total capacity of (\d+(?:\.\d+)?) ?gib")
 _LOG_NOISE = re.compile(

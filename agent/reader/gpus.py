@@ -51,7 +51,7 @@ _APPLE = re.compile(
 )
 _UNIFIED = re.compile(
     r"(?<![\w])(strix\shalo|ryzen\sai\smax\+?(?:\s?\d{3})?|ai\smax\+?\s?395|framework\sdesktop|"
-    r"dgx\sspark|gb10|jetson\s(?:agx\s)?(?:orin|thor|xavier)(?:\snano)?)(?![\w])"
+    r"dgx\ssparks?|gb10|jetson\s(?:agx\s)?(?:orin|thor|xavier)(?:\snano)?)(?![\w])"
 )
 _INSTANCE = re.compile(r"(?<![\w])([gp]\d[a-z]{0,2}\.(?:\d+)?xl(?:arge)?)(?![\w])")
 _SHORT_6000 = re.compile(r"(?<=x\s)(6000)(?!\d)|(?<=x)(6000)(?!\d)")

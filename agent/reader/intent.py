@@ -31,6 +31,8 @@ _MORE = 0.1
 _OWNED = ("the", "my", "this", "these", "our", "your", "that", "его", "моей", "моя", "мою", "этой", "эта", "наш", "мой")
 _DIRECT = {"the", "is the", "are the"}
 """Between "what" and its noun; any other determiner shows that the noun is not what is asked."""
+_MEASURED = frozenset({"memory", "quant", "users", "context", "copies", "layers", "models", "speed"})
+"""Nouns that a number right before them makes an amount."""
 _OF_ENGINE = {
     "vllm": "vllm_serve",
     "sglang": "sglang",
@@ -65,7 +67,7 @@ def _cued(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[
 def _asked(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[tuple[str, float]]:
     """An asker and the first noun after it: "how many .. users", "какую .. модель"."""
     nouns = sorted(lexicon.nouns.find(sheet.words), key=lambda hit: (hit.start, -hit.end))
-    nouns = [noun for noun in nouns if names or noun.key != "used"]
+    nouns = [noun for noun in nouns if _may_be_asked(sheet, noun, named=bool(names))]
     for asker in _longest(lexicon.askers.find(sheet.words)):
         if asker.key not in lexicon.asked or not _stands_alone(sheet, asker):
             continue
@@ -78,6 +80,12 @@ def _asked(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator
 def _stands_alone(sheet: Sheet, asker: Hit) -> bool:
     """Whether an asker is a word of the question, and no part of a flag or of what another rule has read."""
     return sheet.free(asker.start, asker.end) and sheet.low[asker.end : asker.end + 1] not in {"_", "-"}
+
+
+def _may_be_asked(sheet: Sheet, noun: Hit, *, named: bool) -> bool:
+    """Whether a noun can be what is asked: no amount ("16 GB", "4 bit"), and no verb without a model it is said of."""
+    counted = sheet.low[max(0, noun.start - 2) : noun.start].strip()[-1:].isdigit()
+    return (named or noun.key != "used") and not (counted and noun.key in _MEASURED)
 
 
 def _longest(hits: Iterable[Hit]) -> Iterable[Hit]:

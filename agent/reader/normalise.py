@@ -42,6 +42,7 @@ _GLUED_BEFORE = re.compile(r"(?<![\w.])(\d{1,4})x(?=[^\W_])(?!tx?(?![^\W_])|\d+(
 _GLUED_AFTER = re.compile(r"(?<=[a-z\d)])(?<!\db)x(?=\d{1,3}(?![\d.]*[^\W_]))", re.IGNORECASE)
 _DECIMAL = re.compile(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
 _UNIT = re.compile(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])", re.IGNORECASE)
+_COMMAND = re.compile(r"\b(command) (r|a)\b", re.IGNORECASE)
 _MEBIBYTES = re.compile(r"(?<![\w.])(\d{4,6})\s?(?:MiB|MB|мб)(?![^\W_])", re.IGNORECASE)
 _UNITS = {"б": "b", "к": "k", "м": "m", "т": "t"}
 _LETTERS_ONLY = re.compile(r"[^\W\d_]{2,}")
@@ -62,6 +63,7 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_SAME))
     text = _INVISIBLE.sub("", text).translate(_SAME).replace("\\n", "\n")
     text = _LONG_RUN.sub(lambda found: found.group(1) or found.group(2), text)
+    text = _COMMAND.sub(r"\1-\2", text)
     text = _GROUPED.sub(_join_groups, text)
     text = _MEBIBYTES.sub(lambda found: f"{int(found.group(1)) / 1024:.1f} GiB", text)
     text = _TIMES_BEFORE.sub(r"\1x", text)

@@ -16,6 +16,7 @@ _UNNAMED = re.compile(
     r"миллиард\w*)(?:\s(?:параметр\w*|parameters?))?)(?!\s(?:tokens?|токен|users|people|rub|руб|usd|"
     r"dollars))"
 )
+_SIZE_FIRST = re.compile(r"(?<![\w.$-])(\d{1,3}(?:\.\d+)?)b-([a-z]{4,24})(?![^\W_])")
 _MOST = 64
 """Bare sizes read from one text, at most."""
 _LIKENED = re.compile(r"(?:like an?|as an?|while an?|than an?|как у|чем)\s(?:\w+\s)?$")
@@ -23,17 +24,21 @@ _BOUND = re.compile(r"(?:over|more than|under|up to|above|at least|less than|б�
 _UNNAMED_MOE = re.compile(r"(?<![\w.])(\d+x\d+(?:\.\d+)?b|\d+bx\d+)(?![^\W_])")
 _FILE_SIZE = re.compile(
     r"~?(\d+(?:\.\d+)?)\s?-?\s?(gb|gib|g|mb|m|гб|гиг\w*|мб)\s(?:quanti[sz]ed\s|gguf\s|large\s|size\s|"
-    r"file\s)?(?:model|file|weights|gguf|модел\w*|файл)\b"
-    r"|(?:model|models|модел\w*|файл\w*)\s(?:\w+\s){0,2}?(?:takes|needs|weighs|of|is|весит|весом|"
+    r"file\s)?(?:model|file|weights|gguf|модел\w*|файл\w*)\b"
+    r"|(?:model|models|модел\w*|файл\w*)\s(?:\w+\s){0,2}?(?:takes|needs|weighs|of|is|is just|is only|весит|весом|"
     r"занимает|на|размером)\s(?:about\s|around\s|около\s|примерно\s)?~?(\d+(?:\.\d+)?)\s?(gb|gib|g|mb|"
     r"гб|гиг\w*|мб)(?![^\W\d_])"
+    r"|(?:file|файл\w*)\s(?:of\s|size\s|на\s|в\s|размером\s)?(\d+(?:\.\d+)?)\s?(gb|gib|гб|гиг\w*)(?![^\W\d_])"
 )
 _KIND = re.compile(
     r"(?<![\w-])(embedding|embeddings|re-?rank(?:ing|er)|эмбеддинг\w*|эмбединг\w*|"
-    r"реранк\w*)(?:[- ](?:models?|services?|server|модел\w*|сервис\w*))?(?![\w-])"
+    r"реранк\w*|embedder|эмбеддер)(?:[- ](?:models?|services?|server|модел\w*|сервис\w*))?(?![\w-])"
 )
 _COUNTED = re.compile(r"(?<![\w-])(?:an?|one|two|the|our|my)\s$")
-_LLM = re.compile(r"(?<![\w-])(?:a|one|одна) (?:large language model|llm|ллм)(?![\w])")
+_OTHER_KIND = re.compile(
+    r"(?<![\w-])an?\s(vision|vlm|speech|tts|stt|asr|ocr|coding|chat|draft|reward)(?:[- ]model)?(?![\w-])"
+)
+_LLM = re.compile(r"(?<![\w-])(?:an?|one|одна) (?:large language model|llm|ллм)(?![\w])")
 
 
 def join_sizes_before(sheet: Sheet, found: list[ModelMention]) -> list[ModelMention]:
@@ -71,6 +76,11 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon, named: list[ModelMention]) -> l
     found: list[ModelMention] = []
     for match in sheet.find(_UNNAMED_MOE, claim=True):
         found.append(ModelMention(ModelAsk("Mixtral", None, match.group(1).upper().replace("X", "x")), *match.span()))
+    for match in sheet.find(_SIZE_FIRST):
+        if match.group(2) not in lexicon.words["stop"] and not lexicon.family(match.group(2)):
+            sheet.claim(*match.span())
+            name = sheet.text[match.start(2) : match.end(2)]
+            found.append(ModelMention(ModelAsk(name, float(match.group(1))), *match.span(), family=name))
     for match in islice(sheet.find(_UNNAMED), _MOST):
         size = float(match.group(1))
         start = match.start()
@@ -127,6 +137,10 @@ def find_kinds(sheet: Sheet, named: list[ModelMention]) -> list[ModelMention]:
         counted = _COUNTED.search(sheet.low[: match.start()]) if match.group(1).endswith("er") else None
         if counted or re.search("model|serv|модел|сервис", match.group()):
             found.setdefault(kind, ModelMention(ModelAsk(kind), *match.span()))
+    others = [m for m in sheet.find(_OTHER_KIND)]
+    if found or len(others) > 1:
+        for match in others:
+            found.setdefault(match.group(1), ModelMention(ModelAsk(f"{match.group(1)} model"), *match.span()))
     if found and not named:
         for match in sheet.find(_LLM):
             found.setdefault("LLM", ModelMention(ModelAsk("LLM"), *match.span()))

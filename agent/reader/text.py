@@ -183,7 +183,7 @@ def _finish_gpus(
         gpus = _implied(sheet, flags, several=copies.speaks_of_several(sheet, words) or bool(models))
     if "no_gpu" in said.keys and not any(g.name or g.memory_gb for g in gpus):
         gpus = []
-    unique = _merge_named(gpus, nodes)
+    unique = _merge_named(sheet, gpus, nodes)
     said.count_stated = any(g.count is not None for g in unique)
     if said.one_card_more and len(unique) == 1 and (unique[0].count or 1) == 1:
         unique[0].count, said.one_card_more = 2, False
@@ -198,14 +198,17 @@ def _count_of(gpu: GpuMention) -> int | None:
     return gpu.count if gpu.count is not None else None if gpu.count_asked else 1
 
 
-def _merge_named(gpus: list[GpuMention], nodes: amounts.Nodes) -> list[GpuMention]:
+def _merge_named(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes) -> list[GpuMention]:
     """A card named twice is one card, unless each mention has a count or a memory of its own."""
     unique: list[GpuMention] = []
     for gpu in gpus:
         if gpu.count_asked and gpu.name is None and gpu.memory_gb is None and not nodes.several:
             continue
         same = next((u for u in unique if _same_card(u, gpu)), None)
-        if same:
+        if unique and _listed(sheet, unique[-1], gpu):
+            unique[-1].count = (unique[-1].count or 1) + (gpu.count or 1)
+            unique[-1].end = gpu.end
+        elif same:
             same.count, same.memory_gb = same.count or gpu.count, same.memory_gb or gpu.memory_gb
             same.count_asked = same.count_asked or gpu.count_asked
         else:
@@ -213,9 +216,20 @@ def _merge_named(gpus: list[GpuMention], nodes: amounts.Nodes) -> list[GpuMentio
     return unique
 
 
+def _listed(sheet: Sheet, one: GpuMention, other: GpuMention) -> bool:
+    """Read "3090, 3090 and 4090": a card named again right away is one more."""
+    between = sheet.low[one.end : other.start].strip() if one.end <= other.start else "?"
+    return one.name is not None and one.name == other.name and between in {",", "+", "and", "и", "plus"}
+
+
 def _same_card(one: GpuMention, other: GpuMention) -> bool:
     memory = one.memory_gb is None or other.memory_gb in {None, one.memory_gb}
-    return one.name is not None and one.name == other.name and memory and not (one.count and other.count)
+    return (
+        one.name is not None
+        and one.name == other.name
+        and memory
+        and not (one.count and other.count and one.count != other.count)
+    )
 
 
 def _implied(sheet: Sheet, flags: Flags, *, several: bool) -> list[GpuMention]:
@@ -267,6 +281,8 @@ def _read_intents(
     intents = weigh_intents(sheet, words, models)
     if any(g.name and g.count is None for g in said.gpus) and _HOW_MANY.search(sheet.low):
         intents["how_many_gpus"] = words.weights["amount"] + 1
+    if any(m.copies is None for m in said.models):
+        intents["max_copies"] = words.weights["amount"] + 1
     apart = any(b.start - a.end < 14 and relation(sheet, (a, b)) == "alternatives" for a, b in pairwise(precisions))
     shape = structural(said, engines=engines.count_alternatives(sheet, words), quants_apart=apart)
     said.intents = {key: max(intents.get(key, 0), shape.get(key, 0)) for key in {*intents, *shape}}
