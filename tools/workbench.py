@@ -22,7 +22,7 @@ from tools.plan.resolve import Resolution, resolve
 from tools.search.web import Hit, WebSearch
 from tools.settings import Settings
 from tools.specs.gpus import GpuCatalogue, GpuMatch
-from tools.specs.models import ModelMatch
+from tools.specs.models import ModelCatalogue, ModelMatch
 from tools.specs.probes import Probes
 
 _REMEMBERED_PLANS = 64
@@ -66,12 +66,11 @@ class Workbench:
         return cls(settings, detect=detect, probes=probes)
 
     def warm(self) -> None:
-        """Read what a first question would have to read, so that it is answered as fast as the next."""
-        request = {
-            "reading": {"models": [{"name": "Qwen3", "size_b": 30, "copies": 2}], "gpus": [{"memory_gb": 96}]},
-            "rig": None,
-        }
-        self.plan(request)
+        """Read what a first question would have to read, so that it is answered as fast as the next; asks nobody."""
+        reading = Reading(models=(ModelAsk("Qwen3", 30, copies=2),), gpus=(GpuAsk(memory_gb=96),))
+        found = resolve(reading, models=ModelCatalogue.load(), gpus=self.gpus, rig=None)
+        if found.request:
+            make_plan(found.request)
 
     # --- rigs ---
 

@@ -51,3 +51,14 @@ def test_without_the_hub_the_catalogue_answers_and_says_so(tmp_path: Path) -> No
     assert result.plan is not None
     assert "catalogue of 20" in result.answer_markdown
     assert "hub" in result.answer_markdown
+
+
+def test_opening_asks_nobody(tmp_path: Path, hub: tuple[Hub, str]) -> None:
+    state, endpoint = hub
+
+    async def run() -> None:
+        async with Assistant.open(Settings(data_dir=tmp_path, hub_endpoint=endpoint), rig="detect"):
+            pass
+
+    asyncio.run(run())
+    assert state.requests == []
