@@ -55,7 +55,7 @@ _MODEL_USES = re.compile(
     r"went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
 )
 _LOOSE_BEFORE = re.compile(
-    r"(?:^|(?:\b(?:ve|on|in|is|хватит ли|хватит|"
+    r"(?:^|(?:\b(?:ve|meant|mean|on|in|is|хватит ли|хватит|"
     r"into|within|with|have|has|only|got|at|under|just|my|the|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )

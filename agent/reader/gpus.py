@@ -51,7 +51,7 @@ _APPLE = re.compile(
 )
 _UNIFIED = re.compile(
     r"(?<![\w])(strix\shalo|ryzen\sai\smax\+?(?:\s?\d{3})?|ai\smax\+?\s?395|framework\sdesktop|"
-    r"dgx\ssparks?|gb10|jetson\s(?:agx\s)?(?:orin|thor|xavier)(?:\snano)?)(?![\w])"
+    r"dgx\ssparks?|gb10|jetson\s(?:agx\s)?(?:orin|thor|xavier)(?:\s(?:nano|nx))?|orin\s(?:nano|nx|agx)|agx\sorin)(?![\w])"
 )
 _INSTANCE = re.compile(r"(?<![\w])([gp]\d[a-z]{0,2}\.(?:\d+)?xl(?:arge)?)(?![\w])")
 _SHORT_6000 = re.compile(r"(?<=x\s)(6000)(?!\d)|(?<=x)(6000)(?!\d)")
@@ -147,8 +147,8 @@ def _unified(match: re.Match[str], _: Lexicon) -> GpuMention:
     said = match.group(1)
     if "spark" in said or said == "gb10":
         return GpuMention("DGX Spark", *match.span(), unified=True)
-    name = said.title() if "jetson" in said else "Strix Halo"
-    return GpuMention(name.replace("Agx", "AGX"), *match.span(), unified=True)
+    name = said.title() if "jetson" in said or "orin" in said else "Strix Halo"
+    return GpuMention(name.replace("Agx", "AGX").replace(" Nx", " NX"), *match.span(), unified=True)
 
 
 def _igpu(match: re.Match[str], _: Lexicon) -> GpuMention:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from agent.reader.lexicon import Hit, Lexicon
@@ -33,6 +34,10 @@ _DIRECT = {"the", "is the", "are the"}
 """Between "what" and its noun; any other determiner shows that the noun is not what is asked."""
 _MEASURED = frozenset({"memory", "quant", "users", "context", "copies", "layers", "models", "speed"})
 """Nouns that a number right before them makes an amount."""
+_QUOTED_NUMBER = re.compile(r"(?:the|total|maximum|max|than) number of$")
+"""A number that a message speaks of ("larger than the number of available GPUs")."""
+_WISH = 3.5
+"""Below this weight "a model" is a wish, and a model that is named is the one meant."""
 _OF_ENGINE = {
     "vllm": "vllm_serve",
     "sglang": "sglang",
@@ -79,6 +84,8 @@ def _asked(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator
 
 def _stands_alone(sheet: Sheet, asker: Hit) -> bool:
     """Whether an asker is a word of the question, and no part of a flag or of what another rule has read."""
+    if _QUOTED_NUMBER.search(sheet.low[: asker.end]):
+        return False
     return sheet.free(asker.start, asker.end) and sheet.low[asker.end : asker.end + 1] not in {"_", "-"}
 
 
@@ -108,6 +115,8 @@ def choose_intent(said: Said) -> str | None:
     if said.gpus and {"fit", "config"} & weights.keys():
         weights.pop("hardware_needed", None)
     if any(m.name and not m.name.endswith("model") for m in said.models) and "hardware_needed" in weights:
+        weights.pop("which_model", None)
+    if said.models and weights.get("which_model", 0) < _WISH:
         weights.pop("which_model", None)
     if "alternatives" in {said.gpus_relation, said.models_relation}:
         picks = [weights.pop(intent) for intent in ("hardware_needed", "which_model") if intent in weights]

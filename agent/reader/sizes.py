@@ -12,7 +12,7 @@ from agent.reader.sheet import Sheet
 from tools.domain import ModelAsk
 
 _UNNAMED = re.compile(
-    r"(?<![\w.$-])(\d{1,4}(?:\.\d+)?)(?:\s?-?b(?![^\W_])|\s?-?(?:billion|bln|млрд|"
+    r"(?<![\w.$-])(\d{1,4}(?:\.\d+)?)(?:\s?-?b(?:s|'s)?(?![^\W_])|\s?-?(?:billion|bln|млрд|"
     r"миллиард\w*)(?:\s(?:параметр\w*|parameters?))?)(?!\s(?:tokens?|токен|users|people|rub|руб|usd|"
     r"dollars))"
 )

@@ -248,6 +248,7 @@ def _implied(sheet: Sheet, flags: Flags, *, several: bool) -> list[GpuMention]:
 _REJECTED = re.compile(
     r"(?:can'?t|cannot|won'?t|couldn'?t|hard to (?:buy|get|find)|не (?:тянет|потянет|влез\w*|хватает|идет))"
 )
+_FROM = re.compile(r"(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*)\s(?:from|с|со)\s(?:an?\s|my\s)?$")
 _WISH = re.compile(
     r"(?:if i (?:buy|get|had)|what about|how about|если (?:куплю|взять|возьму|купить|поставить)|что насчет|а если)"
 )
@@ -260,6 +261,7 @@ def _drop_rejected(sheet: Sheet, said: Said, gpus: list[GpuMention]) -> list[Gpu
     if wish and any(g.start > wish.start() for g in gpus) and _REJECTED.search(sheet.low[: wish.start()]):
         gpus = [g for g in gpus if g.start > wish.start()]
     kept = _latest_counts(sheet, gpus)
+    kept = [g for g in kept if not _FROM.search(sheet.low[max(0, g.start - 40) : g.start])] or kept
     kept = [g for g in kept if not _NEED.search(sheet.low[max(0, g.start - 40) : g.start])]
     return kept or gpus
 
