@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from agent.reader.sheet import Word
 
 LANGUAGES = ("en", "ru")
+_DATA = Path(__file__).with_name("data")
 _GAP = 4
 """Words that ``..`` in a phrase may stand for, at most."""
 
@@ -127,8 +128,7 @@ def lexicon() -> Lexicon:
 
 
 def _table(name: str) -> dict[str, Any]:
-    file = resources.files("agent.reader") / "data" / f"{name}.toml"
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    return json.loads((_DATA / f"{name}.json").read_bytes())
 
 
 def _inverted(table: Mapping[str, Sequence[str]]) -> dict[str, str]:
