@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from agent.reader.cards import UNIT
 from agent.reader.flags import Flags, tokens
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
 from agent.reader.sheet import Sheet
 
-_MEMORY = re.compile(
+_MEMORY = Lazy(
     rf"(?<![\w.])~?(\d+(?:\.\d+)?)\s?-?(?:({UNIT})|(tb|тб|терабайт\w*|t(?=\s(?:of\s)?(?:ram|"
     rf"ddr)))(?![^\W_])|(mb|mib|мб)(?![^\W_]))"
 )
@@ -18,25 +19,25 @@ _RAM = (
     r"(?:(?:system|main|host|cpu|server)\s)?(?<!v)(?:ram|ddr\d?|dram|lpddr\d\w?|rdimm|озу|оператив\w*|"
     r"рам[аы]?|system memory|host memory)(?![^\W\d_])"
 )
-_RAM_AFTER = re.compile(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
-_RAM_BEFORE = re.compile(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=]*(?:is\s|на\s|-\s|всего\s)?$")
-_BARE_RAM = re.compile(
+_RAM_AFTER = Lazy(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
+_RAM_BEFORE = Lazy(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=]*(?:is\s|на\s|-\s|всего\s)?$")
+_BARE_RAM = Lazy(
     r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![^\W\d_])|(?:озу|оператив\w*|"
     r"(?<!v)ram)[\s:]+(\d{1,4})(?!\w|\.\d)"
 )
-_DISK_AFTER = re.compile(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
-_DISK_BEFORE = re.compile(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
-_VRAM_AFTER = re.compile(
+_DISK_AFTER = Lazy(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
+_DISK_BEFORE = Lazy(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
+_VRAM_AFTER = Lazy(
     r"\s?(?:of\s|на\s|on\s(?:the\s|my\s)?|в\s)?(?:(?:total|gpu|graphics|dedicated)\s)?(?:vram|video|"
     r"gpu|card|graphics|gddr\d\w*|hbm\w*|видеопам\w*|видео|врам\w*|карт\w*|видюх\w*|видях\w*|unified|"
     r"памяти)"
 )
-_VRAM_BEFORE = re.compile(
+_VRAM_BEFORE = Lazy(
     r"(?:vram|врам\w*|видеопам\w*|video memory|gpu memory|cards?|gpus?|карт\w*|карточк\w*|"
     r"видеокарт\w*|видюх\w*|видях\w*)(?:\s(?:is|на|с|по|of|with|has|всего|only|at|у меня|там|"
     r"have))*[\s:,=-]*$"
 )
-_USED = re.compile(
+_USED = Lazy(
     r"(?:already|taken|in use|occupied|занят\w*|съел\w*|съедает|жрет|отъел\w*|отъедает|уже висит|"
     r"уже занима\w+|забирает|забит\w*)"
 )
@@ -45,63 +46,63 @@ _WHO = (
     r"other process|someone|браузер\w*|хром\w*|десктоп|рабочий стол|винд\w*|систем\w*|иксы|игр\w*|"
     r"другой процесс|другим процессом|коллег\w*|яндекс|телеграм)"
 )
-_USER_OF_MEMORY = re.compile(_WHO)
-_BARE_USED = re.compile(
+_USER_OF_MEMORY = Lazy(_WHO)
+_BARE_USED = Lazy(
     rf"(?:{_WHO}\s(?:уже\s|already\s)?(?:съел\w*|ест|жрет|занял\w*|занимает|отъел\w*|отъедает|takes|"
     rf"uses|took|eats|ate)|занято|занятых)\s(?:уже\s|about\s|около\s)?(\d{{1,3}}(?:\.\d+)?)(?![\w.])"
 )
-_MODEL_USES = re.compile(
+_MODEL_USES = Lazy(
     r"(?:sits at|uses|using|takes|taking|needs|weighs|consum\w+|занимает|весит|ест|кушает|requires|"
     r"went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
 )
-_LOOSE_BEFORE = re.compile(
+_LOOSE_BEFORE = Lazy(
     r"(?:^|(?:\b(?:ve|meant|mean|on|in|is|хватит ли|хватит|"
     r"into|within|with|have|has|only|got|at|under|just|my|the|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
-_ENOUGH = re.compile(r"\s(?:be\s)?(?:enough|sufficient|хватит|хватает|достаточно|мало)")
+_ENOUGH = Lazy(r"\s(?:be\s)?(?:enough|sufficient|хватит|хватает|достаточно|мало)")
 _K = r"(\d{1,13}(?:\.\d+)?)\s?(k|m|тыс\w*|thousand|million)?"
 _CONTEXT_WORD = (
     r"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|tokens?|токен\w*|prompts?|промпт\w*|seq(?:uence)?(?:\slen\w*)?)"
 )
-_BEFORE_WORD = re.compile(
+_BEFORE_WORD = Lazy(
     rf"(?<![\w.-])(?:\d+\s?k?\s?(?:to|-|до|or)\s?)?{_K}(?![\w])(?:\s?-?(?:токен\w*|tokens?|"
     rf"token)\s(?:of\s)?)?[\s-](?:long\s|max\s|full\s)?{_CONTEXT_WORD}"
 )
-_AFTER_WORD = re.compile(
+_AFTER_WORD = Lazy(
     rf"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|prompts?|промпт\w*|диалог\w*|seq len|(?:context|"
     rf"max|sequence) length|истори\w*|документ\w*|documents?|chats of)(?:\s(?:of|is|to|about|up|at|до|"
     rf"в|на|по|около|примерно|size|length|len|max|длиной|длина|окно|нужен|нужно|хочу|мне|хотя|бы|где|"
     rf"то|around|и|for|each))*[\s=:~]*{_K}(?![\w.]|\s?(?:{UNIT}|%|users?|юзер|польз|чел|people|х|x))"
 )
-_BARE_K = re.compile(r"(?<![\w.$-])(\d{1,4}(?:\.\d)?)\s?(k)(?![^\W_])")
-_BARE_M = re.compile(r"(?<![\w.$-])(1|2|10)(m)(?![^\W_])")
-_OVER = re.compile(r"(?:more than|above|over|beyond|больше|выше|свыше|larger than)\s$")
-_USERS = re.compile(
+_BARE_K = Lazy(r"(?<![\w.$-])(\d{1,4}(?:\.\d)?)\s?(k)(?![^\W_])")
+_BARE_M = Lazy(r"(?<![\w.$-])(1|2|10)(m)(?![^\W_])")
+_OVER = Lazy(r"(?:more than|above|over|beyond|больше|выше|свыше|larger than)\s$")
+_USERS = Lazy(
     r"(?<![\w.])(\d{1,6}|[^\W\d_]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|"
     r"async|other|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
     r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|"
     r"conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|"
     r"сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![^\W\d_])"
 )
-_USERS_BARE = re.compile(
+_USERS_BARE = Lazy(
     r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|одновременно|"
     r"разом|параллельно)(?![^\W\d_])"
 )
-_USERS_AFTER = re.compile(
+_USERS_AFTER = Lazy(
     r"(?:пользователей|юзеров|запросов|людей|users|requests|clients)\s(?:будет\s|станет\s|is\s|are\s|"
     r"=\s|до\s)?(\d{1,6})(?![\w.]|\s?(?:gpu|card|карт))"
 )
-_NODES = re.compile(
+_NODES = Lazy(
     r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})[\s-](?:(?:gpu(?=\s\w+s(?!\w))|физических|отдельных|separate|"
     r"identical)\s)?(nodes?|servers?|machines?|boxes|hosts|узл\w*|нод\w*|сервер\w*|сервак\w*|машин\w*|"
     r"тач(?:ки|ек|ках)|хост\w*)(?![^\W\d_])"
 )
-_EACH_NODE = re.compile(
+_EACH_NODE = Lazy(
     r"nodes have|per (?:node|server|machine|box|host)|each|на (?:узел|ноду|сервер|каждом|каждой|каждый|узле|"
     r"ноде)|в каждом|в каждой"
 )
-_NODE_WITH = re.compile(
+_NODE_WITH = Lazy(
     r"[\s,:-]*(?:x|по|with|of|having|each with|each having|с|в каждом|на каждом)\s?$|[\s,:-]*(?:x|по|"
     r"with|of|with a|с)\s?(?:одной|одному|одна)?\s?$"
 )

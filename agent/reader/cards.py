@@ -6,36 +6,35 @@ import re
 from collections.abc import Sequence
 
 from agent.reader.gpus import GpuMention
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
 from agent.reader.sheet import Sheet
 
 UNIT = r"(?:gb|gib|гб|гиг\w*|gigs?|go|g|гигабайт\w*)(?![^\W_])"
-_MEMORY_BEFORE = re.compile(rf"(?<![\w.])(\d+(?:\.\d+)?)\s?{UNIT}[\s-]*(?:of\s)?(?:ram\s|vram\s|unified\s|memory\s)*$")
-_MEMORY_AFTER = re.compile(
+_MEMORY_BEFORE = Lazy(rf"(?<![\w.])(\d+(?:\.\d+)?)\s?{UNIT}[\s-]*(?:of\s)?(?:ram\s|vram\s|unified\s|memory\s)*$")
+_MEMORY_AFTER = Lazy(
     rf"[\s,(:-]*(?:with\s|w/\s?|на\s|по\s|at\s|@\s?|of\s|с\s|has\s|c\s|и\s)*(?:a\stotal\sof\s|всего\s|"
     rf"суммарно\s)?(\d+(?:\.\d+)?)\s?-?{UNIT}(?:\sof)?(\s?(?:unified|system|gpu|video|общей|единой|"
     rf"total)?\s?(?:memory|vram|ram|видеопамяти|памяти|врам|hbm\d?\w*|gddr\d\w*|озу|оперативки|ddr\d|"
     rf"model|модель)?)"
 )
-_BARE_AFTER = re.compile(
+_BARE_AFTER = Lazy(
     r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\w%]|[.,]\d|\s?x|\s?-?(?:gb|gib|гб|гиг|g\b))(\s(?:each|каждая|озу|ram))?"
 )
-_COUNT_AFTER = re.compile(
+_COUNT_AFTER = Lazy(
     r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|"
     r"[^\W\d_]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![^\W\d_])"
 )
-_FORM_AFTER = re.compile(r"[\s-]*(?:pcie|sxm\d?|nvl|blackwell|ada|mobile|laptop|gpus?|cards?|sff)(?![a-z0-9])")
-_NODES_AFTER = re.compile(r"\s(?:nodes|servers|узл\w+|нод\w*|сервер\w*)\s?x\s?(\d{1,2})")
-_TOTAL = re.compile(r"\s?\)?,?\s?(?:in\s)?(?:total|combined|всего|суммарно|в сумме|altogether|итого)")
-_RAM_WORD = re.compile(r"\s?(?:of\s)?(?:system\s|main\s)?(?:ram|ddr\d|dram|озу|оператив\w*|рам)(?![^\W\d_])")
+_FORM_AFTER = Lazy(r"[\s-]*(?:pcie|sxm\d?|nvl|blackwell|ada|mobile|laptop|gpus?|cards?|sff)(?![a-z0-9])")
+_NODES_AFTER = Lazy(r"\s(?:nodes|servers|узл\w+|нод\w*|сервер\w*)\s?x\s?(\d{1,2})")
+_TOTAL = Lazy(r"\s?\)?,?\s?(?:in\s)?(?:total|combined|всего|суммарно|в сумме|altogether|итого)")
+_RAM_WORD = Lazy(r"\s?(?:of\s)?(?:system\s|main\s)?(?:ram|ddr\d|dram|озу|оператив\w*|рам)(?![^\W\d_])")
 _PLAIN_SIZES = frozenset({8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512})
 _SOLD_SIZES = (4, 6, 8, 10, 11, 12, 16, 20, 22, 24, 32, 40, 48, 64, 72, 80, 96, 98, 128, 141, 192, 288)
 """Memory sizes (GB) that cards are sold with: what is none of them may be the sum over several cards."""
-_TIMES_MEMORY = re.compile(rf"(?<![\w.])(\d{{1,2}})\s?x\s?(\d{{1,3}}(?:\.\d)?)\s?{UNIT}")
-_TAKEN = re.compile(
-    r"\s?(?:is\s|are\s|уже\s)?(?:taken|in use|used|already|occupied|free|занят\w*|свободн\w*)(?![^\W_])"
-)
-_NOT_A_CARD = re.compile(
+_TIMES_MEMORY = Lazy(rf"(?<![\w.])(\d{{1,2}})\s?x\s?(\d{{1,3}}(?:\.\d)?)\s?{UNIT}")
+_TAKEN = Lazy(r"\s?(?:is\s|are\s|уже\s)?(?:taken|in use|used|already|occupied|free|занят\w*|свободн\w*)(?![^\W_])")
+_NOT_A_CARD = Lazy(
     r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|instance|hour|offload|"
     r"layers|[0-3](?!\d))(?![a-z]{3})"
 )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agent.reader.flags import Flags
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
 from agent.reader.model_name import ModelMention
 from agent.reader.quants import Precision
@@ -15,46 +16,46 @@ from agent.reader.said import Said
 from agent.reader.sheet import Sheet
 from tools.domain import ModelAsk
 
-_TOTAL_MODELS = re.compile(
+_TOTAL_MODELS = Lazy(
     r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|"
     r"separate|small|large|локальн\w+|разн\w+|одинаков\w+|отдельн\w+|чатов\w+|such|more|"
     r"parallel)\s){0,2}"
     r"(models?|copies|instances|replicas|containers|services|processes|workers|llms?|модел\w*|"
     r"копи[ийя]\w*|инстанс\w*|экземпляр\w*|реплик\w*|контейнер\w*|процесс\w*|штуки)(?![^\W\d_])"
 )
-_AT_ONCE = re.compile(
+_AT_ONCE = Lazy(
     r"(?<![\w])(two|three|four|2|3|4|две|два|три|четыре|двух|трех|обе)\s(?:of\sthem\s|их\s|такие\s|"
     r"таких\s|штуки\s)?(?:at once|at the same time|simultaneously|side by side|in parallel|сразу|"
     r"одновременно|рядом|параллельно|разом)"
 )
-_AT_ONCE_BEFORE = re.compile(r"(?:сразу|одновременно)\s(две|два|три|2|3|4)(?![\w])")
-_AFTER = re.compile(
+_AT_ONCE_BEFORE = Lazy(r"(?:сразу|одновременно)\s(две|два|три|2|3|4)(?![\w])")
+_AFTER = Lazy(
     r"\s?(?:\(?x\s?(\d{1,2})\)?(?![\w.])|,?\s?(\d{1,2}|[^\W\d_]{2,8})\s(?:штук\w*|шт|copies|copy|"
     r"instances|replicas|копи\w+|экземпляр\w*|реплик\w*|инстанс\w*|times)(?![^\W\d_])|"
     r"\s?(?:в )?(twice|дважды|двух экземплярах))"
 )
-_HOW_MANY = re.compile(
+_HOW_MANY = Lazy(
     r"(?:how many|сколько)\s(?:\w+\s){0,2}?(?:copies|instances|replicas|models|of them|копий|"
     r"инстанс\w*|реплик|экземпляр\w*|моделей|штук|таких)|number of instances (?:can|that)|(?:how many|"
     r"сколько)\s$"
 )
-_ASKED = re.compile(r"(?:how many|сколько)\s$")
-_ONE_EACH = re.compile(
+_ASKED = Lazy(r"(?:how many|сколько)\s$")
+_ONE_EACH = Lazy(
     r"(?:one|1|single|a) (?:replica|instance|copy|model|server|service)s? (?:per|on each|on every|for each|on)"
     r"(?: (?:gpu|card|node|each))?(?![^\W\d_])|по одной (?:копии|реплике|модели) на (?:каждую|карту|узел|ноду)"
 )
-_SECOND_SAME = re.compile(
+_SECOND_SAME = Lazy(
     r"(?:a |the )?second (?:identical|copy|instance|same)|another (?:copy|instance) of|"
     r"втор\w+ (?:такую же|такой же|копи\w+|экземпляр\w*)"
 )
-_TWICE = re.compile(r"(?<![^\W_])(?:twice|two times|дважды|два раза|в двух экземплярах)(?! as)(?![^\W_])")
-_ANOTHER = re.compile(
+_TWICE = Lazy(r"(?<![^\W_])(?:twice|two times|дважды|два раза|в двух экземплярах)(?! as)(?![^\W_])")
+_ANOTHER = Lazy(
     r"(?:and|plus|with|и|плюс)\s(?:another|a second|one more|еще одн\w+|втор\w+)(?:\s(?:one|model|"
     r"модел\w*))?(?![^\W\d_])"
 )
-_BOTH = re.compile(r"(?<![^\W\d_])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![^\W\d_])")
-_WORKS = re.compile(r"(?:works|runs fine|runs well|already run\w*|работает|пойдет нормально)\b")
-_REMOVE = re.compile(
+_BOTH = Lazy(r"(?<![^\W\d_])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![^\W\d_])")
+_WORKS = Lazy(r"(?:works|runs fine|runs well|already run\w*|работает|пойдет нормально)\b")
+_REMOVE = Lazy(
     r"(?:drop|remove|without|forget|skip|kill|убери|убрать|убираем|выкинь|выкинуть|удали|"
     r"без)\s(?:the\s)?$"
 )
@@ -243,6 +244,11 @@ def _adjacent(sheet: Sheet, one: Precision, found: list[ModelMention]) -> bool:
     )
 
 
+def _is_asked(sheet: Sheet, found: Sequence[ModelMention]) -> bool:
+    """Whether the text asks how many instances there can be."""
+    return bool(_HOW_MANY.search(sheet.low)) or any(_ASKED.search(sheet.low[: m.start]) for m in found)
+
+
 def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequence[ModelMention]) -> None:
     """Spread "two models", "8 services", "two at once" over what was named."""
     total = flags.copies[0] if flags.copies else None
@@ -257,8 +263,7 @@ def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequ
         if counted and not total:
             total = lexicon.number(counted.group(1))
     said.models_total = total
-    asked = _HOW_MANY.search(sheet.low) or any(_ASKED.search(sheet.low[: m.start]) for m in found)
-    if asked and len(said.models) == 1 and not (said.models[0].copies or 1) > 1:
+    if _is_asked(sheet, found) and len(said.models) == 1 and not (said.models[0].copies or 1) > 1:
         said.models = [replace(said.models[0], copies=None)]
     elif not total and _ONE_EACH.search(sheet.low) and len(said.models) == len(said.gpus) == 1:
         said.models = [replace(said.models[0], copies=said.gpus[0].count)]

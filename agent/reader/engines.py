@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
 from agent.reader.sheet import Sheet
 
-_LOOKS_LIKE_A_MODEL = re.compile(
+_LOOKS_LIKE_A_MODEL = Lazy(
     r"(?<![\w-])llama(?:[ ._-]?cpp(?:-python)?|[ -]runner|-server|-cli|-bench|-swap)(?![\w])|(?<![\w-])llama_\w+"
 )
-_OR = re.compile(r"(?<![^\W\d_])(?:or|vs|versus|или|против)(?![^\W\d_])")
+_OR = Lazy(r"(?<![^\W\d_])(?:or|vs|versus|или|против)(?![^\W\d_])")
 
 
 def read_engine(sheet: Sheet, lexicon: Lexicon) -> str | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
+from agent.reader.lazy import Lazy
 from agent.reader.sheet import Sheet
 
 _SEP = r"(?:[\s=:]{1,3}|\s(?:to|of|at|is|was|from|set to|до|в|на|равно)\s)"
@@ -31,14 +31,14 @@ _NAMES = {
         r"iogpu\.wired_limit_mb|pre[-_]layer|kv[-_]cache[-_]memory[-_]bytes|\bgpu|\bdevice|cuda:"
     ),
 }
-_FLAG = re.compile("|".join(rf"(?P<{name}>{words})" for name, words in _NAMES.items()))
-_VALUE = re.compile(rf"(?:{_SEP}|(?<=gpu)|(?<=tp)|(?<=pp)|(?<=dp)){_NUMBER}")
-_LOG_CONTEXT = re.compile(
+_FLAG = Lazy("|".join(rf"(?P<{name}>{words})" for name, words in _NAMES.items()))
+_VALUE = Lazy(rf"(?:{_SEP}|(?<=gpu)|(?<=tp)|(?<=pp)|(?<=dp)){_NUMBER}")
+_LOG_CONTEXT = Lazy(
     r"max(?:imum)? (?:seq(?:uence)? len(?:gth)?|model len(?:gth)?|"
     r"context length)\s*\((\d+)\)(?:[^\n]{0,90}?\(\d+\))?"
 )
-_LOG_TOTAL = re.compile(r"total capacity of (\d+(?:\.\d+)?) ?gib")
-_LOG_NOISE = re.compile(
+_LOG_TOTAL = Lazy(r"total capacity of (\d+(?:\.\d+)?) ?gib")
+_LOG_NOISE = Lazy(
     r"(?:tr(?:ied|ies|ying) to allocate|allocat\w+|reserved|free(?: memory)?|unused|"
     r"left)\s+(?:about\s+|~)?\d+(?:\.\d+)?\s?[gmk]i?b?\b"
     r"|\d+(?:\.\d+)?\s?[gmk]i?b?\s+(?:is |are |sit |still |of memory )*(?:free|unused|left|is allocated|reserved)\b"
@@ -46,23 +46,22 @@ _LOG_NOISE = re.compile(
     r"|(?:kv cache holds just|holds? (?:just|only))\s+\d+"
     r"|свободно\s+(?:еще\s+)?\d+(?:\.\d+)?\s?(?:гб|гиг\w*)?|\d+(?:\.\d+)?\s?(?:гб|гиг\w*)\s+свободн\w+"
 )
-_USED_OF = re.compile(
-    r"(\d+(?:\.\d+)?)\s?(?:g?i?b?\s?/|(?:gi?b|гб|гиг\w*)?\s(?:out of|of|из))\s?(\d+(?:\.\d+)?)\s?(?:g(?:i?b)?|гб|гиг\w*)\b"
+_USED_OF = Lazy(
+    r"(\d+(?:\.\d+)?)\s?(?:g?i?b?\s?/|(?:gi?b|гб|гиг\w*)?\s(?:out of|of|из))"
+    r"\s?(\d+(?:\.\d+)?)\s?(?:g(?:i?b)?|гб|гиг\w*)\b"
 )
-_MONEY = re.compile(
+_MONEY = Lazy(
     r"(?:\$|€|₽|£)\s?\d+(?:[.,]\d+)?\s?[km]?|\d+(?:\.\d+)?\s?(?:[km]|тыс\w*|тыщ\w*|млн)?\s?(?:(?:\$|€|₽|£)|usd|"
     r"dollars|bucks|eur(?:os?)?|rub|руб\w*|р\.|р(?![^\W_])|долл\w*|бакс\w*|евро|тыс\w*|тыщ\w*|"
     r"косар\w*)"
     r"|(?:бюджет\w*|budget)\s(?:до\s|of\s|is\s|~|около\s|в\s)*\d+(?:\.\d+)?\s?k?"
 )
-_VERSION = re.compile(
+_VERSION = Lazy(
     r"(?<![\w.-])v?\d+\.\d+\.\d+(?:\.?(?:post|rc|dev)\d*)?(?![\w])|(?:vllm|sglang|ollama|cuda|"
     r"driver|python|torch|ubuntu)[ =]+v?\d+(?:\.\d+)+"
 )
-_SPEED = re.compile(
-    r"\d+(?:\.\d+)?\s?(?:-\s?\d+\s?)?(?:tok\w*|t|токен\w*|ток)\s?(?:/|per|в|a)\s?(?:s|sec|second|сек\w*|с)\b"
-)
-_SHARE = re.compile(r"(?<![\w.])0\.\d+(?![\w])|\d+(?:\.\d+)?\s?%")
+_SPEED = Lazy(r"\d+(?:\.\d+)?\s?(?:-\s?\d+\s?)?(?:tok\w*|t|токен\w*|ток)\s?(?:/|per|в|a)\s?(?:s|sec|second|сек\w*|с)\b")
+_SHARE = Lazy(r"(?<![\w.])0\.\d+(?![\w])|\d+(?:\.\d+)?\s?%")
 
 
 @dataclass(slots=True)

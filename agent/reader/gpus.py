@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
 from agent.reader.sheet import Sheet
 
@@ -12,36 +13,34 @@ _PREFIX = (
     r"(?:(?:nvidia|geforce|amd|radeon|intel|tesla|тесла|теслы|quadro|instinct|apple|нвидиа|джифорс|радеон)[\s-]+)*"
 )
 _RTX = r"(?:rtx|gtx|ртх|гтх|ртикс|жтх|рткс)"
-_GEFORCE = re.compile(
+_GEFORCE = Lazy(
     rf"(?<![\w.$]){_PREFIX}(?:({_RTX})[\s-]*)?(?<!\d)([1-9]\d{{3}})(?:[\s-]?(ti|ти|"
     rf"тай))?(?![\da-rt-z%а-я])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|"
     rf"max-q|{_RTX}))*(?:'?s(?![a-z]))?"
 )
-_RTX_PRO = re.compile(
+_RTX_PRO = Lazy(
     rf"(?<![\w])(?:nvidia\s)?(?:(?:{_RTX}[\s-]*)?(?:pro|про)[\s-]*(\d000)|"
     rf"{_RTX}[\s-]*(\d000)[\s-]*(?:pro|про))(d)?(?![\d])(?:[\s-]*(?:blackwell|workstation|server|max-q|"
     rf"edition|se|ws))*(?:'?s(?![a-z]))?"
 )
-_ADA = re.compile(
+_ADA = Lazy(
     rf"(?<![\w])(?:nvidia\s)?(?:quadro\s)?(?:({_RTX})[\s-]*)?(\d[05]00|5880)[\s-]*(ada|"
     rf"ада)(?:\s(?:generation|gen))?(?![a-z])(?:'?s(?![a-z]))?"
 )
-_RTX_A = re.compile(
+_RTX_A = Lazy(
     rf"(?<![\w])(?:nvidia\s)?(?:quadro\s)?(?:{_RTX}[\s-]*)?(a(?:400|1000|2000|3000|4000|4500|5000|5500|"
     rf"6000))(?![\d])(?:'?s(?![a-z]))?"
 )
-_QUADRO = re.compile(r"(?<![\w])(?:nvidia\s)?quadro\s(?:rtx\s)?([pm]?\d{4})(?!\d)")
-_TITAN = re.compile(r"(?<![\w])(?:nvidia\s)?titan\s(rtx|xp|x|v)(?![\w])")
-_RADEON = re.compile(
-    r"(?<![\w])(?:amd\s)?(?:radeon\s)?(?:(rx)\s?-?)?((?:5|6|7|9)\d[05]0)\s?(xtx|xt|gre)?(?:'?s)?(?![\w])"
-)
-_IGPU = re.compile(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(7[468]0m|8[89]0m|80[56]0s)(?![\w])")
-_ARC = re.compile(r"(?<![\w])(?:intel\s)?(?:arc\s(?:pro\s)?([ab]\d{2,3})|(b[567]\d{1,2}0))(?!\w)")
-_CODE = re.compile(
+_QUADRO = Lazy(r"(?<![\w])(?:nvidia\s)?quadro\s(?:rtx\s)?([pm]?\d{4})(?!\d)")
+_TITAN = Lazy(r"(?<![\w])(?:nvidia\s)?titan\s(rtx|xp|x|v)(?![\w])")
+_RADEON = Lazy(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(?:(rx)\s?-?)?((?:5|6|7|9)\d[05]0)\s?(xtx|xt|gre)?(?:'?s)?(?![\w])")
+_IGPU = Lazy(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(7[468]0m|8[89]0m|80[56]0s)(?![\w])")
+_ARC = Lazy(r"(?<![\w])(?:intel\s)?(?:arc\s(?:pro\s)?([ab]\d{2,3})|(b[567]\d{1,2}0))(?!\w)")
+_CODE = Lazy(
     rf"(?<![\w.]){_PREFIX}((?:gb|gh|mi|[ahblvtpkmrw]|910)-?\d{{0,4}}[a-z]{{0,2}})(?:[\s-]?(pcie|sxm\d?|"
     rf"nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*b(?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
 )
-_APPLE = re.compile(
+_APPLE = Lazy(
     r"(?<![\w-])(?:apple\s)?(?:m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?(?:\s(?:mac\s?studios?|"
     r"mac\s?book(?:\s(?:pro|air))?|mac\s?minis?|imac|mac))?"
     r"|(mac\s?studios?|mac\s?book(?:\s(?:pro|air))?|mac\s?minis?|imac|mac\s?pro|mac|мак\s?студио|"
@@ -49,13 +48,13 @@ _APPLE = re.compile(
     r"на\s)?(?:apple\s)?m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?)?|"
     r"apple(?:\ssilicon)?)(?![\w-])"
 )
-_UNIFIED = re.compile(
+_UNIFIED = Lazy(
     r"(?<![\w])(strix\shalo|ryzen\sai\smax\+?(?:\s?\d{3})?|ai\smax\+?\s?395|framework\sdesktop|"
     r"dgx\ssparks?|gb10|jetson\s(?:agx\s)?(?:orin|thor|xavier)(?:\s(?:nano|nx))?|orin\s(?:nano|nx|agx)|agx\sorin)(?![\w])"
 )
-_INSTANCE = re.compile(r"(?<![\w])([gp]\d[a-z]{0,2}\.(?:\d+)?xl(?:arge)?)(?![\w])")
-_SHORT_6000 = re.compile(r"(?<=x\s)(6000)(?!\d)|(?<=x)(6000)(?!\d)")
-_CHIP = re.compile(r"Apple M\d")
+_INSTANCE = Lazy(r"(?<![\w])([gp]\d[a-z]{0,2}\.(?:\d+)?xl(?:arge)?)(?![\w])")
+_SHORT_6000 = Lazy(r"(?<=x\s)(6000)(?!\d)|(?<=x)(6000)(?!\d)")
+_CHIP = Lazy(r"Apple M\d")
 _TIERS = {"про": "Pro", "макс": "Max", "ультра": "Ultra"}
 _MACHINES = {
     "мак": "Mac",

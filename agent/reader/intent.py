@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Hit, Lexicon
 from agent.reader.relations import Mention
 from agent.reader.said import Said
@@ -34,7 +34,7 @@ _DIRECT = {"the", "is the", "are the"}
 """Between "what" and its noun; any other determiner shows that the noun is not what is asked."""
 _MEASURED = frozenset({"memory", "quant", "users", "context", "copies", "layers", "models", "speed"})
 """Nouns that a number right before them makes an amount."""
-_QUOTED_NUMBER = re.compile(r"(?:the|total|maximum|max|than) number of$")
+_QUOTED_NUMBER = Lazy(r"(?:the|total|maximum|max|than) number of$")
 """A number that a message speaks of ("larger than the number of available GPUs")."""
 _WISH = 3.5
 """Below this weight "a model" is a wish, and a model that is named is the one meant."""
@@ -120,7 +120,7 @@ def choose_intent(said: Said) -> str | None:
         weights.pop("which_model", None)
     if "alternatives" in {said.gpus_relation, said.models_relation}:
         picks = [weights.pop(intent) for intent in ("hardware_needed", "which_model") if intent in weights]
-        weights["compare"] = max(picks + [weights.get("compare", 0.0)])
+        weights["compare"] = max([*picks, weights.get("compare", 0.0)])
     return max(weights, key=lambda intent: weights[intent]) if weights else None
 
 

@@ -6,39 +6,40 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
 from agent.reader.quants import Precision
 from agent.reader.sheet import Sheet
 from tools.domain import ModelAsk
 
 _SEPARATOR = r"(?:[-_:.]|\s?\(|\s|)"
-_MOE = re.compile(_SEPARATOR + r"((\d+)\s?x\s?(\d+(?:\.\d+)?)\s?b|(\d+(?:\.\d+)?)bx(\d+))(?![^\W\d_])")
-_ACTIVE = re.compile(_SEPARATOR + r"(a\d+(?:\.\d+)?b|e\d+b)(?![^\W_])")
-_SIZE = re.compile(
+_MOE = Lazy(_SEPARATOR + r"((\d+)\s?x\s?(\d+(?:\.\d+)?)\s?b|(\d+(?:\.\d+)?)bx(\d+))(?![^\W\d_])")
+_ACTIVE = Lazy(_SEPARATOR + r"(a\d+(?:\.\d+)?b|e\d+b)(?![^\W_])")
+_SIZE = Lazy(
     _SEPARATOR
     + (
         r"(\d+(?:\.\d+)?)(?:\s?-?b(?![^\W_])|\s?-?(?:billion|bln|млрд|миллиард\w*|лярд\w*|"
         r"ярд\w*)(?:\s(?:параметр\w*|parameters?))?)"
     )
 )
-_TRILLION = re.compile(_SEPARATOR + r"(\d+(?:\.\d+)?)\s?(?:t|трлн|трилл\w*|trillion)(?![^\W_])")
-_MILLION = re.compile(r"[-_: ](\d{2,3})\s?m(?![^\W_])")
-_VERSION = re.compile(
+_TRILLION = Lazy(_SEPARATOR + r"(\d+(?:\.\d+)?)\s?(?:t|трлн|трилл\w*|trillion)(?![^\W_])")
+_MILLION = Lazy(r"[-_: ](\d{2,3})\s?m(?![^\W_])")
+_VERSION = Lazy(
     _SEPARATOR
     + (
         r"(v?\d{1,2}(?:[._]\d{1,2})?[vn]?)(?![\d]|[^\W\d_]{1,2}\b|[.,]\d|\s?x\s?\d|\s?(?:gb|gib|гб|гиг|"
         r"g\b|%))"
     )
 )
-_BARE = re.compile(
+_BARE = Lazy(
     r"[\s:-](\d{1,3}(?:\.\d)?)(?![\d]|[^\W\d_]|[.,]\d|\s?x\s?(?:[^\W\d_]|\d{3})|x|\s?(?:gb|gib|гб|гиг\w*|g\b|"
     r"%|k\b|к\b|gpu|card|карт|видео|видю|виде|юзер|user|польз|чел|ток|tok|шт|раз))"
 )
-_GLUED = re.compile(r"(\d{2,3})(?![\w.])")
-_DATE = re.compile(r"[-_ ](0[1-9]\d\d|1[0-2]\d\d|2[3-6]\d\d)(?![\da-z])")
-_WORD = re.compile(_SEPARATOR + r"([^\W\d_]+[+]?(?:\d(?:\.\d)?[a-z]?)?)(?![^\W\d_])")
-_LETTERS = re.compile(_SEPARATOR + r"([^\W\d_]+)(?=\d)")
-_PLUS = re.compile(r"[- ]?(?:plus|\+)(?![a-z0-9])")
+_GLUED = Lazy(r"(\d{2,3})(?![\w.])")
+_DATE = Lazy(r"[-_ ](0[1-9]\d\d|1[0-2]\d\d|2[3-6]\d\d)(?![\da-z])")
+_WORD = Lazy(_SEPARATOR + r"([^\W\d_]+[+]?(?:\d(?:\.\d)?[a-z]?)?)(?![^\W\d_])")
+_LETTERS = Lazy(_SEPARATOR + r"([^\W\d_]+)(?=\d)")
+_PLUS = Lazy(r"[- ]?(?:plus|\+)(?![a-z0-9])")
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ class NameTail:
         ask = ModelAsk(name, self.size, "-".join(self.variant) or None, " ".join(self.precision) or None)
         return ModelMention(ask, start, self.end, family=self.family, words=self.variant)
 
-    def _at(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+    def _at(self, pattern: Lazy) -> re.Match[str] | None:
         found = pattern.match(self.sheet.low, self.end)
         return found if found and found.end() > self.end and self.sheet.free(*found.span()) else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
 from agent.reader.model_name import ModelMention, NameTail
 from agent.reader.quants import Precision
@@ -12,20 +13,20 @@ from agent.reader.sheet import Sheet
 from agent.reader.sizes import find_file_sized, find_kinds, find_unnamed, join_sizes_before
 from tools.domain import ModelAsk
 
-_CANDIDATE = re.compile(
+_CANDIDATE = Lazy(
     r"(?<![\w./@-])(?:[\w.-]{2,60}/)?((?:e5|gpt2)(?![^\W_])|[^\W\d_]+(?:-(?:seek|oss|"
     r"llama|lite|pro|r|a|embed|neox|j|v|hermes|лайт|про|осс|ос)(?![^\W\d_]))?)"
 )
-_CHUNK = re.compile(
+_CHUNK = Lazy(
     r"(?<![\w/.-])(?=[^\s,;()]*[a-z])(?:[\w.-]{1,60}/)?([a-z][\w.]*(?:-[\w.]+){0,8}?)[-:_](\d+(?:\.\d+)?)b(?![a-z0-9])"
 )
-_QUOTED = re.compile(r"[`\"']([^`\"'\n]{2,120})[`\"'][\s-]*(\d+(?:\.\d+)?)\s?b(?![^\W\d_])")
-_HUB = re.compile(r"(?<![\w/.:-])([A-Za-z][\w.-]{1,40})/([A-Za-z][\w.-]{2,80})(?![\w/])")
-_DIGIT_NEXT = re.compile(r"[\s:-]?\d")
-_SIZED_NEXT = re.compile(r"[\s:-]?(?:\d+(?:\.\d+)?[\s:-])?\d+(?:\.\d+)?b(?![^\W_])")
-_COMPOUND = re.compile(r"[a-z0-9.+]+(?:-[a-z0-9.+]+)+")
+_QUOTED = Lazy(r"[`\"']([^`\"'\n]{2,120})[`\"'][\s-]*(\d+(?:\.\d+)?)\s?b(?![^\W\d_])")
+_HUB = Lazy(r"(?<![\w/.:-])([A-Za-z][\w.-]{1,40})/([A-Za-z][\w.-]{2,80})(?![\w/])")
+_DIGIT_NEXT = Lazy(r"[\s:-]?\d")
+_SIZED_NEXT = Lazy(r"[\s:-]?(?:\d+(?:\.\d+)?[\s:-])?\d+(?:\.\d+)?b(?![^\W_])")
+_COMPOUND = Lazy(r"[a-z0-9.+]+(?:-[a-z0-9.+]+)+")
 
-_BARE_R1 = re.compile(r"(?<![\w.-])(?:(r1)|(v3(?:\.\d)?|v4))(?![\w.])")
+_BARE_R1 = Lazy(r"(?<![\w.-])(?:(r1)|(v3(?:\.\d)?|v4))(?![\w.])")
 
 
 def read_models(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision]) -> list[ModelMention]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from agent.reader.lazy import Lazy
+
 HEAD_CHARS = 10_000
 TAIL_CHARS = 6_000
 """Of a longer text only its beginning and its end are read: a pasted log keeps its question in one of the two."""
 
-_LONG_RUN = re.compile(r"(\d{20})\d+|(\S{160})\S+")
+_LONG_RUN = Lazy(r"(\d{20})\d+|(\S{160})\S+")
 """A number of more than 20 digits or a word of more than 160 characters says nothing past its beginning."""
-_INVISIBLE = re.compile(
-    "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\x00-\x08\x0b-\x1f]"
-)
+_INVISIBLE = Lazy("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\x00-\x08\x0b-\x1f]")
 _SAME = str.maketrans(
     {
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
@@ -30,22 +30,22 @@ _SAME = str.maketrans(
 )
 _LETTERS = str.maketrans("авекмнорстухпбдгл", "abekmhopctyxpbdgl")
 _CODE = str.maketrans("авекмнорстухпбдгл", "avekmhopstyxpbdgl")
-_GROUPED = re.compile(
+_GROUPED = Lazy(
     r"(?<![\w.,])(\d{1,3})((?:([ ,_'\u00a0\u202f])\d{3})(?:\3\d{3})*)(?![\w]|[.,]\d|\s?(?:gb|гб|гиг|g\b))",
     re.IGNORECASE,
 )
-_CYRILLIC_CODE = re.compile(r"(?<![^\W_])([авекмнорстхпбл]{1,2})(\d{1,4})([бкмсг]?)(?![^\W_])", re.IGNORECASE)
-_TIMES_BEFORE = re.compile(r"(?<=\d)(\s?)[х*](?=\s?[^\W_])", re.IGNORECASE)
-_TIMES_AFTER = re.compile(r"(?<=[\dA-Za-z)])(\s?)[х*](?=\s?\d)", re.IGNORECASE)
-_TIMES_FIRST = re.compile(r"(?<![^\W_])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
-_GLUED_BEFORE = re.compile(r"(?<![\w.])(\d{1,4})x(?=[^\W_])(?!tx?(?![^\W_])|\d+(?:\.\d+)?[bб])", re.IGNORECASE)
-_GLUED_AFTER = re.compile(r"(?<=[a-z\d)])(?<!\db)x(?=\d{1,3}(?![\d.]*[^\W_]))", re.IGNORECASE)
-_DECIMAL = re.compile(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
-_UNIT = re.compile(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])", re.IGNORECASE)
-_COMMAND = re.compile(r"\b(command) (r|a)\b", re.IGNORECASE)
-_MEBIBYTES = re.compile(r"(?<![\w.])(\d{4,6})\s?(?:MiB|MB|мб)(?![^\W_])", re.IGNORECASE)
+_CYRILLIC_CODE = Lazy(r"(?<![^\W_])([авекмнорстхпбл]{1,2})(\d{1,4})([бкмсг]?)(?![^\W_])", re.IGNORECASE)
+_TIMES_BEFORE = Lazy(r"(?<=\d)(\s?)[х*](?=\s?[^\W_])", re.IGNORECASE)
+_TIMES_AFTER = Lazy(r"(?<=[\dA-Za-z)])(\s?)[х*](?=\s?\d)", re.IGNORECASE)
+_TIMES_FIRST = Lazy(r"(?<![^\W_])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
+_GLUED_BEFORE = Lazy(r"(?<![\w.])(\d{1,4})x(?=[^\W_])(?!tx?(?![^\W_])|\d+(?:\.\d+)?[bб])", re.IGNORECASE)
+_GLUED_AFTER = Lazy(r"(?<=[a-z\d)])(?<!\db)x(?=\d{1,3}(?![\d.]*[^\W_]))", re.IGNORECASE)
+_DECIMAL = Lazy(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
+_UNIT = Lazy(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])", re.IGNORECASE)
+_COMMAND = Lazy(r"\b(command) (r|a)\b", re.IGNORECASE)
+_MEBIBYTES = Lazy(r"(?<![\w.])(\d{4,6})\s?(?:MiB|MB|мб)(?![^\W_])", re.IGNORECASE)
 _UNITS = {"б": "b", "к": "k", "м": "m", "т": "t"}
-_LETTERS_ONLY = re.compile(r"[^\W\d_]{2,}")
+_LETTERS_ONLY = Lazy(r"[^\W\d_]{2,}")
 
 
 def normalise(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from agent.reader.lazy import Lazy
 from agent.reader.sheet import Sheet
 
 _GGUF = r"(?:ud-)?i?q_?[1-8](?:_?[0-9k](?:_?(?:xxs|xs|xl|nl|[sml01]))?|_(?:xxs|xs|nl|[sm]))?"
@@ -15,12 +16,10 @@ _WORD = (
     r"|(?:int|инт)[-_ ]?[2-8]|float[-_ ]?(?:16|32)|bfloat[-_ ]?16|half[- ]precision"
     r"|(?:1\.58|[2-8])[-_ ]?(?:bits?|бита?(?:х|ная|ный|ную|ной|ке|ку|ка)?)|16[-_ ]?(?:bits?|бит\w*)"
 )
-_PRECISION = re.compile(
-    rf"(?<![^\W_])(?:(?<!\d\.)(?=\d)|(?=[a-zи]))(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![^\W_])"
-)
-_RUSSIAN_BITS = re.compile(r"(?<![а-я])(?:в\s+)?(двух|трех|четырех|пяти|шести|восьми|шестнадцати)[- ]?бит\w*")
+_PRECISION = Lazy(rf"(?<![^\W_])(?:(?<!\d\.)(?=\d)|(?=[a-zи]))(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![^\W_])")
+_RUSSIAN_BITS = Lazy(r"(?<![а-я])(?:в\s+)?(двух|трех|четырех|пяти|шести|восьми|шестнадцати)[- ]?бит\w*")
 _BITS = {"двух": 2, "трех": 3, "четырех": 4, "пяти": 5, "шести": 6, "восьми": 8, "шестнадцати": 16}
-_FULL = re.compile(
+_FULL = Lazy(
     r"\b(?:full[- ](?:precision|version|scale|fat|weights?|size)|non[- ]?quanti[sz]ed|unquanti[sz]ed|"
     r"no[- ]quanti[sz]ation|"
     r"without quanti[sz]ation|original (?:precision|weights)|full(?= (?:deepseek|r1|v3|kimi|glm))|"
@@ -28,12 +27,12 @@ _FULL = re.compile(
     r"полноценн\w+(?= (?:дипсик|deepseek|р1|r1))|полн(?:ый|ого|ому|ую|ом)(?= (?:дипсик|deepseek|р1|r1|"
     r"v3))|оригинальн\w+ вес\w*)|(?<=[rрvв][13]\s)(?:полн(?:ый|ая|ую|ого)|full)(?!\w)"
 )
-_COMPLAINT = re.compile(r"\s(?:is|are) (?:only|not) supported")
+_COMPLAINT = Lazy(r"\s(?:is|are) (?:only|not) supported")
 _KV_KEY = (
     r"(?:kv|кв)(?:[- _]?(?:cache|кеш\w*|кэш\w*))?|cache[-_ ](?:quant|type[-_ ][kv]|dtype)|"
     r"kv[-_]cache[-_]dtype|ct[kv]|quantized kv"
 )
-_KV = re.compile(
+_KV = Lazy(
     rf"(?<![^\W_])(?:(?:{_KV_KEY})(?:\s*(?:в|in|at|as|to|dtype|quant\w*|of|is|=|:|-|на|это|режим\w*)){{0,3}}[\s=:]*([\w.]+)"
     rf"|([a-z]\w+)[- ](?:{_KV_KEY}))(?![^\W_])"
 )

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, cast
 
 from agent.reader.intent import choose_kind
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import lexicon
 from agent.reader.must_ask import must_ask
 from agent.reader.text import read_text
 from agent.reader.turns import State, fold
 from tools.domain import Reading
 
-_QUESTION = re.compile(r"(?:how (?:much|many)|what|which|сколько|какой|какая|какую|какие|что|чем|where|when|who)\b")
+_QUESTION = Lazy(r"(?:how (?:much|many)|what|which|сколько|какой|какая|какую|какие|что|чем|where|when|who)\b")
 _FILE_ASKED = 4.0
-_SERVING = re.compile(r"inference|инференс|serving|deploy|serve")
+_SERVING = Lazy(r"inference|инференс|serving|deploy|serve")
 
 
 def read(turns: Sequence[str]) -> Reading:

@@ -7,17 +7,25 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol
 
+from agent.reader.lazy import Lazy
 from agent.reader.sheet import Sheet
 from tools.domain import Relation
 
-_OR = re.compile(r"(?<![^\W\d_])(?:or|vs|versus|или|либо|против|вместо|instead of)(?![^\W\d_])|^\s?/\s?$")
+_OR = Lazy(r"(?<![^\W\d_])(?:or|vs|versus|или|либо|против|вместо|instead of)(?![^\W\d_])|^\s?/\s?$")
 
 
 class Mention(Protocol):
     """Anything with a place in the text."""
 
-    start: int
-    end: int
+    @property
+    def start(self) -> int:
+        """Where it begins."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        ...
 
 
 def relation(sheet: Sheet, found: Sequence[Mention]) -> Relation | None:

@@ -7,10 +7,11 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from agent.reader.lazy import Lazy
 from agent.reader.normalise import lower, normalise
 
-_WORD = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?|\?")
-_SENTENCE = re.compile(r"[?!;\n]+|\.(?=\s|$)")
+_WORD = Lazy(r"[^\W\d_]+|\d+(?:\.\d+)?|\?")
+_SENTENCE = Lazy(r"[?!;\n]+|\.(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Sheet:
         """Mark a span as read."""
         self._claimed[start:end] = b"\x01" * (end - start)
 
-    def find(self, pattern: re.Pattern[str], *, claim: bool = False) -> Iterator[re.Match[str]]:
+    def find(self, pattern: Lazy, *, claim: bool = False) -> Iterator[re.Match[str]]:
         """Yield matches that lie wholly in unclaimed text, claiming each where asked."""
         for found in pattern.finditer(self.low):
             if found.end() > found.start() and self.free(*found.span()):
@@ -62,7 +63,7 @@ class Sheet:
                     self.claim(*found.span())
                 yield found
 
-    def claim_all(self, pattern: re.Pattern[str]) -> None:
+    def claim_all(self, pattern: Lazy) -> None:
         """Claim every match that lies in unclaimed text."""
         for _ in self.find(pattern, claim=True):
             pass

@@ -6,23 +6,24 @@ import re
 from dataclasses import replace
 from itertools import islice
 
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
 from agent.reader.model_name import ModelMention
 from agent.reader.sheet import Sheet
 from tools.domain import ModelAsk
 
-_UNNAMED = re.compile(
+_UNNAMED = Lazy(
     r"(?<![\w.$-])(\d{1,4}(?:\.\d+)?)(?:\s?-?b(?:s|'s)?(?![^\W_])|\s?-?(?:billion|bln|млрд|"
     r"миллиард\w*)(?:\s(?:параметр\w*|parameters?))?)(?!\s(?:tokens?|токен|users|people|rub|руб|usd|"
     r"dollars))"
 )
-_SIZE_FIRST = re.compile(r"(?<![\w.$-])(\d{1,3}(?:\.\d+)?)b-([a-z]{4,24})(?![^\W_])")
+_SIZE_FIRST = Lazy(r"(?<![\w.$-])(\d{1,3}(?:\.\d+)?)b-([a-z]{4,24})(?![^\W_])")
 _MOST = 64
 """Bare sizes read from one text, at most."""
-_LIKENED = re.compile(r"(?:like an?|as an?|while an?|than an?|как у|чем)\s(?:\w+\s)?$")
-_BOUND = re.compile(r"(?:over|more than|under|up to|above|at least|less than|больше|свыше|до|меньше|более)\s$")
-_UNNAMED_MOE = re.compile(r"(?<![\w.])(\d+x\d+(?:\.\d+)?b|\d+bx\d+)(?![^\W_])")
-_FILE_SIZE = re.compile(
+_LIKENED = Lazy(r"(?:like an?|as an?|while an?|than an?|как у|чем)\s(?:\w+\s)?$")
+_BOUND = Lazy(r"(?:over|more than|under|up to|above|at least|less than|больше|свыше|до|меньше|более)\s$")
+_UNNAMED_MOE = Lazy(r"(?<![\w.])(\d+x\d+(?:\.\d+)?b|\d+bx\d+)(?![^\W_])")
+_FILE_SIZE = Lazy(
     r"~?(\d+(?:\.\d+)?)\s?-?\s?(gb|gib|g|mb|m|гб|гиг\w*|мб)\s(?:quanti[sz]ed\s|gguf\s|large\s|size\s|"
     r"file\s)?(?:model|file|weights|gguf|модел\w*|файл\w*)\b"
     r"|(?:model|models|модел\w*|файл\w*)\s(?:\w+\s){0,2}?(?:takes|needs|weighs|of|is|is just|is only|весит|весом|"
@@ -30,15 +31,15 @@ _FILE_SIZE = re.compile(
     r"гб|гиг\w*|мб)(?![^\W\d_])"
     r"|(?:file|файл\w*)\s(?:of\s|size\s|на\s|в\s|размером\s)?(\d+(?:\.\d+)?)\s?(gb|gib|гб|гиг\w*)(?![^\W\d_])"
 )
-_KIND = re.compile(
+_KIND = Lazy(
     r"(?<![\w-])(embedding|embeddings|re-?rank(?:ing|er)|эмбеддинг\w*|эмбединг\w*|"
     r"реранк\w*|embedder|эмбеддер)(?:[- ](?:models?|services?|server|модел\w*|сервис\w*))?(?![\w-])"
 )
-_COUNTED = re.compile(r"(?<![\w-])(?:an?|one|two|the|our|my)\s$")
-_OTHER_KIND = re.compile(
+_COUNTED = Lazy(r"(?<![\w-])(?:an?|one|two|the|our|my)\s$")
+_OTHER_KIND = Lazy(
     r"(?<![\w-])an?\s(vision|vlm|speech|tts|stt|asr|ocr|coding|chat|draft|reward)(?:[- ]model)?(?![\w-])"
 )
-_LLM = re.compile(r"(?<![\w-])(?:an?|one|одна) (?:large language model|llm|ллм)(?![\w])")
+_LLM = Lazy(r"(?<![\w-])(?:an?|one|одна) (?:large language model|llm|ллм)(?![\w])")
 
 
 def join_sizes_before(sheet: Sheet, found: list[ModelMention]) -> list[ModelMention]:
@@ -137,7 +138,7 @@ def find_kinds(sheet: Sheet, named: list[ModelMention]) -> list[ModelMention]:
         counted = _COUNTED.search(sheet.low[: match.start()]) if match.group(1).endswith("er") else None
         if counted or re.search("model|serv|модел|сервис", match.group()):
             found.setdefault(kind, ModelMention(ModelAsk(kind), *match.span()))
-    others = [m for m in sheet.find(_OTHER_KIND)]
+    others = list(sheet.find(_OTHER_KIND))
     if found or len(others) > 1:
         for match in others:
             found.setdefault(match.group(1), ModelMention(ModelAsk(f"{match.group(1)} model"), *match.span()))

@@ -10,6 +10,7 @@ from agent.reader import amounts, cards, copies, engines
 from agent.reader.flags import Flags, read_flags
 from agent.reader.gpus import GpuMention, find_names
 from agent.reader.intent import structural, weigh_intents
+from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon, lexicon
 from agent.reader.model_name import ModelMention
 from agent.reader.models import read_models
@@ -20,23 +21,23 @@ from agent.reader.said import Said
 from agent.reader.sheet import Sheet
 from tools.domain import GpuAsk
 
-_BARE_COUNT = re.compile(
+_BARE_COUNT = Lazy(
     r"(?:на|on|with|с|если|if|for|of|по)\s(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[^\W\d_]{2,12})"
     r"(?:\s(?:of (?:them|these)|штук\w*|таких|instead|тогда))*[\s?.!)]*$"
 )
-_AND_COUNT = re.compile(
+_AND_COUNT = Lazy(
     r"\s*(?:and|what about|how about|there are|i have|"
     r"а|а если|или|or|их|их там|всего|у меня их)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$"
 )
-_HOW_MANY = re.compile(r"how many|number of|скольк|скока|количеств")
+_HOW_MANY = Lazy(r"how many|number of|скольк|скока|количеств")
 _NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
-_ALONE = re.compile(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
-_ONE_MORE = re.compile(
+_ALONE = Lazy(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
+_ONE_MORE = Lazy(
     r"(?:add|adding|buy|buying|get|plus|добав\w+|докуп\w+|поставить|куплю|купить)\s(?:a second|"
     r"another|one more|еще одну|вторую)"
     r"(?:\s(?:one|card|gpu|карту|видеокарту|видюху|такую(?: же)?))?\s*(?:[?.!,]|$)"
 )
-_SHARE_GPU = re.compile(
+_SHARE_GPU = Lazy(
     r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|"
     r"видюх\w*)(?![^\W\d_])"
 )
@@ -245,14 +246,14 @@ def _implied(sheet: Sheet, flags: Flags, *, several: bool) -> list[GpuMention]:
     return [GpuMention(None, *shared.span(), count=1)] if shared else []
 
 
-_REJECTED = re.compile(
+_REJECTED = Lazy(
     r"(?:can'?t|cannot|won'?t|couldn'?t|hard to (?:buy|get|find)|не (?:тянет|потянет|влез\w*|хватает|идет))"
 )
-_FROM = re.compile(r"(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*)\s(?:from|с|со)\s(?:an?\s|my\s)?$")
-_WISH = re.compile(
+_FROM = Lazy(r"(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*)\s(?:from|с|со)\s(?:an?\s|my\s)?$")
+_WISH = Lazy(
     r"(?:if i (?:buy|get|had)|what about|how about|если (?:куплю|взять|возьму|купить|поставить)|что насчет|а если)"
 )
-_NEED = re.compile(r"(?:или (?:надо|нужн\w+|придется)|or (?:do|would|must) i need|or is .{1,20} needed)[^.?!]{0,12}$")
+_NEED = Lazy(r"(?:или (?:надо|нужн\w+|придется)|or (?:do|would|must) i need|or is .{1,20} needed)[^.?!]{0,12}$")
 
 
 def _drop_rejected(sheet: Sheet, said: Said, gpus: list[GpuMention]) -> list[GpuMention]:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.reader import intent as intents
+from agent.reader.lazy import Lazy
 from agent.reader.said import Said
 from tools.domain import GpuAsk, ModelAsk
 
 _FAINT = 2.0
 """An intent of less weight than this does not replace the one that earlier turns showed."""
-_GENERIC = re.compile(r"[\d.]+B model|second model|model \(.*")
+_GENERIC = Lazy(r"[\d.]+B model|second model|model \(.*")
 
 
 @dataclass(slots=True)
