@@ -35,6 +35,10 @@ _UNIT_WORDS: dict[str, tuple[str, float]] = {
 }  # fmt: skip
 _UNITS = "|".join(re.escape(unit) for unit in sorted(_UNIT_WORDS, key=len, reverse=True))
 _FIGURE = re.compile(rf"{_NUMBER}[\s\u00a0\u202f-]?(?:({_UNITS}))(?![\w/])", re.IGNORECASE)
+_RANGE = re.compile(rf"(\d+(?:[.,]\d+)?)\s?[–-]\s?(\d+(?:[.,]\d+)?)[\s\u00a0\u202f]?({_UNITS})(?![\w/])", re.IGNORECASE)
+_ESTIMATED = frozenset({"speed", "seconds"})
+SIGNIFICANT = 2
+"""Digits in which estimates are shown (``tools.units.span``)."""
 _CONTEXT = re.compile(r"(?<![\w.])(\d+(?:[.,]\d+)?)\s?([kкKК])(?!\w)")
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+(?=[A-ZА-ЯЁ0-9*])|\n+")
 
@@ -50,15 +54,19 @@ class Figure:
 
 
 def figures(text: str) -> tuple[Figure, ...]:
-    """Return the figures of a text: ``figures("113.7 GiB")[0].value == 113.7 * 2**30``."""
-    return tuple(_figure(found) for found in _FIGURE.finditer(text.replace("**", "")))
+    """Return the figures of a text: ``figures("113.7 GiB")[0].value == 113.7 * 2**30``; a range is both its ends."""
+    plain = _RANGE.sub(r"\1 \3 – \2 \3", text.replace("**", ""))
+    return tuple(_figure(found) for found in _FIGURE.finditer(plain))
 
 
 def _figure(found: re.Match[str]) -> Figure:
     kind, factor = _UNIT_WORDS[found.group(2).lower()]
     digits = re.sub(r"[\u00a0\u202f ]|,(?=\d{3}(?!\d))", "", found.group(1)).replace(",", ".")
     decimals = len(digits.partition(".")[2])
-    return Figure(found.group(0), kind, float(digits) * factor, 0.5 * 10**-decimals * factor)
+    slack = 0.5 * 10**-decimals * factor
+    if kind in _ESTIMATED and not decimals:
+        slack *= 10 ** max(0, len(digits) - SIGNIFICANT)
+    return Figure(found.group(0), kind, float(digits) * factor, slack)
 
 
 class Facts:

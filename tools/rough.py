@@ -26,7 +26,9 @@ def is_unnamed(name: str | None) -> bool:
     return not word or word.startswith("model (") or word.split()[-1] in _GENERIC
 
 
-def by_size(asks: Sequence[Mapping[str, Any]], gpus: Sequence[Gpu], kinds: Sequence[Gpu] = ()) -> dict[str, Any]:
+def by_size(
+    asks: Sequence[Mapping[str, Any]], gpus: Sequence[Gpu], kinds: Sequence[Gpu] = (), *, apart: bool = False
+) -> dict[str, Any]:
     """Return the weights of models known by their size alone, copies together, and whether the cards hold them.
 
     Args:
@@ -34,7 +36,11 @@ def by_size(asks: Sequence[Mapping[str, Any]], gpus: Sequence[Gpu], kinds: Seque
         gpus: the cards, or none.
         kinds: cards to compare where none is known: with the most bits in which one of each holds the weights and
             ``CACHE_SHARE`` of its memory stays free.
+        apart: the models are named on choice: ``each`` has a result for each, instead of all together.
     """
+    if apart:
+        each = [by_size([ask], gpus) for ask in asks if ask.get("size_b")]
+        return {**by_size(asks[:1], gpus), "each": each}
     room = _room(gpus)
     sized = [(float(ask["size_b"]), max(1, ask.get("copies") or 1)) for ask in asks if ask.get("size_b")]
     total = sum(size * copies for size, copies in sized)
@@ -49,6 +55,7 @@ def by_size(asks: Sequence[Mapping[str, Any]], gpus: Sequence[Gpu], kinds: Seque
         "files": [],
         "room_bytes": room,
         "kinds": [_holds(kind, weights) for kind in kinds] if weights and not gpus else [],
+        "each": [],
     }
 
 
@@ -76,6 +83,7 @@ def by_files(wanted: Sequence[tuple[ModelSpec, str]], gpus: Sequence[Gpu]) -> di
         "files": [{"model": name, "published_bytes": size} for name, size in known.items()],
         "total_bytes": total,
         "kinds": [],
+        "each": [],
         "fits": None if room is None or total is None else total < room,
         "room_bytes": room,
     }

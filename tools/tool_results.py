@@ -1,22 +1,22 @@
-"""What each tool call comes to, as plain data: for the page, for the written answer, and in short for a model."""
+"""What each tool call comes to, as plain data: for the page and the written answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
-from tools import rough
-from tools.capacity import COMMON_CARDS, cards_needed, ladder
+from tools import alternatives, rough
+from tools.capacity import ladder
 from tools.domain import Gpu, ModelSpec, Plan, Rig, note
 from tools.errors import NotYetExact, RequestError
+from tools.needs import COMMON_CARDS, cards_needed
 from tools.plan.report import plan_json
 from tools.plan.resolve import Resolution
 from tools.specs.checkpoints import checkpoints_for
 from tools.specs.formats import IN_FLIGHT
 from tools.specs.gpus import GpuMatch
 from tools.specs.models import ModelMatch
-from tools.units import GIB, gib
 from tools.workbench import Workbench, notes_json
 
 DEFAULT_CONTEXT, DEFAULT_USERS = 8192, 4
@@ -93,6 +93,10 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
     Raises:
         RequestError: something unknown or impossible was named.
     """
+    request = _alone(request)
+    apart = alternatives.setups(request)
+    if len(apart) > 1:
+        return _side_by_side(bench, request, apart, language)
     asked = request["reading"].get("models", [])
     result = _empty(bench, request)
     if not asked:
@@ -100,12 +104,17 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
     if any(rough.is_unnamed(ask.get("name")) for ask in asked):
         result["asks"] = notes_json([note("agent.ask_model")])
         kinds = [bench.gpus.find(name).gpu for name in COMMON_CARDS]
-        return {**result, "rough": rough.by_size(asked, bench.cards(request), kinds)}
+        return {
+            **result,
+            "rough": rough.by_size(asked, bench.cards(request), kinds, apart=alternatives.on_choice(request)),
+        }
     resolution = bench.resolution(request)
     result["asks"], result["assumptions"] = notes_json(resolution.asks), notes_json(resolution.assumptions)
     wanted = _wanted(bench, resolution, request)
     try:
-        plan = bench.plan(request)
+        result["context"], result["users"] = _load(resolution, request)
+        _fill_needs(bench, result, resolution, wanted)
+        plan = bench.plan(result["request"])
         _fill(bench, result, resolution, plan, wanted)
     except NotYetExact as error:
         result["not_exact"] = notes_json([note(error.code, **error.params)])[0]
@@ -118,6 +127,30 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
     return result
 
 
+def _alone(request: dict[str, Any]) -> dict[str, Any]:
+    """Ask for one request at a time where the longest context is the question and nothing was said of users."""
+    reading = request["reading"]
+    if reading.get("intent") != "max_context" or reading.get("users"):
+        return request
+    return {**request, "reading": {**reading, "users": 1}}
+
+
+def _side_by_side(
+    bench: Workbench, request: dict[str, Any], apart: Sequence[dict[str, Any]], language: str
+) -> dict[str, Any]:
+    """Plan every setup; the one to take is answered for in full, beside a table of all."""
+    rows = alternatives.compared(apart, bench.plan)
+    best, why = alternatives.choose(rows)
+    first = next((i for i, row in enumerate(rows) if not row["problem"]), 0)
+    chosen = first if alternatives.is_separate(request) else best
+    made = calculation(bench, apart[chosen], language)
+    return {
+        **made,
+        "question": "compare",
+        "compared": {"rows": rows, "best": chosen, "why": why, "separate": alternatives.is_separate(request)},
+    }
+
+
 def _empty(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
     nothing: dict[str, Any] = {key: [] for key in ("asks", "assumptions", "sizes", "needs", "ladder", "largest")}
     return {
@@ -126,7 +159,7 @@ def _empty(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
         "request": request,
         "catalogue_date": bench.models.date,
         **nothing,
-        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact")),
+        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact", "compared")),
     }
 
 
@@ -138,12 +171,10 @@ def _fill(
     wanted: Sequence[tuple[ModelSpec, str]],
 ) -> None:
     """Add the tables that the question asks for."""
-    context, users = _load(resolution, result["request"])
-    result["context"], result["users"] = context, users
     if not wanted:
         return
     rig = resolution.request.rig if resolution.request else None
-    _add_tables(bench, result, result["question"], wanted, rig, context, users)
+    _add_tables(result, result["question"], wanted, rig)
     if result["question"] == "max_copies" and plan:
         result["max_copies"] = _copies_by_format(bench, result["request"], wanted[0])
 
@@ -178,15 +209,40 @@ def _load(resolution: Resolution, request: Mapping[str, Any]) -> tuple[int, int]
     return said.get("context") or DEFAULT_CONTEXT, said.get("users") or DEFAULT_USERS
 
 
-def _add_tables(
-    bench: Workbench,
-    result: dict[str, Any],
-    question: str,
-    wanted: Sequence[tuple[ModelSpec, str]],
-    rig: Rig | None,
-    context: int,
-    users: int,
+COUNTED = frozenset({"hardware_needed", "how_many_gpus"})
+"""Questions that are answered with a number of cards."""
+
+
+def _fill_needs(
+    bench: Workbench, result: dict[str, Any], resolution: Resolution, wanted: Sequence[tuple[ModelSpec, str]]
 ) -> None:
+    """Count the cards that are needed; where one kind was named without a number, plan for that many."""
+    rig = resolution.request.rig if resolution.request else None
+    gpus = result["request"]["reading"].get("gpus", [])
+    uncounted = rig is not None and len(gpus) == 1 and gpus[0].get("count") is None
+    asked = result["question"] in COUNTED or (uncounted and result["question"] == "config")
+    if not wanted or not (asked or rig is None):
+        return
+    kinds: tuple[Gpu, ...] = rig.gpus[:1] if rig and (uncounted or result["question"] == "how_many_gpus") else ()
+    needs = cards_needed(wanted, bench.gpus, context=result["context"], users=result["users"], cards=kinds)
+    result["needs"] = _rows(needs)
+    found = next((need for need in needs if need.count), None)
+    if uncounted and asked and found:
+        result["request"] = _with_cards(result["request"], gpus[0], found.count, native=found is needs[0])
+
+
+def _with_cards(request: dict[str, Any], card: Mapping[str, Any], count: int | None, *, native: bool) -> dict[str, Any]:
+    """Return the request for so many cards, in 4 bits where only that fits."""
+    reading = {**request["reading"], "gpus": [{**card, "count": count}]}
+    if not native:
+        reading["models"] = [{**m, "precision": m.get("precision") or "int4"} for m in reading["models"]]
+    return {**request, "reading": reading}
+
+
+def _add_tables(
+    result: dict[str, Any], question: str, wanted: Sequence[tuple[ModelSpec, str]], rig: Rig | None
+) -> None:
+    context, users = result["context"], result["users"]
     distinct = {model.name: (model, word) for model, word in wanted}
     by_model = question in {"max_context", "max_users", "which_quant", "max_copies"} and rig is not None
     for model, word in distinct.values():
@@ -197,9 +253,6 @@ def _add_tables(
         stated = checkpoints_for(model, word)[:1] if word != "any" else ()
         precision = stated[0].precision if stated else None
         result["sizes"].append({**_about(model), "rungs": _rows(rungs), "stated": precision})
-    if rig is None or question in {"hardware_needed", "how_many_gpus"}:
-        asked: tuple[Gpu, ...] = rig.gpus[:1] if rig and question == "how_many_gpus" else ()
-        result["needs"] = _rows(cards_needed(wanted, bench.gpus, context=context, users=users, cards=asked))
 
 
 def _about(model: ModelSpec) -> dict[str, Any]:
@@ -255,6 +308,8 @@ def _row(footprint: Mapping[str, Any]) -> dict[str, Any]:
         "rest_bytes": max(0, total - weights - cache),
         "total_bytes": total,
         "pool_tokens": footprint["kv_pool_tokens"],
+        "context_tokens": footprint["flags"].get("max-model-len"),
+        "at_once": int(footprint["max_concurrency"] or 0),
     }
 
 
@@ -289,64 +344,3 @@ def _most_copies(bench: Workbench, request: Mapping[str, Any], word: str) -> int
         else:
             high = middle
     return low
-
-
-# --- in short, for a model ---
-
-
-def for_a_model(artifact: Mapping[str, Any]) -> Any:
-    """Shorten an artifact: sizes as "56.9 GiB", no empty parts, no figures a model has no use for."""
-    if artifact.get("kind") == "calculation" and artifact.get("plan"):
-        return _short({**artifact, "plan": _brief_plan(artifact["plan"]), "request": None})
-    return _short(artifact)
-
-
-_PLAN_KEYS = ("verdict", "assumptions", "recommended", "reason")
-
-
-def _brief_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
-    options = [
-        {
-            "id": o["id"],
-            "title": o["title"],
-            "verdict": o["verdict"],
-            "costs": o["costs"],
-            "parts": _parts(o["footprints"]),
-        }
-        for o in plan["options"]
-    ]
-    asked = plan["as_asked"]
-    return {
-        **{key: plan.get(key) for key in _PLAN_KEYS},
-        "as_asked": {
-            "verdict": asked["verdict"],
-            "deficit_bytes": asked["deficit_bytes"],
-            "parts": _parts(asked["footprints"]),
-            "gpus": asked["gpus"],
-        },
-        "options": options,
-    }
-
-
-def _parts(footprints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    keys = ("instance", "model", "precision", "checkpoint", "gpu_indices", "weights_bytes_per_gpu", "kv_pool_tokens")
-    return [{key: f.get(key) for key in keys} for f in footprints]
-
-
-def _short(value: Any, name: str = "") -> Any:
-    if isinstance(value, Mapping):
-        rows = cast("Mapping[str, Any]", value)
-        kept = {key: _short(item, key) for key, item in rows.items()}
-        return {key: item for key, item in kept.items() if item not in (None, [], {}, "")}
-    if isinstance(value, (list, tuple)):
-        return [_short(item, name) for item in cast("Sequence[Any]", value)]
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and "bytes" in name:
-        return gib(value) if value >= GIB / 100 else f"{value:.0f} B"
-    return value
-
-
-def fenced(hits: Sequence[Mapping[str, str]]) -> str:
-    """Write search hits for a model: marked as quotations, none of which can close the fence."""
-    rows = [f"[{n}] {h['title']} ({h['url']}, seen {h['date']}): {h['snippet']}" for n, h in enumerate(hits, 1)]
-    body = "\n".join(row.replace("<", "‹").replace(">", "›") for row in rows) or "(nothing found)"
-    return f"<web_quotations>\n{body}\n</web_quotations>"

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field
 
 from tools import tool_results as results
 from tools.errors import BadValue, NothingFits
+from tools.tool_text import fenced, for_a_model
 from tools.workbench import Workbench
 
 Given = Annotated[dict[str, Any], InjectedToolArg]
@@ -67,7 +68,7 @@ class _Tools:
     def search_web(self, given: Given, query: str, limit: int = 5) -> Result:
         hits = self._bench.search(query, limit)
         rows = [_hit(h) for h in hits]
-        return results.fenced(rows), {"kind": "search", "query": query, "hits": rows}
+        return fenced(rows), {"kind": "search", "query": query, "hits": rows}
 
     def calculate_vram(
         self,
@@ -148,7 +149,7 @@ def build_tools(bench: Workbench) -> list[BaseTool]:
 
 def _brief(artifact: Mapping[str, Any]) -> str:
     """Write a result for a model: compact JSON with sizes in GiB."""
-    return json.dumps(results.for_a_model(artifact), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(for_a_model(artifact), ensure_ascii=False, separators=(",", ":"))
 
 
 def _hit(hit: Any) -> dict[str, str]:

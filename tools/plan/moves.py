@@ -218,7 +218,11 @@ _PLAIN = {"bf16": "BF16", "fp16": "FP16", "fp32": "FP32", "fp8": "FP8", "fp8-onl
 
 def precision_name(checkpoint: Checkpoint) -> str:
     """A precision as people write it."""
-    word = checkpoint.precision
+    return plain_precision(checkpoint.precision)
+
+
+def plain_precision(word: str) -> str:
+    """The command line's word for a precision as people write it: ``plain_precision("gptq-int4") == "GPTQ-Int4"``."""
     return _PLAIN.get(word, word.upper().replace("GPTQ-INT", "GPTQ-Int"))
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.capacity import cards_needed, ladder
+from tools.capacity import ladder
+from tools.needs import cards_needed
 from tools.rough import by_size, is_unnamed, largest
 from tools.specs.gpus import GpuCatalogue
 from tools.specs.models import ModelCatalogue

@@ -1,0 +1,157 @@
+"""Things named on choice, or as setups of their own: each is planned, laid side by side, and the better taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tools.domain import Option, Placement, Plan
+from tools.errors import NotYetExact, RigfitError
+from tools.plan.moves import mixture_name
+from tools.plan.ranking import READABLE_SPEED
+from tools.plan.speed import decode_tokens_per_s
+from tools.rough import is_unnamed
+from tools.specs.names import said_name
+
+MOST = 6
+"""Setups that are planned for one question."""
+
+APART = frozenset({"alternatives", "separate"})
+Planner = Callable[[Mapping[str, Any]], Plan | None]
+
+
+def setups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a request for each setup that was named; one or none where there is nothing to compare.
+
+    Models and cards named on choice are combined; as many separate models as separate cards go in pairs.
+    """
+    reading: Mapping[str, Any] = request["reading"]
+    models, gpus = _named(reading), list(reading.get("gpus", []))
+    by_model = reading.get("models_relation") in APART and len(models) > 1
+    by_card = reading.get("gpus_relation") in APART and len(gpus) > 1
+    if any(is_unnamed(model.get("name")) for model in models) or not (by_model or by_card):
+        return []
+    model_sets = [[model] for model in models] if by_model else [models]
+    card_sets = [[card] for card in gpus] if by_card else [gpus]
+    if is_separate(request) and len(model_sets) == len(card_sets):
+        pairs = list(zip(model_sets, card_sets, strict=True))
+    else:
+        pairs = [(some, cards) for some in model_sets for cards in card_sets]
+    alone = {**reading, "models_relation": None, "gpus_relation": None}
+    return [{**request, "reading": {**alone, "models": some, "gpus": cards}} for some, cards in pairs[:MOST]]
+
+
+def is_separate(request: Mapping[str, Any]) -> bool:
+    """Tell whether the setups are all wanted and none is chosen over another."""
+    reading: Mapping[str, Any] = request["reading"]
+    return "separate" in (reading.get("models_relation"), reading.get("gpus_relation"))
+
+
+def on_choice(request: Mapping[str, Any]) -> bool:
+    """Tell whether models were named of which only one is to run."""
+    return request["reading"].get("models_relation") == "alternatives"
+
+
+def _named(reading: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give sizes that were said without a name the one name there is: "8B or 14B qwen3"."""
+    models = list(reading.get("models", []))
+    names = {model["name"] for model in models if not is_unnamed(model.get("name"))}
+    if reading.get("models_relation") != "alternatives" or len(names) != 1:
+        return models
+    [name] = names
+    return [{**m, "name": name} if is_unnamed(m.get("name")) and m.get("size_b") else m for m in models]
+
+
+def compared(requests: Sequence[Mapping[str, Any]], plan: Planner) -> list[dict[str, Any]]:
+    """Plan each setup.
+
+    Returns:
+        A row a setup: ``{models, cards, state, change, precision, context_tokens, decode_tokens_per_s, problem}``;
+        ``state`` is ``fits``, ``changed`` (an option does on the same cards), ``slow`` (it crawls), ``no`` or
+        ``unknown``.
+    """
+    return [_row(request, plan) for request in requests]
+
+
+def _row(request: Mapping[str, Any], plan: Planner) -> dict[str, Any]:
+    reading: Mapping[str, Any] = request["reading"]
+    row: dict[str, Any] = {
+        "models": [said_name(str(m["name"]), m.get("size_b"), m.get("variant")) for m in reading["models"]],
+        "cards": [{"name": g.get("name"), "memory_gb": g.get("memory_gb"), "count": g.get("count") or 1}
+                  for g in reading.get("gpus", [])],
+        "state": "unknown", "change": None, "precision": None, "context_tokens": None, "decode_tokens_per_s": None,
+        "deficit_bytes": 0, "params_total": 0, "bits": 0.0, "problem": None,
+    }  # fmt: skip
+    try:
+        made = plan(request)
+    except NotYetExact as error:
+        return {**row, "problem": {"code": error.code, "params": dict(error.params)}}
+    except RigfitError as error:
+        return {**row, "problem": {"code": error.code, "params": {k: str(v) for k, v in error.params.items()}}}
+    return row if made is None else {**row, **_outcome(made)}
+
+
+def _outcome(plan: Plan) -> dict[str, Any]:
+    option = next((o for o in plan.options if o.id == plan.recommended), None)
+    here = option if option and option.kind != "more_hardware" else None
+    shown: Placement = here.placement if here else plan.as_asked
+    instances = shown.instances
+    cards = plan.request.rig.gpus
+    bands = [decode_tokens_per_s(i.footprint, cards[i.gpu_indices[0]]) for i in instances if i.gpu_indices]
+    known = [band for band in bands if band is not None]
+    speed = min(known, key=lambda band: band.value) if known and len(known) == len(bands) else None
+    works = shown.verdict == "fits"
+    band = {"low": speed.low, "value": speed.value, "high": speed.high} if speed and works else None
+    return {
+        "state": _state(plan, here, speed.value if speed else None),
+        "change": note_of(here),
+        "precision": mixture_name([i.deployment.checkpoint for i in instances]),
+        "context_tokens": min((i.deployment.max_model_len or 0 for i in instances), default=0) if works else None,
+        "decode_tokens_per_s": band,
+        "deficit_bytes": plan.as_asked.deficit_bytes,
+        "params_total": sum(i.deployment.model.params_total for i in instances),
+        "bits": min((i.deployment.checkpoint.quantization.bits for i in instances), default=0.0),
+    }  # fmt: skip
+
+
+def note_of(option: Option | None) -> dict[str, Any] | None:
+    """Return an option's title as plain data."""
+    return {"code": option.title.code, "params": dict(option.title.params)} if option else None
+
+
+def _state(plan: Plan, option: Option | None, speed: float | None) -> str:
+    if plan.as_asked.verdict == "fits":
+        return "fits"
+    if option is None or option.kind == "smaller_model":
+        return "no"
+    return "slow" if speed is not None and speed < READABLE_SPEED else "changed"
+
+
+def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
+    """Return the setup to take and why, as a message's code.
+
+    Whole models on the cards come first, then the larger model, then more bits, then speed.
+    """
+    order = {"fits": 0, "changed": 0, "slow": 1, "no": 2, "unknown": 3}
+    best = min(range(len(rows)), key=lambda i: _rank(rows[i], order))
+    others = [row for i, row in enumerate(rows) if i != best]
+    if order[rows[best]["state"]] > 1:
+        return best, "agent.prefer_none"
+    works = [row for row in others if order[row["state"]] <= order[rows[best]["state"]]]
+    if not works:
+        return best, "agent.prefer_only"
+    for key, code in (("params_total", "larger"), ("bits", "bits")):
+        if all(rows[best][key] > row[key] for row in works):
+            low = code == "larger" and rows[best]["bits"] < LOW_BITS
+            return best, f"agent.prefer_{code}" + ("_low" if low else "")
+    return best, "agent.prefer_speed" if rows[best]["decode_tokens_per_s"] else "agent.prefer_first"
+
+
+LOW_BITS = 6
+"""Below this, a larger model is taken in few bits, which is said."""
+
+
+def _rank(row: Mapping[str, Any], order: Mapping[str, int]) -> tuple[float, ...]:
+    speed: Mapping[str, float] | None = row["decode_tokens_per_s"]
+    value = speed["value"] if speed else 0.0
+    return order[row["state"]], -row["params_total"], -row["bits"], row["state"] != "fits", -value
