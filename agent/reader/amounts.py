@@ -25,6 +25,9 @@ _BARE_RAM = Lazy(
     r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![^\W\d_])|(?:озу|оператив\w*|"
     r"(?<!v)ram)[\s:]+(\d{1,4})(?!\w|\.\d)"
 )
+_BARE_VRAM = Lazy(
+    r"(?:vram|врам\w*|видеопамят\w*)[\s:]+(\d{1,3})(?!\w|\.\d)|(?<![\w.])(\d{1,3})\s(?:vram|врам\w*)(?![^\W\d_])"
+)
 _DISK_AFTER = Lazy(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
 _DISK_BEFORE = Lazy(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
 _VRAM_AFTER = Lazy(
@@ -77,6 +80,9 @@ _AFTER_WORD = Lazy(
 )
 _BARE_K = Lazy(r"(?<![\w.$-])(\d{1,4}(?:\.\d)?)\s?(k)(?![^\W_])")
 _BARE_M = Lazy(r"(?<![\w.$-])(1|2|10)(m)(?![^\W_])")
+_BUYS = Lazy(r"(?<![^\W_])(?:buy|budget|price|cost|купить|взять|брать|бюджет\w*|цена|стоит|потратить)(?![^\W_])")
+_UP_TO = Lazy(r"(?:up to|under|within|for|до|за|в пределах)\s$")
+"""Of what is bought "up to 100k" is money."""
 _OVER = Lazy(r"(?:more than|above|over|beyond|больше|выше|свыше|larger than)\s$")
 _USERS = Lazy(
     r"(?<![\w.])(\d{1,6}|[^\W\d_]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|"
@@ -144,6 +150,8 @@ def read_memory(sheet: Sheet) -> Amounts:
             getattr(amounts, kind).append(memory)
     for match in sheet.find(_BARE_RAM, claim=True):
         amounts.ram_gb = amounts.ram_gb or float(match.group(1) or match.group(2))
+    for match in sheet.find(_BARE_VRAM, claim=True):
+        amounts.vram.append(Memory("vram", float(match.group(1) or match.group(2)), *match.span()))
     for match in sheet.find(_BARE_USED, claim=True):
         amounts.reserved_gb = amounts.reserved_gb or float(match.group(1))
     return amounts
@@ -172,7 +180,13 @@ def _kind_of(sheet: Sheet, match: re.Match[str]) -> str:
 def read_context(sheet: Sheet, flags: Flags) -> int | None:
     """Return the context asked for, in tokens: a flag's value first, then what words say, then a bare ``64k``."""
     worded = [_value(m, sheet) for p in (_BEFORE_WORD, _AFTER_WORD) for m in sheet.find(p, claim=True)]
-    bare = [_value(m, sheet) for p in (_BARE_K, _BARE_M) for m in sheet.find(p, claim=True)]
+    price = _BUYS.search(sheet.low)
+    bare = [
+        _value(m, sheet)
+        for p in (_BARE_K, _BARE_M)
+        for m in sheet.find(p, claim=True)
+        if not (price and _UP_TO.search(sheet.low[: m.start()]))
+    ]
     if flags.context:
         return flags.context[0]
     stated = [v for v in worded if v and v >= 16]

@@ -251,18 +251,7 @@ def _is_asked(sheet: Sheet, found: Sequence[ModelMention]) -> bool:
 
 def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequence[ModelMention]) -> None:
     """Spread "two models", "8 services", "two at once" over what was named."""
-    total = flags.copies[0] if flags.copies else None
-    for match in _TOTAL_MODELS.finditer(sheet.low):
-        number = lexicon.number(match.group(1))
-        if number and number > 1 and sheet.free(match.start(1), match.end(1)):
-            total = (
-                max(total or 0, number) if match.group(2).startswith(("model", "модел", "llm")) and total else number
-            )
-    for pattern in (_AT_ONCE, _AT_ONCE_BEFORE):
-        counted = pattern.search(sheet.low)
-        if counted and not total:
-            total = lexicon.number(counted.group(1))
-    said.models_total = total
+    total = said.models_total = _counted_total(sheet, lexicon, flags)
     if _is_asked(sheet, found) and len(said.models) == 1 and not (said.models[0].copies or 1) > 1:
         said.models = [replace(said.models[0], copies=None)]
     elif not total and _ONE_EACH.search(sheet.low) and len(said.models) == len(said.gpus) == 1:
@@ -277,6 +266,22 @@ def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequ
             said.models = [replace(said.models[0], copies=total)]
     elif flags.copies and total and not said.models:
         said.models = [ModelAsk("unnamed model", copies=total)]
+
+
+def _counted_total(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> int | None:
+    """How many models or instances the text speaks of in all."""
+    total = flags.copies[0] if flags.copies else None
+    for match in _TOTAL_MODELS.finditer(sheet.low):
+        number = lexicon.number(match.group(1))
+        if number and number > 1 and sheet.free(match.start(1), match.end(1)):
+            total = (
+                max(total or 0, number) if match.group(2).startswith(("model", "модел", "llm")) and total else number
+            )
+    for pattern in (_AT_ONCE, _AT_ONCE_BEFORE):
+        counted = pattern.search(sheet.low)
+        if counted and not total:
+            total = lexicon.number(counted.group(1))
+    return total
 
 
 def _who(said: Said) -> None:

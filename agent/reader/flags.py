@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from agent.reader.lazy import Lazy
 from agent.reader.sheet import Sheet
 
-_SEP = r"(?:[\s=:]{1,3}|\s(?:to|of|at|is|was|from|set to|до|в|на|равно)\s)"
+_SEP = r"(?:[\s=:]{1,3}|\s(?:to|at|is|was|set to|равно)\s)"
 _NUMBER = r"(\d+(?:\.\d+)?)\s?([km]?)(?![^\W_])"
 _NAMES = {
     "context": (

@@ -29,6 +29,7 @@ _SAME = str.maketrans(
     }
 )
 _LETTERS = str.maketrans("авекмнорстухпбдгл", "abekmhopctyxpbdgl")
+_LATIN = dict(zip("abekmhopctyx", "авекмнорстух", strict=True))
 _CODE = str.maketrans("авекмнорстухпбдгл", "avekmhopstyxpbdgl")
 _GROUPED = Lazy(
     r"(?<![\w.,])(\d{1,3})((?:([ ,_'\u00a0\u202f])\d{3})(?:\3\d{3})*)(?![\w]|[.,]\d|\s?(?:gb|гб|гиг|g\b))",
@@ -111,6 +112,8 @@ def _one_script(found: re.Match[str]) -> str:
     if word.isascii() or not any(c.isascii() for c in word):
         return word
     cyrillic = sum("а" <= c.lower() <= "я" for c in word)
+    if cyrillic * 2 > len(word) and all(c.lower() in _LATIN for c in word if c.isascii()):
+        return "".join(_LATIN.get(c.lower(), c) for c in word)
     if cyrillic * 2 > len(word) or any(c.lower() not in "авекмнорстух" for c in word if "а" <= c.lower() <= "я"):
         return word
     return "".join(

@@ -30,6 +30,11 @@ _AND_COUNT = Lazy(
     r"а|а если|или|or|их|их там|всего|у меня их)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$"
 )
 _HOW_MANY = Lazy(r"how many|number of|скольк|скока|количеств")
+_CARDS_COUNT = Lazy(
+    r"(?:карт[аы]?|карточ\w+|видюх\w*|видях\w*|видеокарт\w*|gpus?|cards?)\s(?:будет\s|теперь\s|are\s)?"
+    r"(\d{1,2}|[^\W\d_]{2,12})(?:\sштук\w*)?[\s?.!)]*$"
+)
+"""Read "а если карты две?"."""
 _NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
 _ALONE = Lazy(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
 _ONE_MORE = Lazy(
@@ -68,11 +73,13 @@ def read_text(raw: str) -> Said:
     memory = amounts.read_memory(sheet)
     said.ram_gb, said.reserved_gb = memory.ram_gb, memory.reserved_gb
     said.context = amounts.read_context(sheet, flags)
+    if "no_gpu" in said.keys and not named and memory.loose and said.ram_gb is None:
+        said.ram_gb = memory.loose.pop(0).gb
     gpus = _attach_memory(gpus, memory, flags, said)
     _place_on_nodes(sheet, gpus, nodes, flags)
     said.nodes = nodes.count
     said.one_card_more = bool(_ONE_MORE.search(sheet.low)) and not models
-    bare = None if gpus or models else _BARE_COUNT.search(sheet.low)
+    bare = None if gpus or models else _BARE_COUNT.search(sheet.low) or _CARDS_COUNT.search(sheet.low)
     said.bare_count = words.number(bare.group(1)) if bare and bare.group(1) not in _NO_COUNT else None
     alone = _ALONE.fullmatch(sheet.low)
     said.bare_number = float(alone.group(1)) if alone else None
