@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tools.domain import Option, Placement, Plan
+from tools.domain import Option, Placement, Plan, Rig
 from tools.errors import NotYetExact, RigfitError
 from tools.plan.moves import mixture_name
 from tools.plan.ranking import READABLE_SPEED
@@ -67,7 +67,7 @@ def compared(requests: Sequence[Mapping[str, Any]], plan: Planner) -> list[dict[
 
     Returns:
         A row a setup: ``{models, cards, state, change, precision, context_tokens, decode_tokens_per_s, problem}``;
-        ``state`` is ``fits``, ``changed`` (an option does on the same cards), ``slow`` (it crawls), ``no`` or
+        ``state`` is ``fits``, ``changed`` (an option does on the same cards), ``slow`` (weights in RAM), ``no`` or
         ``unknown``.
     """
     return [_row(request, plan) for request in requests]
@@ -92,26 +92,43 @@ def _row(request: Mapping[str, Any], plan: Planner) -> dict[str, Any]:
 
 
 def _outcome(plan: Plan) -> dict[str, Any]:
-    option = next((o for o in plan.options if o.id == plan.recommended), None)
-    here = option if option and option.kind != "more_hardware" else None
-    shown: Placement = here.placement if here else plan.as_asked
+    here = _recommended_here(plan)
+    shown = shown_placement(plan)
     instances = shown.instances
-    cards = plan.request.rig.gpus
-    bands = [decode_tokens_per_s(i.footprint, cards[i.gpu_indices[0]]) for i in instances if i.gpu_indices]
-    known = [band for band in bands if band is not None]
-    speed = min(known, key=lambda band: band.value) if known and len(known) == len(bands) else None
+    speed = speed_json(shown, plan.request.rig)
     works = shown.verdict == "fits"
-    band = {"low": speed.low, "value": speed.value, "high": speed.high} if speed and works else None
     return {
-        "state": _state(plan, here, speed.value if speed else None),
+        "state": _state(plan, here, speed["value"] if speed else None),
         "change": note_of(here),
         "precision": mixture_name([i.deployment.checkpoint for i in instances]),
         "context_tokens": min((i.deployment.max_model_len or 0 for i in instances), default=0) if works else None,
-        "decode_tokens_per_s": band,
+        "decode_tokens_per_s": speed if works else None,
         "deficit_bytes": plan.as_asked.deficit_bytes,
         "params_total": sum(i.deployment.model.params_total for i in instances),
         "bits": min((i.deployment.checkpoint.quantization.bits for i in instances), default=0.0),
     }  # fmt: skip
+
+
+def _recommended_here(plan: Plan) -> Option | None:
+    """Return the recommended option where it needs no other cards."""
+    option = next((o for o in plan.options if o.id == plan.recommended), None)
+    return option if option and option.kind != "more_hardware" else None
+
+
+def shown_placement(plan: Plan) -> Placement:
+    """Return the placement to answer for: the recommended one on the cards there are, else as asked."""
+    option = _recommended_here(plan)
+    return option.placement if option else plan.as_asked
+
+
+def speed_json(placement: Placement, rig: Rig) -> dict[str, float] | None:
+    """Return the decode speed of the slowest instance, one request at a time; None where it is not known."""
+    bands = [decode_tokens_per_s(i.footprint, rig.gpus[i.gpu_indices[0]]) for i in placement.instances if i.gpu_indices]
+    known = [band for band in bands if band is not None]
+    if not known or len(known) < len(bands):
+        return None
+    slowest = min(known, key=lambda band: band.value)
+    return {"low": slowest.low, "value": slowest.value, "high": slowest.high}
 
 
 def note_of(option: Option | None) -> dict[str, Any] | None:
@@ -124,7 +141,8 @@ def _state(plan: Plan, option: Option | None, speed: float | None) -> str:
         return "fits"
     if option is None or option.kind == "smaller_model":
         return "no"
-    return "slow" if speed is not None and speed < READABLE_SPEED else "changed"
+    in_ram = bool(option.costs.ram_bytes) and option.costs.wake_s is None
+    return "slow" if in_ram or (speed is not None and speed < READABLE_SPEED) else "changed"
 
 
 def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
@@ -137,6 +155,8 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
     others = [row for i, row in enumerate(rows) if i != best]
     if order[rows[best]["state"]] > 1:
         return best, "agent.prefer_none"
+    if rows[best]["state"] == "slow":
+        return best, "agent.prefer_slow"
     works = [row for row in others if order[row["state"]] <= order[rows[best]["state"]]]
     if not works:
         return best, "agent.prefer_only"
@@ -154,4 +174,6 @@ LOW_BITS = 6
 def _rank(row: Mapping[str, Any], order: Mapping[str, int]) -> tuple[float, ...]:
     speed: Mapping[str, float] | None = row["decode_tokens_per_s"]
     value = speed["value"] if speed else 0.0
+    if row["state"] == "slow":
+        return order["slow"], -value
     return order[row["state"]], -row["params_total"], -row["bits"], row["state"] != "fits", -value

@@ -114,7 +114,7 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
     try:
         result["context"], result["users"] = _load(resolution, request)
         _fill_needs(bench, result, resolution, wanted)
-        plan = bench.plan(result["request"])
+        plan = None if _beyond_a_machine(result) else bench.plan(result["request"])
         _fill(bench, result, resolution, plan, wanted)
     except NotYetExact as error:
         result["not_exact"] = notes_json([note(error.code, **error.params)])[0]
@@ -124,6 +124,7 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
         result["plan"] = plan_json(plan, language)
         result["assumptions"] = notes_json(plan.assumptions)
         result.update(_sums(result["plan"]))
+        result["decode_tokens_per_s"] = alternatives.speed_json(alternatives.shown_placement(plan), plan.request.rig)
     return result
 
 
@@ -159,7 +160,7 @@ def _empty(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
         "request": request,
         "catalogue_date": bench.models.date,
         **nothing,
-        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact", "compared")),
+        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact", "compared", "decode_tokens_per_s")),
     }
 
 
@@ -231,6 +232,13 @@ def _fill_needs(
         result["request"] = _with_cards(result["request"], gpus[0], found.count, native=found is needs[0])
 
 
+def _beyond_a_machine(result: Mapping[str, Any]) -> bool:
+    """Tell whether the number of cards was asked for and no machine has as many."""
+    gpus = result["request"]["reading"].get("gpus", [])
+    needs = result["needs"]
+    return result["question"] in COUNTED and bool(needs) and len(gpus) == 1 and gpus[0].get("count") is None
+
+
 def _with_cards(request: dict[str, Any], card: Mapping[str, Any], count: int | None, *, native: bool) -> dict[str, Any]:
     """Return the request for so many cards, in 4 bits where only that fits."""
     reading = {**request["reading"], "gpus": [{**card, "count": count}]}
@@ -274,6 +282,7 @@ def _sums(plan: Mapping[str, Any]) -> dict[str, Any]:
             "weights_bytes": sum(_all_weights(f) for f in asked["footprints"]),
             "room_bytes": sum(g["total_bytes"] - g["reserved_bytes"] for g in asked["gpus"]),
             "shown_weights_bytes": sum(_all_weights(f) for f in shown["footprints"]),
+            "asked_cache_bytes": sum(_cache(f) * len(f["gpu_indices"]) for f in asked["footprints"]),
             "cache_bytes": sum(_cache(f) for f in shown["footprints"]),
             "pool_tokens": sum(f["kv_pool_tokens"] or 0 for f in shown["footprints"]),
             "used_bytes": sum(g["used_bytes"] for g in shown["gpus"]),

@@ -56,16 +56,23 @@ class Finder:
         """
         if fits:
             self._try("share", self._share(asked))
-            self._try("parallel", moves.parallel(asked) if not asked.swap else ())
+            self._try("parallel", self._wider(asked) if not asked.swap else ())
         else:
             self._widen([asked])
             if not self._good():
                 self._try("smaller_model", smaller_model(asked))
             self.found += larger_rigs(asked, self._check)
-            if not self._good():
-                self.found += more_of_the_same(self._smallest(asked), self._check)
+            smallest = self._smallest(asked)
+            if not self._good() and smallest is not asked:
+                self.found += more_of_the_same(smallest, self._check)
         chosen = worth_showing(self.found, self._loss)
         return unique_ids(self._option(state, placement) for state, placement in chosen)
+
+    def _wider(self, asked: State) -> Iterator[State]:
+        """Splits over more cards than as asked."""
+        placement = self._check(asked)
+        ranks = len(placement.instances[0].gpu_indices) if placement else 1
+        return (state for state in moves.parallel(asked) if state.choices[0].least_ranks > ranks)
 
     @staticmethod
     def _smallest(asked: State) -> State:

@@ -93,7 +93,7 @@ def instance_names(instances: Sequence[InstanceRequest]) -> tuple[str, ...]:
 def _recommend(request: PlanRequest, asked: Placement, options: Sequence[Option]) -> tuple[str, Note]:
     """Choose: as asked if that fits; sharing only where it is known to be one model; else the least loss."""
     shared = next((option for option in options if option.kind == "share"), None)
-    if shared and request.same_model:
+    if shared and request.same_model and (asked.verdict != "fits" or _cached(shared.placement) > _cached(asked)):
         return shared.id, note("plan.reason_share")
     if asked.verdict == "fits":
         return "as_asked", note("plan.reason_fits")
@@ -109,6 +109,11 @@ def _recommend(request: PlanRequest, asked: Placement, options: Sequence[Option]
     if not crawls(best):
         return best.id, _reason(best)
     return best.id, _only_slowly([option for option in apart if option.kind == "more_hardware"])
+
+
+def _cached(placement: Placement) -> int:
+    """Tokens that the caches of a placement hold in all."""
+    return sum(instance.footprint.kv_pool_tokens or 0 for instance in placement.instances)
 
 
 def _only_slowly(hardware: Sequence[Option]) -> Note:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from tools.domain import Option, Placement
@@ -21,6 +22,15 @@ MAX_SHOWN = 10
 READABLE_SPEED = 3.0
 """Tokens a second below which an answer comes slower than it is read: no such option is recommended over another."""
 
+EASY_SPEED = 30.0
+"""Tokens a second at which nobody waits."""
+
+HALVING_LOSS = 1.5
+"""What each halving of that pace costs: two of them as much as the step from 16 to 4 bits."""
+
+UNKNOWN_LOSS = 3.0
+"""The same where a card's bandwidth is not known."""
+
 LEAST_SPEED = 1.0
 """Tokens a second below which an option is of no use, unless it is the only one on the rig."""
 
@@ -36,7 +46,7 @@ def worth_showing(found: Sequence[Found], loss: Callable[[State], float]) -> lis
         At most ``MAX_SHOWN``; sharing comes first, since it costs nothing where it applies.
     """
     best = [pair for pair in found if not _beaten(pair[0], found)]
-    best.sort(key=lambda pair: (pair[0].path != ("share",), loss(pair[0])))
+    best.sort(key=lambda pair: (pair[0].path != ("share",), loss(pair[0]) + _slowness(pair)))
     fast = [pair for pair in best if _usable(pair)]
     if any("more_hardware" not in state.path for state, _ in fast):
         best = fast
@@ -45,6 +55,15 @@ def worth_showing(found: Sequence[Found], loss: Callable[[State], float]) -> lis
     chains = shared + [state for state in chained if "share" not in state.path][:MAX_CHAINS]
     kept = [pair for pair in best if len(pair[0].path) == 1 or any(pair[0] is chain for chain in chains)]
     return kept[:MAX_SHOWN]
+
+
+def _slowness(pair: Found) -> float:
+    """What a person gives up by waiting for weights out of RAM: so much for each halving of an easy pace."""
+    state, placement = pair
+    if "offload" not in state.path:
+        return 0.0
+    speed = slowest(state, placement)
+    return UNKNOWN_LOSS if speed is None else HALVING_LOSS * max(0.0, math.log2(EASY_SPEED / max(0.1, speed.value)))
 
 
 def crawls(option: Option) -> bool:

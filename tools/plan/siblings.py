@@ -22,7 +22,7 @@ TRIED = 4
 LEAST_SHARE = 0.1
 """A sibling of less than a tenth is no answer to what was asked."""
 
-LOSS = 9.0
+LOSS = 10.0
 """More than any mixture of precision, cache and load costs, less than crawling from RAM."""
 
 
@@ -33,7 +33,15 @@ def smaller_model(state: State) -> Iterator[State]:
     largest = max((choice.model for choice in state.choices), key=lambda model: model.params_total)
     for step, sibling in enumerate(smaller_siblings(largest)):
         native = tuple(
-            replace(choice, model=sibling, checkpoint=sibling.checkpoints[0], context=min(choice.context, longest))
+            replace(
+                choice,
+                served=tuple(
+                    name.replace(_words(short_name(largest)), _words(short_name(sibling)), 1) for name in choice.served
+                ),
+                model=sibling,
+                checkpoint=sibling.checkpoints[0],
+                context=min(choice.context, longest),
+            )
             if choice.model.name == largest.name
             else choice
             for choice, longest in ((choice, sibling.max_context) for choice in state.choices)
