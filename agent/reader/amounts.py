@@ -20,7 +20,7 @@ _RAM = (
     r"рам[аы]?|system memory|host memory)(?![^\W\d_])"
 )
 _RAM_AFTER = Lazy(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
-_RAM_BEFORE = Lazy(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=]*(?:is\s|на\s|-\s|всего\s)?$")
+_RAM_BEFORE = Lazy(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=(]*(?:is\s|на\s|-\s|всего\s)?$")
 _BARE_RAM = Lazy(
     r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![^\W\d_])|(?:озу|оператив\w*|"
     r"(?<!v)ram)[\s:]+(\d{1,4})(?!\w|\.\d)"
@@ -29,6 +29,9 @@ _BARE_VRAM = Lazy(
     r"(?:vram|врам\w*|видеопамят\w*)[\s:]+(\d{1,3})(?!\w|\.\d)|(?<![\w.])(\d{1,3})\s(?:vram|врам\w*)(?![^\W\d_])"
 )
 _DISK_AFTER = Lazy(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
+_CPU_BEFORE = Lazy(
+    r"(?:epyc|xeon|threadripper|ryzen|\bi[3579]|\d{4}x(?:3d)?)(?:\s\w+)?(?:\s?,\s?|\s(?:with|and|с|и)\s|\s)$"
+)
 _DISK_BEFORE = Lazy(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
 _VRAM_AFTER = Lazy(
     r"\s?(?:of\s|на\s|on\s(?:the\s|my\s)?|в\s)?(?:(?:total|gpu|graphics|dedicated)\s)?(?:vram|video|"
@@ -89,7 +92,7 @@ _USERS = Lazy(
     r"async|other|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
     r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|"
     r"conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|"
-    r"сотрудник\w*|разработчик\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![^\W\d_])"
+    r"сотрудник\w*|разработчик\w*|разраб\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![^\W\d_])"
 )
 _USERS_BARE = Lazy(
     r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|одновременно|"
@@ -160,6 +163,8 @@ def read_memory(sheet: Sheet) -> Amounts:
 def _kind_of(sheet: Sheet, match: re.Match[str]) -> str:
     before, after = sheet.low[max(0, match.start() - 40) : match.start()], sheet.low[match.end() : match.end() + 40]
     near = re.split(r"[.?!\n;]\s", before)[-1] + " # " + re.split(r"[.?!\n;,]\s", after)[0]
+    if _CPU_BEFORE.search(before) and not _VRAM_AFTER.match(after):
+        return "ram"
     if _DISK_AFTER.match(after) or _DISK_BEFORE.search(before):
         return "disk"
     if _RAM_AFTER.match(after) and not _USED.search(near):

@@ -63,9 +63,10 @@ def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> d
 
 
 def _cued(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[tuple[str, float]]:
-    for key, start in {(hit.key, hit.start) for hit in lexicon.cues.find(sheet.words)}:
-        if not any(name.start <= start < name.end for name in names):
-            intent, weight = key.split(" ")
+    found = {(hit.key, hit.start): hit for hit in lexicon.cues.find(sheet.words)}
+    for hit in found.values():
+        if not any(name.start <= at < name.end for name in names for at in (hit.start, hit.end - 1)):
+            intent, weight = hit.key.split(" ")
             yield intent, float(weight)
 
 

@@ -43,7 +43,7 @@ def read_models(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision])
     found += find_file_sized(sheet)
     found += find_unnamed(sheet, lexicon, found)
     found.sort(key=lambda m: m.start)
-    return found + find_kinds(sheet, found)
+    return sorted(found + find_kinds(sheet, found), key=lambda m: m.start)
 
 
 def _quoted(sheet: Sheet) -> list[ModelMention]:

@@ -48,7 +48,7 @@ def must_ask(reading: Reading, lexicon: Lexicon, *, no_gpu: bool, from_disk: boo
     """
     asks: list[str] = []
     gpu_known = any(g.name or g.memory_gb for g in reading.gpus)
-    concept = reading.intent in {"compare", "other"}
+    concept = reading.intent in {"compare", "other", "which_model"}
     if not reading.models and _model_is_needed(reading, gpu_known):
         asks.append("model")
     elif (

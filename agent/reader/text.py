@@ -256,7 +256,9 @@ def _implied(sheet: Sheet, flags: Flags, *, several: bool) -> list[GpuMention]:
 _REJECTED = Lazy(
     r"(?:can'?t|cannot|won'?t|couldn'?t|hard to (?:buy|get|find)|не (?:тянет|потянет|влез\w*|хватает|идет))"
 )
-_FROM = Lazy(r"(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*)\s(?:from|с|со)\s(?:an?\s|my\s)?$")
+_FROM = Lazy(
+    r"(?:(?:below|smaller than|weaker than|less than)\s(?:an?\s)?|(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*)\s(?:from|с|со)\s(?:an?\s|my\s)?)$"
+)
 _WISH = Lazy(
     r"(?:if i (?:buy|get|had)|what about|how about|если (?:куплю|взять|возьму|купить|поставить)|что насчет|а если)"
 )
