@@ -114,6 +114,8 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
     try:
         result["context"], result["users"] = _load(resolution, request)
         _fill_needs(bench, result, resolution, wanted)
+        if _beyond_a_machine(result):
+            result["assumptions"] = [n for n in result["assumptions"] if n["code"] != "plan.assume_one_card"]
         plan = None if _beyond_a_machine(result) else bench.plan(result["request"])
         _fill(bench, result, resolution, plan, wanted)
     except NotYetExact as error:
@@ -142,13 +144,11 @@ def _side_by_side(
     """Plan every setup; the one to take is answered for in full, beside a table of all."""
     rows = alternatives.compared(apart, bench.plan)
     best, why = alternatives.choose(rows)
-    first = next((i for i, row in enumerate(rows) if not row["problem"]), 0)
-    chosen = first if alternatives.is_separate(request) else best
-    made = calculation(bench, apart[chosen], language)
+    made = calculation(bench, apart[best], language)
     return {
         **made,
         "question": "compare",
-        "compared": {"rows": rows, "best": chosen, "why": why, "separate": alternatives.is_separate(request)},
+        "compared": {"rows": rows, "best": best, "why": why, "separate": alternatives.is_separate(request)},
     }
 
 

@@ -62,6 +62,11 @@ def group(number: float, language: str) -> Markdown:
     return Markdown(text.replace(",", "\u00a0") if language == "ru" else text)
 
 
+def precision_said(word: str, language: str) -> str:
+    """Return a precision as people write it, in the answer's language where it has words."""
+    return plain_precision(word).replace("in flight", say(language, "agent.in_flight"))
+
+
 def card_name(name: str, language: str) -> str:
     """Return a card's name; one known by its memory alone is named in the answer's language."""
     unnamed = re.fullmatch(_UNNAMED, name)
@@ -101,7 +106,7 @@ def environment(language: str) -> Environment:
         n=lambda value: group(value, known),
         billions=billions,
         band=lambda band: Markdown(span(band["low"], band["high"])),
-        precision=plain_precision,
+        precision=lambda word: precision_said(word, known),
         short=lambda name: str(name).rsplit("/", 1)[-1],
         card=lambda name: card_name(name, known),
         memory=lambda name: re.sub(_UNNAMED, r"\1", name),

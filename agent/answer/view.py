@@ -21,7 +21,7 @@ PLANNER_ASKS = {
     "plan.ask_gpu": "gpu", "plan.ask_model": "model", "agent.ask_model": "model", "plan.ask_model_size": "model_size",
 }  # fmt: skip
 """The planner's questions by the reading's word for them; the planner's is better where it has suggestions."""
-TOLD_AT_ONCE = frozenset({"plan.context_capped"})
+TOLD_AT_ONCE = frozenset({"plan.context_capped", "plan.engine_not_there"})
 """Assumptions that change what was asked and so stand beside the verdict."""
 PUBLISHERS = {
     "datasheet": "agent.source_datasheet", "nvidia-smi": "agent.source_driver", "Apple spec": "agent.source_apple",
@@ -57,7 +57,8 @@ def build_view(state: State) -> dict[str, Any]:
         "uncovered": _uncovered(reading, planned=plan is not None),
         "needs": _needs_table(made["needs"]) if made else None,
         "assumed": _assumed(made),
-        "capped": [a for a in made["assumptions"] if a["code"] in TOLD_AT_ONCE] if made else [],
+        "capped": [a for a in made["assumptions"] if a["code"] == "plan.context_capped"] if made else [],
+        "absent": _absent(made),
         "compared": _compared(made, _language(state)),
         "thanks": is_thanks(state.get("turns", [""])[-1]),
         "what": [],
@@ -153,6 +154,12 @@ def _assumed(made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return what was taken for granted, less what is asked or told elsewhere in the answer."""
     elsewhere = QUESTIONS | TOLD_AT_ONCE
     return [a for a in made["assumptions"] if a["code"] not in elsewhere] if made else []
+
+
+def _absent(made: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return that the engine does not run on a card, where it does not."""
+    notes = made["assumptions"] if made and made["plan"] else []
+    return next(({**n, "code": "agent.engine_absent"} for n in notes if n["code"] == "plan.engine_not_there"), None)
 
 
 def _sourced(specs: Mapping[str, Any] | None, assumed: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

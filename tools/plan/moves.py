@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -87,6 +88,11 @@ class State:
 def short_name(model: ModelSpec) -> str:
     """The model's name without its publisher."""
     return model.name.rsplit("/", 1)[-1]
+
+
+def plain_name(model: ModelSpec) -> str:
+    """The same, safe in file names and URLs: ``qwen3-30b-a3b``."""
+    return re.sub(r"[^a-z0-9.]+", "-", short_name(model).lower()).strip("-.")[:48].strip("-.") or "model"
 
 
 def share(state: State, *, same_model: bool | None) -> Iterator[State]:

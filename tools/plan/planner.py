@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from tools.errors import BadValue
 from tools.plan.demand import Choice, Sizer, runs_on
 from tools.plan.evaluate import best_effort, evaluate
 from tools.plan.kernels import engine_runs
-from tools.plan.moves import State, short_name
+from tools.plan.moves import State, plain_name
 from tools.plan.options import Finder
 from tools.plan.placement import RESERVE_BYTES, RESERVE_SHARE
 from tools.plan.ranking import crawls
@@ -82,7 +81,7 @@ def instance_names(instances: Sequence[InstanceRequest]) -> tuple[str, ...]:
     taken: dict[str, int] = {}
     names: list[str] = []
     for instance in instances:
-        words = re.sub(r"[^a-z0-9.]+", "-", short_name(instance.model).lower()).strip("-.")[:48].strip("-.") or "model"
+        words = plain_name(instance.model)
         number = taken[words] = taken.get(words, 0) + 1
         while number > 1 and f"{words}-{number}" in names:
             number += 1

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tools.domain import ModelSpec, note
 from tools.errors import UnknownModel
-from tools.plan.moves import State, levels, short_name
+from tools.plan.moves import State, levels, plain_name, short_name
 
 _SIZE = re.compile(r"[-_]?(?<![a-z0-9.])a?\d+(?:\.\d+)?[bm](?=[-_]|$)", re.IGNORECASE)
 
@@ -35,9 +35,7 @@ def smaller_model(state: State) -> Iterator[State]:
         native = tuple(
             replace(
                 choice,
-                served=tuple(
-                    name.replace(_words(short_name(largest)), _words(short_name(sibling)), 1) for name in choice.served
-                ),
+                served=tuple(name.replace(plain_name(largest), plain_name(sibling), 1) for name in choice.served),
                 model=sibling,
                 checkpoint=sibling.checkpoints[0],
                 context=min(choice.context, longest),

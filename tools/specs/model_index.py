@@ -208,4 +208,4 @@ class ModelIndex:
         from rapidfuzz import fuzz, process
 
         ids = [row.hf_id for row in self.rows]
-        return [found[0] for found in process.extract(text, ids, scorer=fuzz.WRatio, limit=limit, score_cutoff=60)]
+        return [found[0] for found in process.extract(text, ids, scorer=fuzz.WRatio, limit=limit, score_cutoff=65)]
