@@ -79,3 +79,11 @@ def test_grounded_draft_is_kept_to_the_letter() -> None:
     draft = ground_draft(text, conversation("hi", '{"weights_bytes":"113.7 GiB"}'))
     assert draft["grounded"]
     assert join(draft["sentences"], "-") == text.strip()
+
+
+def test_both_ends_of_a_range_need_a_source() -> None:
+    facts = Facts()
+    facts.add_data({"decode_tokens_per_s": {"low": 63.7, "value": 105.0, "high": 164.0}})
+    assert ungrounded("about 64–160 tokens/s", facts) == ()
+    assert ungrounded("about 40–160 tokens/s", facts) == ("40 tokens/s",)
+    assert ungrounded("about 64–190 tokens/s", facts) == ("190 tokens/s",)
