@@ -20,7 +20,7 @@ _RAM = (
     r"рам[аы]?|system memory|host memory)(?![^\W\d_])"
 )
 _RAM_AFTER = Lazy(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
-_RAM_BEFORE = Lazy(rf"(?:{_RAM}|(?<![a-z])memory|(?<!\w)памяти)[\s:=(]*(?:is\s|на\s|-\s|всего\s)?$")
+_RAM_BEFORE = Lazy(rf"(?:{_RAM}|(?<!cache\s)(?<![a-z])memory|(?<!\w)памяти)[\s:=(]*(?:is\s|на\s|-\s|всего\s)?$")
 _BARE_RAM = Lazy(
     r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![^\W\d_])|(?:озу|оператив\w*|"
     r"(?<!v)ram)[\s:]+(\d{1,4})(?!\w|\.\d)"

@@ -21,7 +21,8 @@ _TOTAL_MODELS = Lazy(
     r"separate|small|large|локальн\w+|разн\w+|одинаков\w+|отдельн\w+|чатов\w+|such|more|"
     r"parallel)\s){0,2}"
     r"(models?|copies|instances|replicas|containers|services|processes|workers|llms?|модел\w*|"
-    r"(?:vllm|sglang|ollama|inference|llm) (?:servers|backends|endpoints)|копи[ийя]\w*|инстанс\w*|экземпляр\w*|реплик\w*|контейнер\w*|процесс\w*|штуки)(?![^\W\d_])"
+    r"(?:vllm|sglang|ollama|inference|llm) (?:servers|backends|endpoints)|"
+    r"копи[ийя]\w*|инстанс\w*|экземпляр\w*|реплик\w*|контейнер\w*|процесс\w*|штуки)(?![^\W\d_])"
 )
 _AT_ONCE = Lazy(
     r"(?<![\w])(two|three|four|2|3|4|две|два|три|четыре|двух|трех|обе)\s(?:of\sthem\s|их\s|такие\s|"

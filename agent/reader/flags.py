@@ -42,6 +42,7 @@ _LOG_NOISE = Lazy(
     r"(?:tr(?:ied|ies|ying) to allocate|allocat\w+|reserved|free(?: memory)?|unused|"
     r"left)\s+(?:about\s+|~)?\d+(?:\.\d+)?\s?[gmk]i?b?\b"
     r"|\d+(?:\.\d+)?\s?[gmk]i?b?\s+(?:is |are |sit |still |of memory )*(?:free|unused|left|is allocated|reserved)\b"
+    r"|cache memory \([^)]*\)|[\d.]+ gib kv cache is needed"
     r"|desired gpu memory utilization \([^)]*\)"
     r"|(?:kv cache holds just|holds? (?:just|only))\s+\d+"
     r"|свободно\s+(?:еще\s+)?\d+(?:\.\d+)?\s?(?:гб|гиг\w*)?|\d+(?:\.\d+)?\s?(?:гб|гиг\w*)\s+свободн\w+"

@@ -36,6 +36,7 @@ _GROUPED = Lazy(
     re.IGNORECASE,
 )
 _CYRILLIC_CODE = Lazy(r"(?<![^\W_])([авекмнорстхпбл]{1,2})(\d{1,4})([бкмсг]?)(?![^\W_])", re.IGNORECASE)
+_XTX = Lazy(r"(?<=\d)(\s?)(хтх|хт)(?![^\W_])", re.IGNORECASE)
 _TIMES_BEFORE = Lazy(r"(?<=\d)(\s?)[х*](?=\s?[^\W_])", re.IGNORECASE)
 _TIMES_AFTER = Lazy(r"(?<=[\dA-Za-z)])(\s?)[х*](?=\s?\d)", re.IGNORECASE)
 _TIMES_FIRST = Lazy(r"(?<![^\W_])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
@@ -67,6 +68,7 @@ def normalise(text: str) -> str:
     text = _COMMAND.sub(r"\1-\2", text)
     text = _GROUPED.sub(_join_groups, text)
     text = _MEBIBYTES.sub(lambda found: f"{int(found.group(1)) / 1024:.1f} GiB", text)
+    text = _XTX.sub(lambda found: found.group(1) + "xtx"[: len(found.group(2))], text)
     text = _TIMES_BEFORE.sub(r"\1x", text)
     text = _TIMES_AFTER.sub(r"\1x", text)
     text = _TIMES_FIRST.sub("x", text)

@@ -27,7 +27,8 @@ _BARE_COUNT = Lazy(
 )
 _AND_COUNT = Lazy(
     r"\s*(?:and|what about|how about|there are|i have|"
-    r"а|а если|или|or|их|их там|всего|у меня их)\s(\d{1,2}|[^\W\d_]{2,12})[\s?.!]*$"
+    r"а|а если|или|or|их|их там|всего|у меня их)\s"
+    r"(\d{1,2}|[^\W\d_]{2,12})(?:\s(?:already|now|of them|of those|уже))?[\s?.!]*$"
 )
 _HOW_MANY = Lazy(r"how many|number of|скольк|скока|количеств")
 _CARDS_COUNT = Lazy(
@@ -144,9 +145,7 @@ def _attach_memory(gpus: list[GpuMention], memory: amounts.Amounts, flags: Flags
         if lacking:
             near = min(lacking, key=lambda g: abs(g.start - one.start))
             count = near.count or 1
-            near.memory_gb = (
-                one.gb / count if one.kind == "vram" and count > 1 and not near.name and one.gb / count >= 4 else one.gb
-            )
+            near.memory_gb = one.gb / count if _is_total(one, near, count) else one.gb
         elif not gpus:
             gpus = [GpuMention(None, one.start, one.end, memory_gb=one.gb)]
     if flags.card_gb:
@@ -154,6 +153,14 @@ def _attach_memory(gpus: list[GpuMention], memory: amounts.Amounts, flags: Flags
             gpu.memory_gb = gpu.memory_gb or (flags.card_gb if not gpu.name else None)
         gpus = gpus or [GpuMention(None, 0, 0, memory_gb=flags.card_gb)]
     return gpus
+
+
+def _is_total(memory: amounts.Memory, card: GpuMention, count: int) -> bool:
+    """Whether a memory is that of several cards: no such card is sold, or "480G vram" of ten unnamed ones."""
+    if card.name:
+        known = cards.known_sizes(lexicon(), card)
+        return count > 1 and memory.gb not in known and memory.gb / count in known
+    return memory.kind == "vram" and count > 1 and memory.gb / count >= 4
 
 
 def _place_on_nodes(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes, flags: Flags) -> None:
@@ -257,7 +264,8 @@ _REJECTED = Lazy(
     r"(?:can'?t|cannot|won'?t|couldn'?t|hard to (?:buy|get|find)|не (?:тянет|потянет|влез\w*|хватает|идет))"
 )
 _FROM = Lazy(
-    r"(?:(?:below|smaller than|weaker than|less than)\s(?:an?\s)?|(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*)\s(?:from|с|со)\s(?:an?\s|my\s)?)$"
+    r"(?:(?:below|smaller than|weaker than|less than)\s(?:an?\s)?"
+    r"|(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*)\s(?:from|с|со)\s(?:an?\s|my\s)?)$"
 )
 _WISH = Lazy(
     r"(?:if i (?:buy|get|had)|what about|how about|если (?:куплю|взять|возьму|купить|поставить)|что насчет|а если)"

@@ -158,8 +158,8 @@ def _fold_models(state: Said, said: Said) -> None:
         state.models, state.models_relation = list(new), said.models_relation
     elif all(_GENERIC.fullmatch(m.name or "") for m in new) and len(new) == 1:
         _fold_size(state, said, new[0])
-    elif len(new) == 1 and (at := _mentioned(state.models, new[0])) is not None:
-        state.models = [_merged(m, new[0]) if i == at else m for i, m in enumerate(state.models)]
+    elif len(new) == 1 and (changed := _changed(state.models, new[0])):
+        state.models = changed
     elif "add" in said.keys:
         state.models, state.models_relation = [*state.models, *new], "together"
     elif said.instance is not None and len(new) == 1 and (len(state.models) > 1 or (state.models[0].copies or 1) > 1):
@@ -177,6 +177,21 @@ def _mentioned(models: Sequence[ModelAsk], new: ModelAsk) -> int | None:
         if sizes and (known == said or (new.size_b is None and known.startswith(said))):
             return at
     return None
+
+
+def _resized(models: Sequence[ModelAsk], new: ModelAsk) -> int | None:
+    """Return which one of several models is asked for in another size ("make it Qwen3-4B")."""
+    same = [at for at, model in enumerate(models) if model.name == new.name and new.size_b is not None]
+    return same[0] if len(same) == 1 and len(models) > 1 else None
+
+
+def _changed(models: Sequence[ModelAsk], new: ModelAsk) -> list[ModelAsk]:
+    """Return the known models with the one that is spoken of again as it is now wanted; empty where none is."""
+    at = _mentioned(models, new)
+    if at is not None:
+        return [_merged(m, new) if i == at else m for i, m in enumerate(models)]
+    at = _resized(models, new)
+    return [] if at is None else [replace(new, copies=m.copies) if i == at else m for i, m in enumerate(models)]
 
 
 def _merged(known: ModelAsk, new: ModelAsk) -> ModelAsk:
