@@ -28,6 +28,7 @@ from agent.grounding import ground_draft
 from agent.reader import read
 from agent.reader.report import reading_json
 from agent.rigs import current_rig, is_yes
+from agent.smalltalk import target_named
 from agent.state import KEPT_TURNS, State, artifact, this_turn
 from prompts import text
 from tools.errors import RigfitError
@@ -81,6 +82,9 @@ def _read(state: State) -> State:
     turns = [str(m.content) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
     reading = dict(reading_json(read(turns)))
     reading["wants_search"] = read(turns[-1:]).wants_search
+    target = target_named(turns[-1])
+    if target and state.get("plan"):
+        reading.update(intent="config", config_kind=target, expect="answer")
     offered = state.get("offered_rig")
     update: State = {"turns": turns, "reading": reading, "draft": None, "result": {}}
     if offered and (is_yes(turns[-1]) or reading.get("wants_this_machine")):

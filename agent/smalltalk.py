@@ -1,4 +1,4 @@
-"""Words that ask for nothing: a bare "thanks" ends a question and does not repeat it."""
+"""Messages too short to be read as a question: bare thanks, and the bare name of another kind of files."""
 
 from __future__ import annotations
 
@@ -16,3 +16,18 @@ def is_thanks(text: str) -> bool:
     """Tell whether a whole message only thanks: "Отлично, спасибо!" does, "спасибо, а на 3090?" asks."""
     words = re.findall(r"\w+", text.lower())
     return any(w in _THANKS for w in words) and all(w in _THANKS or w in _AROUND for w in words)
+
+
+_TARGETS = {"compose": "docker_compose", "docker": "docker_compose", "vllm": "vllm_serve", "serve": "vllm_serve"}
+_ASIDE = frozenset(
+    {"now", "and", "for", "the", "same", "with", "as", "in", "to", "too", "please", "but", "what", "about", "files"}
+    | {"теперь", "а", "и", "для", "то", "же", "самое", "в", "под", "на", "тоже", "ещё", "еще", "пожалуйста", "файлы"}
+    | {"command", "commands", "команды", "команду"}
+)
+
+
+def target_named(text: str) -> str | None:
+    """Return the kind of files that a message only names: "теперь для vllm" is ``vllm_serve``."""
+    words = re.findall(r"\w+", text.lower())
+    kinds = [_TARGETS[word] for word in words if word in _TARGETS]
+    return kinds[-1] if kinds and all(word in _TARGETS or word in _ASIDE for word in words) else None

@@ -9,8 +9,9 @@ from typing import Any
 from tools import alternatives, rough
 from tools.capacity import ladder
 from tools.domain import Gpu, ModelSpec, Plan, Rig, note
-from tools.errors import NotYetExact, RequestError
+from tools.errors import NotYetExact
 from tools.needs import COMMON_CARDS, cards_needed
+from tools.plan.precisions import settle_precision
 from tools.plan.report import plan_json
 from tools.plan.resolve import Resolution
 from tools.specs.checkpoints import checkpoints_for
@@ -189,17 +190,10 @@ def _wanted(bench: Workbench, resolution: Resolution, request: Mapping[str, Any]
     found: list[tuple[ModelSpec, str]] = []
     for ask in request["reading"].get("models", []):
         if ask.get("name"):
-            found += [(bench.model(ask).spec, _word(ask.get("precision")))] * max(1, ask.get("copies") or 1)
+            model = bench.model(ask).spec
+            word = settle_precision(model, ask.get("precision"))[0]
+            found += [(model, word)] * max(1, ask.get("copies") or 1)
     return found
-
-
-def _word(said: str | None) -> str:
-    from tools.specs.formats import precision_word
-
-    try:
-        return precision_word(said) if said else "any"
-    except RequestError:
-        return "any"
 
 
 def _load(resolution: Resolution, request: Mapping[str, Any]) -> tuple[int, int]:

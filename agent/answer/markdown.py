@@ -64,7 +64,7 @@ def group(number: float, language: str) -> Markdown:
 
 def precision_said(word: str, language: str) -> str:
     """Return a precision as people write it, in the answer's language where it has words."""
-    return plain_precision(word).replace("in flight", say(language, "agent.in_flight"))
+    return plain_precision(word).replace("(in flight)", say(language, "agent.in_flight"))
 
 
 def card_name(name: str, language: str) -> str:

@@ -230,10 +230,13 @@ def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, An
 
 
 def _caches(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what each instance's cache holds; once where all are alike, for which no name is given."""
+    """Return what each instance's cache holds, equal ones together; no name is given where all are alike."""
     able = [r for r in rows if r["pool_tokens"] and r["context_tokens"]]
-    alike = len({(r["pool_tokens"], r["context_tokens"]) for r in able}) == 1
-    return [{**r, "name": None if alike else r["name"]} for r in (able[:1] if alike else able[:ROWS_SHOWN])]
+    named: dict[tuple[int, int], list[str]] = {}
+    for row in able:
+        named.setdefault((row["pool_tokens"], row["context_tokens"]), []).append(row["name"])
+    first = {(r["pool_tokens"], r["context_tokens"]): r for r in reversed(able)}
+    return [{**first[key], "name": ", ".join(names) if len(named) > 1 else None} for key, names in named.items()]
 
 
 def _used_cards(gpus: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -187,3 +187,34 @@ def test_what_can_be_read_from_a_log_is_used(tmp_path: Path) -> None:
     assert "can't take an engine's log apart yet" in turn.answer_markdown
     assert turn.plan is not None
     assert turn.plan.request.instances[0].context == 32_768
+
+
+@pytest.mark.parametrize(
+    ("question", "again", "file"),
+    [
+        ("две модели квен 30, карта rtx pro 6000", "теперь для vllm", "serve"),
+        ("two Qwen3-8B on an RTX PRO 6000", "now for compose", "compose.yaml"),
+    ],
+)
+def test_another_kind_of_files_is_asked_for_in_a_word(tmp_path: Path, question: str, again: str, file: str) -> None:
+    _, turn = talk(tmp_path, question, again)
+    assert [call for call in turn.tool_calls if call["name"] == "generate_launch_config"]
+    assert any(file in path.name for path in turn.artifacts), turn.artifacts
+
+
+def test_a_stated_precision_leads_without_a_card_too(tmp_path: Path) -> None:
+    [turn] = talk(tmp_path, "How much memory does Llama 3.3 70B need in 4 bits?")
+    assert re.match(r"\*\*Llama-3.3-70B-Instruct: 4\d\.\d GiB in (AWQ|W4A16)\*\*", turn.answer_markdown)
+
+
+def test_two_mild_changes_are_found_before_a_harsh_one(tmp_path: Path) -> None:
+    [turn] = talk(tmp_path, "Qwen3-8B on a 4090 with 20 users")
+    chosen = recommended(turn.plan)
+    assert chosen.costs.context_tokens == 8192
+    assert all(i.deployment.max_num_seqs == 20 for i in chosen.placement.instances)
+
+
+def test_a_smaller_sibling_is_of_the_same_kind(tmp_path: Path) -> None:
+    [turn] = talk(tmp_path, "Qwen3-14B on a 4090 with 20 users")
+    assert turn.plan is not None
+    assert not any("VL" in str(option.title.params) for option in turn.plan.options)

@@ -6,7 +6,9 @@ Flag names and meanings: ``vllm serve --help`` of vLLM 0.32.0, whose parser ``to
 from __future__ import annotations
 
 import math
+import shlex
 import unicodedata
+from collections.abc import Sequence
 
 from tools.domain import Checkpoint, Deployment, InstancePlan
 from tools.errors import BadValue
@@ -70,6 +72,18 @@ def vllm_argv(instance: InstancePlan, *, host: str | None = None, port: int | No
     for name, value in flags.items():
         words += _words(name, value)
     return words
+
+
+def wrapped(argv: Sequence[str], indent: str = "    ") -> str:
+    """Quote a ``vllm serve`` command for the shell, a flag with its values on each line."""
+    lines = [shlex.join(argv[:3])]
+    for word in argv[3:]:
+        quoted = shlex.quote(word)
+        if word.startswith("--"):
+            lines.append(indent + quoted)
+        else:
+            lines[-1] += f" {quoted}"
+    return " \\\n".join(lines)
 
 
 def checked_word(text: str) -> str:

@@ -9,7 +9,7 @@ from tools.launch import container_scripts, pins
 from tools.launch.argv import vllm_argv
 from tools.launch.checks import check_compose_schema, check_flags, check_shell, check_yaml
 from tools.launch.files import Check, LaunchFile
-from tools.launch.job import FIRST_PORT, Job, Unit, download_arguments, memory_row
+from tools.launch.job import FIRST_PORT, SLEEPER, Job, Unit, download_arguments, memory_row
 from tools.launch.readme import readme
 from tools.launch.yaml_text import Block, Commented, EnvRef, Flow, comment_line, dump
 
@@ -53,7 +53,7 @@ def compose_yaml(job: Job) -> str:
         services[unit.name] = Commented(_engine(job, unit, dict(before)), *_share(job, unit))
         before = {unit.name: "service_healthy"}
         if unit.sleeps:
-            helper = f"{unit.name}-sleep"
+            helper = unit.name + SLEEPER
             services[helper] = Commented(_sleeper(job, unit), job.say("launch.sleeper", name=unit.name))
             before = {helper: "service_completed_successfully"}
     programs = {"download": container_scripts.DOWNLOAD}
@@ -127,7 +127,7 @@ def _engine(job: Job, unit: Unit, before: dict[str, str]) -> dict[str, Any]:
         "shm_size": "8gb",
         "ulimits": {"memlock": -1, "stack": 67_108_864},
         "healthcheck": {
-            "test": Flow(["CMD", "python3", "-c", container_scripts.HEALTHY]),
+            "test": Flow(["CMD", "python3", "-c", container_scripts.HEALTHY, f"http://127.0.0.1:{PORT}/health"]),
             "interval": "10s",
             "timeout": "10s",
             "retries": 6,

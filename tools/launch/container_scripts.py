@@ -67,7 +67,7 @@ def explained(step, repo, *rest):
 main(sys.argv[1:])
 '''
 
-HEALTHY = "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=5)"
+HEALTHY = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)"
 
 SLEEP = '''\
 """Put an engine to sleep: URL"""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,11 +65,25 @@ def write(files: LaunchFiles | Iterable[LaunchFile], out_dir: Path | str) -> tup
         for path, file in targets:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(file.content.encode())
+                write_whole(path, file.content.encode())
             path.chmod(0o755 if file.executable else 0o644)
     except OSError as error:
         raise StorageError("errors_launch.cannot_write", path=str(root), reason=error.strerror or str(error)) from error
     return tuple(path for path, _ in targets)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, so that a full disk leaves no half of one behind.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def zip_bytes(files: LaunchFiles | Iterable[LaunchFile]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from tools.domain import Plan
 from tools.errors import BadValue
 from tools.launch.files import Check, LaunchFile, LaunchFiles, write, zip_bytes
-from tools.launch.job import Job, prepare
+from tools.launch.job import prepare
 
 __all__ = ["TARGETS", "Check", "LaunchFile", "LaunchFiles", "generate", "write", "zip_bytes"]
 
@@ -42,10 +42,7 @@ def generate(plan: Plan, *, option: str | None = None, target: str = "compose", 
     checks: list[Check] = []
     for job in jobs:
         made: tuple[LaunchFile, ...] = module.files(job)
+        said: tuple[Check, ...] = module.check(job, made)
         files += [replace(file, path=job.folder + file.path) for file in made]
-        checks += [replace(check, name=job.folder + check.name) for check in _checks(module, job, made)]
+        checks += [replace(check, name=job.folder + check.name) for check in said]
     return LaunchFiles(target, jobs[0].option, tuple(files), tuple(checks))
-
-
-def _checks(module: Any, job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
-    return module.check(job, made)

@@ -234,7 +234,7 @@ def _label(name: str, taken: set[str]) -> str:
     """A DNS label made from a name: at most 50 of ``a-z 0-9 -``, unique among ``taken`` (which it joins)."""
     base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "engine"
     label, number = base, 1
-    while label in taken or label in _RESERVED:
+    while label in taken or label in _RESERVED or label.endswith(SLEEPER):
         number += 1
         label = f"{base}-{number}"
     taken.add(label)
@@ -242,6 +242,9 @@ def _label(name: str, taken: set[str]) -> str:
 
 
 _RESERVED = frozenset({"download", "endpoint", "all"})
+
+SLEEPER = "-sleep"
+"""Ends the names of the services that put an engine to sleep, and of no engine."""
 
 
 def _load_seconds(checkpoint: Checkpoint, weight_bytes: int) -> int:

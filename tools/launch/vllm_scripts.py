@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
 from tools.launch import pins
-from tools.launch.argv import vllm_argv
+from tools.launch.argv import vllm_argv, wrapped
 from tools.launch.checks import check_flags, check_shell
 from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.files import Check, LaunchFile
@@ -55,22 +54,10 @@ def _serve_sh(job: Job, unit: Unit) -> str:
         _comments(*notes),
         "set -euo pipefail",
         *environment,
-        f"exec {_wrapped(vllm_argv(unit.instance, host=_HOST, port=unit.port))} \\",
+        f"exec {wrapped(vllm_argv(unit.instance, host=_HOST, port=unit.port))} \\",
         '    "$@"',
     ]
     return "\n".join(lines) + "\n"
-
-
-def _wrapped(argv: Sequence[str]) -> str:
-    """Quote a command for the shell, a flag with its values on each line."""
-    lines = [shlex.join(argv[:3])]
-    for word in argv[3:]:
-        quoted = shlex.quote(word)
-        if word.startswith("--"):
-            lines.append(quoted)
-        else:
-            lines[-1] += f" {quoted}"
-    return " \\\n    ".join(lines)
 
 
 _SAID = ("starting", "died", "late", "ready", "stopping", "busy")

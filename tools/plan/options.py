@@ -20,6 +20,9 @@ Move = Callable[[State], Iterable[State]]
 DEPTH = 3
 """Moves made one after the other at most."""
 
+EASY_LOSS = 2.0
+"""Once a single move costs no more than this, no chains of moves are tried."""
+
 GOOD_LOSS = 4.0
 """Once something on the rig as it is costs no more than this, no longer chains of moves are tried."""
 
@@ -80,19 +83,19 @@ class Finder:
         return min(moves.precision(asked), key=lambda state: sum(map(moves.weight_bytes, state.choices)), default=asked)
 
     def _widen(self, frontier: list[State]) -> None:
-        for _ in range(DEPTH):
+        for depth in range(DEPTH):
             nearest: list[State] = []
             for state in frontier:
                 for kind, move in self._moves(state):
                     misses = self._try(kind, move(state))
                     nearest += misses
-            if not nearest or self._good():
+            if not nearest or self._good(EASY_LOSS if depth == 0 else GOOD_LOSS):
                 return
             frontier = nearest
 
-    def _good(self) -> bool:
+    def _good(self, loss: float = GOOD_LOSS) -> bool:
         """Whether something that costs little was found on the rig as it is."""
-        return any("share" not in state.path and state.loss <= GOOD_LOSS for state, _ in self.found)
+        return any("share" not in state.path and state.loss <= loss for state, _ in self.found)
 
     def _moves(self, state: State) -> Iterator[tuple[OptionKind, Move]]:
         """Moves not yet behind a state, in one order so that no two chains differ in order only."""
@@ -115,7 +118,7 @@ class Finder:
         return () if self.request.residency == "together" else moves.swap(state)
 
     def _try(self, kind: OptionKind, states: Iterable[State]) -> list[State]:
-        """Keep what fits; return the one state that came nearest where nothing did."""
+        """Keep what fits; return the state that came nearest where nothing did, and of precisions the gentlest too."""
         missed: list[State] = []
         before = len(self.found)
         for state in states:
@@ -128,7 +131,9 @@ class Finder:
                 return []
         if not missed or len(self.found) > before:
             return []
-        return [min(missed, key=lambda state: missing_bytes(state, self.sizer))]
+        nearest = min(missed, key=lambda state: missing_bytes(state, self.sizer))
+        gentlest = min(missed, key=lambda state: state.loss)
+        return [nearest] if kind != "precision" or gentlest is nearest else [gentlest, nearest]
 
     def _check(self, state: State) -> Placement | None:
         """Evaluate a state; one that needs more RAM than there is does not fit."""

@@ -22,6 +22,9 @@ TRIED = 4
 LEAST_SHARE = 0.1
 """A sibling of less than a tenth is no answer to what was asked."""
 
+TUNED = frozenset({"instruct", "it", "chat"})
+"""Words that a smaller sibling may have beside those of the model; "VL" makes it another kind of model."""
+
 LOSS = 10.0
 """More than any mixture of precision, cache and load costs, less than crawling from RAM."""
 
@@ -71,9 +74,15 @@ def smaller_siblings(model: ModelSpec) -> Iterator[ModelSpec]:
         except UnknownModel:
             continue
         smaller = found.params_total < model.params_total * CLEARLY_SMALLER
-        if smaller and found.layers and found.name not in seen and found.name.startswith(publisher + "/"):
+        alike = _kind(found.name) <= _kind(model.name) | TUNED
+        if smaller and alike and found.layers and found.name not in seen and found.name.startswith(publisher + "/"):
             seen.add(found.name)
             yield found
+
+
+def _kind(name: str) -> frozenset[str]:
+    """The words of a model's name without its sizes: what it was made for."""
+    return frozenset(_SIZE.sub("", name.rsplit("/", 1)[-1]).lower().split("-"))
 
 
 def _words(name: str) -> str:

@@ -62,6 +62,11 @@ class GpuCatalogue:
         """The lines of facts with every source field, best-known cards first."""
         return tuple(json.loads(line) for line in read_text("gpus.jsonl").splitlines())
 
+    @property
+    def date(self) -> str:
+        """Release date of the newest card in the catalogue, ``YYYY-MM-DD``."""
+        return max(row.get("release_date") or "" for row in self.rows)
+
     @cached_property
     def _words(self) -> tuple[tuple[frozenset[str], dict[str, Any]], ...]:
         named = ((card_words(name)[0], row) for row in self.rows for name in (row["name"], *row["aliases"]))

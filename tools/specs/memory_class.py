@@ -44,7 +44,7 @@ def by_memory(rows: Rows, size: str | float) -> GpuMatch:
     if not own:
         match = _exact(rows, said, round(amount * 1024), query)
         return replace(match, notes=(note("specs.memory_as_gib", said=said, gib=f"{amount:g}"), *match.notes))
-    gpu = replace(gpu_from_row(own[0]), **_shared(own), name=f"{said} card", nvlink=False)
+    gpu = replace(gpu_from_row(own[0]), **_shared(own), name=f"GPU {said}", nvlink=False)
     taken = note("specs.memory_class", said=said, mib=own[0]["memory_mib"])
     return GpuMatch(gpu, query, _names(same), (taken, *_unless_measured(gpu)))
 
@@ -93,9 +93,9 @@ def _exact(rows: Rows, said: str, mib: int, query: str) -> GpuMatch:
     same = [row for row in same if row["vendor"] == "nvidia"]
     if same:
         least = min(same, key=lambda row: row["cuda_total_bytes"])
-        gpu = replace(gpu_from_row(least), **_shared(same), name=f"{said} card", nvlink=False)
+        gpu = replace(gpu_from_row(least), **_shared(same), name=f"GPU {said}", nvlink=False)
     else:
-        gpu = Gpu(f"{said} card", "nvidia", mib * MIB, engine_total(mib * MIB), source="memory as stated")
+        gpu = Gpu(f"GPU {said}", "nvidia", mib * MIB, engine_total(mib * MIB), source="memory as stated")
     return GpuMatch(gpu, query, _names(same), _unless_measured(gpu))
 
 

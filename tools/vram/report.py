@@ -29,7 +29,7 @@ def band_json(band: Band | None) -> dict[str, int] | None:
 def footprint_json(
     footprint: Footprint,
     *,
-    request_id: str | None = None,
+    request_id: object = None,
     assumptions: Sequence[Note] = (),
     language: str = "en",
 ) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def footprint_json(
 
     Args:
         footprint: the calculator's answer.
-        request_id: the batch row's ``id``.
+        request_id: the batch row's ``id``, handed back as it is.
         assumptions: notes of the request; the footprint's own follow them.
         language: of the assumptions' sentences.
     """
@@ -72,7 +72,7 @@ def footprint_json(
 def refusal_json(
     error: RigfitError,
     *,
-    request_id: str | None = None,
+    request_id: object = None,
     deployment: Deployment | None = None,
     language: str = "en",
 ) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def refusal_json(
 
     Args:
         error: why not.
-        request_id: the batch row's ``id``.
+        request_id: the batch row's ``id``, handed back as it is.
         deployment: what was asked, if it was understood.
         language: of the message.
     """
@@ -94,15 +94,31 @@ def refusal_json(
         "ok": False,
         "error": prompts.text(language, error.code, **error.params),
         "code": error.code,
+        **dict.fromkeys(_UNKNOWN),
         "model": model.name if model else None,
         "params": model.params_total if model else None,
-        "parameter_bytes_per_gpu": None,
         "weights_bytes_per_gpu": weights,
-        "kv_bytes_per_token_per_gpu": None,
-        "kv_pool_bytes_per_gpu": None,
         "provenance": provenance,
         "assumptions": [],
     }
+
+
+_UNKNOWN = (
+    "model",
+    "params",
+    "parameter_bytes_per_gpu",
+    "weights_bytes_per_gpu",
+    "kv_bytes_per_token_per_gpu",
+    "kv_pool_bytes_per_gpu",
+    "kv_pool_tokens",
+    "max_concurrency",
+    "activation_bytes",
+    "cuda_graph_bytes",
+    "context_bytes",
+    "total_bytes_per_gpu",
+    "verdict",
+)
+"""What a refusal does not know; a model that was found fills in some of it."""
 
 
 def _file_share(deployment: Deployment) -> tuple[int | None, dict[str, str]]:

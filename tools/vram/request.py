@@ -53,13 +53,13 @@ class EstimateRequest:
         deployment: what runs.
         gpu: the card, or None where none is said.
         assumptions: how the words were understood.
-        id: the batch row's.
+        id: the batch row's, as it was given.
     """
 
     deployment: Deployment
     gpu: Gpu | None
     assumptions: tuple[Note, ...]
-    id: str | None
+    id: object
 
 
 def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, gpus: GpuCatalogue) -> EstimateRequest:
@@ -103,9 +103,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         cpu_offload_bytes=int(merged.get("cpu_offload_bytes", 0)),
         sleep_mode=bool(merged.get("sleep_mode", False)),
     )
-    identity = given.get("id")
-    every_note = (*notes, *gpu_notes, *tp_notes, *flag_notes)
-    return EstimateRequest(deployment, gpu, every_note, None if identity is None else str(identity))
+    return EstimateRequest(deployment, gpu, (*notes, *gpu_notes, *tp_notes, *flag_notes), given.get("id"))
 
 
 def answer_request(
@@ -118,8 +116,7 @@ def answer_request(
     from tools.vram.estimate import estimate
     from tools.vram.report import footprint_json, refusal_json
 
-    identity = fields.get("id")
-    request_id = None if identity is None else str(identity)
+    request_id = fields.get("id")
     request: EstimateRequest | None = None
     try:
         request = deployment_from_request(fields, models, gpus)
