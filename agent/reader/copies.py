@@ -40,6 +40,11 @@ _HOW_MANY = Lazy(
     r"инстанс\w*|реплик|экземпляр\w*|моделей|штук|таких)|number of instances (?:can|that)|(?:how many|"
     r"сколько)\s$"
 )
+_LISTED = Lazy(
+    r"(?<![\w.])(\d|[^\W\d_]{2,8})\s(?:(?:different|small|local|разн\w+|локальн\w+)\s)?"
+    r"(?:models|модели|моделей|моделям)\s?[(:]"
+)
+"""Read "two models (7B and 14B)": the number is of what is listed."""
 _ASKED = Lazy(r"(?:how many|сколько)\s$")
 _ONE_EACH = Lazy(
     r"(?:one|1|single|a) (?:replica|instance|copy|model|server|service)s? (?:per|on each|on every|for each|on)"
@@ -73,6 +78,9 @@ def finish_models(
     said.removed = [m.ask for m in found if m.removed]
     found = _without_background(sheet, _without_files([m for m in found if not m.removed]))
     found = _merge_same(found)
+    listed = _LISTED.search(sheet.low)
+    if listed and len(found) > 1 and found[0].ask.copies == len(found) == lexicon.number(listed.group(1)):
+        found[0].ask = replace(found[0].ask, copies=1)
     loose = list(loose)
     said.split = _split(sheet, loose, found)
     if not said.split:

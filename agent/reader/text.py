@@ -36,6 +36,8 @@ _CARDS_COUNT = Lazy(
     r"(\d{1,2}|[^\W\d_]{2,12})(?:\sштук\w*)?[\s?.!)]*$"
 )
 """Read "а если карты две?"."""
+_TIMES_ONLY = Lazy(r"(?:[^\W\d_]+,?\s){0,2}(\d{1,2})\s?x[\s.!?]*$")
+"""Read "no, 8x"."""
 _NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
 _ALONE = Lazy(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
 _ONE_MORE = Lazy(
@@ -84,7 +86,7 @@ def read_text(raw: str) -> Said:
     said.bare_count = words.number(bare.group(1)) if bare and bare.group(1) not in _NO_COUNT else None
     alone = _ALONE.fullmatch(sheet.low)
     said.bare_number = float(alone.group(1)) if alone else None
-    more = None if gpus or models else _AND_COUNT.match(sheet.low)
+    more = None if gpus or models else _AND_COUNT.match(sheet.low) or _TIMES_ONLY.match(sheet.low)
     said.bare_copies = words.number(more.group(1)) if more else None
     _finish_gpus(sheet, words, said, gpus, models, nodes, flags)
     copies.finish_models(sheet, words, said, models, loose, flags)
