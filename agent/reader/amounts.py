@@ -66,7 +66,7 @@ _LOOSE_BEFORE = Lazy(
     r"into|within|with|have|has|only|got|at|under|just|my|the|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
-_ENOUGH = Lazy(r"\s(?:be\s)?(?:enough|sufficient|хватит|хватает|достаточно|мало)")
+_ENOUGH = Lazy(r"\s(?:be\s)?(?:should|enough|sufficient|хватит|хватает|достаточно|мало)")
 _K = r"(\d{1,13}(?:\.\d+)?)\s?(k|m|тыс\w*|thousand|million)?"
 _CONTEXT_WORD = (
     r"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|tokens?|токен\w*|prompts?|промпт\w*|seq(?:uence)?(?:\slen\w*)?)"
@@ -101,6 +101,9 @@ _USERS_BARE = Lazy(
 _USERS_AFTER = Lazy(
     r"(?:пользователей|юзеров|запросов|людей|users|requests|clients)\s(?:будет\s|станет\s|is\s|are\s|"
     r"=\s|до\s)?(\d{1,6})(?![\w.]|\s?(?:gpu|card|карт))"
+)
+_TEAM = Lazy(
+    r"(?:team|group|department|office|class|команд[аыуе]|отдел\w*|групп[аыуе]|офис\w*)\s(?:of|из|на|в)\s(\d{1,5})(?![\w.])"
 )
 _NODES = Lazy(
     r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})[\s-](?:(?:gpu(?=\s\w+s(?!\w))|физических|отдельных|separate|"
@@ -216,7 +219,7 @@ def read_users(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> int | None:
         and not re.search(r"^(?:a|an|the|one|один|одна|одной)$", m.group(1))
         and _claimed(sheet, m)
     ]
-    found += [int(m.group(1)) for p in (_USERS_BARE, _USERS_AFTER) for m in sheet.find(p, claim=True)]
+    found += [int(m.group(1)) for p in (_USERS_BARE, _USERS_AFTER, _TEAM) for m in sheet.find(p, claim=True)]
     return flags.users[0] if flags.users else found[0] if found else None
 
 

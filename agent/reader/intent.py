@@ -38,6 +38,8 @@ _QUOTED_NUMBER = Lazy(r"(?:the|total|maximum|max|than) number of$")
 """A number that a message speaks of ("larger than the number of available GPUs")."""
 _WISH = 3.5
 """Below this weight "a model" is a wish, and a model that is named is the one meant."""
+_JUST_BEFORE = 2
+"""An amount may also follow its noun ("а юзеров сколько?")."""
 _OF_ENGINE = {
     "vllm": "vllm_serve",
     "sglang": "sglang",
@@ -104,6 +106,8 @@ def _longest(hits: Iterable[Hit]) -> Iterable[Hit]:
 def _first_after(sheet: Sheet, asker: Hit, nouns: Sequence[Hit], reach: float) -> Hit | None:
     limit = min(asker.end + reach, sheet.sentence(asker.end)[1])
     noun = next((n for n in nouns if n.start >= asker.end and n.start < limit), None)
+    if noun is None and asker.key == "amount":
+        return next((n for n in nouns if 0 < asker.start - n.end <= _JUST_BEFORE), None)
     between = sheet.low[asker.end : noun.start].strip() if noun else ""
     if asker.key == "which" and between.endswith(_OWNED) and between not in _DIRECT:
         return None

@@ -267,7 +267,7 @@ _REJECTED = Lazy(
 )
 _FROM = Lazy(
     r"(?:(?:below|smaller than|weaker than|less than)\s(?:an?\s)?"
-    r"|(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*)\s(?:from|с|со)\s(?:an?\s|my\s)?)$"
+    r"|(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*):?\s(?:from|с|со)\s(?:an?\s|my\s)?)$"
 )
 _WISH = Lazy(
     r"(?:if i (?:buy|get|had)|what about|how about|если (?:куплю|взять|возьму|купить|поставить)|что насчет|а если)"
