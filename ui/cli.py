@@ -89,6 +89,7 @@ def main() -> None:
 def _language(words: list[str]) -> str:
     """Return the language for a problem, also where the command line itself can't be read."""
     said = [after for before, after in pairwise(words) if before == "--lang"]
+    said += [word.removeprefix("--lang=") for word in words if word.startswith("--lang=")]
     try:
         return chosen_language(said[-1] if said and said[-1] in LANGUAGES else None)
     except RigfitError:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ui.arguments import Parser
-from ui.output import chosen_language, print_json, print_lines
+from ui.output import chosen_language, print_json, print_lines, say
 
 if TYPE_CHECKING:
     from tools.domain import Rig
@@ -45,3 +45,4 @@ def _human(rig: Rig, language: str) -> Iterator[str]:
         yield text(language, "cli.no_cards")
     if rig.ram_bytes is not None:
         yield text(language, "cli.ram", ram=gib(rig.ram_bytes))
+    yield from (f"- {say(language, note)}" for note in rig.notes)

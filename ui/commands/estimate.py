@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+from tools.errors import NotYetExact
 from ui.arguments import Parser
 from ui.output import chosen_language, columns, each_row, print_batch, print_json, print_lines
 
@@ -49,14 +50,25 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Print the estimate."""
+    """Print the estimate.
+
+    Raises:
+        NotYetExact: the architecture is not covered; with ``--json`` its published bytes are printed all the same.
+        RequestError: the request can't be read or names something unknown.
+    """
     language = chosen_language(arguments.lang)
     answer = Estimator(language)
     if arguments.batch is not None:
         print_batch(each_row(arguments.batch, answer.row, language))
         return 0
     fields = {name: value for name, value in vars(arguments).items() if name not in {"batch", "json", "lang"}}
-    result = answer.one({name: value for name, value in fields.items() if value is not None})
+    given = {name: value for name, value in fields.items() if value is not None}
+    try:
+        result = answer.one(given)
+    except NotYetExact:
+        if arguments.json:
+            print_json(answer.row(given))
+        raise
     if arguments.json:
         print_json(result)
     else:
@@ -88,15 +100,10 @@ class Estimator:
         return footprint_json(footprint, request_id=asked.id, assumptions=asked.assumptions, language=self._language)
 
     def row(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Answer a batch row; an architecture that is not covered exactly keeps its published bytes."""
-        from tools.errors import NotYetExact
-        from tools.vram.report import refusal_json
+        """Answer a batch row; one that can't be answered whole keeps what is known, such as published bytes."""
+        from tools.vram.request import answer_request
 
-        try:
-            return self.one(fields)
-        except NotYetExact as error:
-            identity = fields.get("id")
-            return refusal_json(error, request_id=None if identity is None else str(identity), language=self._language)
+        return answer_request(fields, self._models, self._gpus, self._language)
 
 
 def _human(result: dict[str, Any], language: str) -> list[str]:

@@ -33,7 +33,7 @@ def run(arguments: Namespace) -> int:
         return 0
     if arguments.text is None:
         raise BadValue("errors_ui.no_text")
-    result = _read([arguments.text, *(arguments.turn or [])])
+    result = _row({"turns": [arguments.text, *(arguments.turn or [])]})
     if arguments.json:
         print_json(result)
     else:

@@ -36,13 +36,15 @@ def _gpu(query: str, language: str) -> dict[str, Any]:
 
     from tools.specs.gpus import GpuCatalogue
 
-    found = GpuCatalogue.load().find(query)
+    catalogue = GpuCatalogue.load()
+    found = catalogue.find(query)
     facts = {name: value for name, value in asdict(found.gpu).items() if name != "node"}
     return {
         "query": query,
         **facts,
         "near_misses": list(found.near_misses),
         "notes": [say(language, note) for note in found.notes],
+        "date": catalogue.date,
     }
 
 

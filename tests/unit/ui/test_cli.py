@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tools.errors import BadValue
+from tools.errors import BadValue, RigfitError
 from ui.cli import COMMANDS, run
 
 ROOT = Path(__file__).parents[3]
@@ -120,6 +120,51 @@ def test_a_batch_marks_bad_rows_and_goes_on() -> None:
     assert all(row["error"] for row in answers[1:])
 
 
+def test_a_row_keeps_its_id_and_what_is_known_of_it() -> None:
+    rows = [
+        {"id": 7, "model": "Qwen/Qwen3-8B"},
+        {"id": ["x"], "model": "deepseek-ai/DeepSeek-V3-0324"},
+        {"id": "c", "model": "Qwen/Qwen3-8B", "gpu": "no such card"},
+    ]
+    done = rigfit("estimate", "--batch", "-", stdin="\n".join(map(json.dumps, rows)))
+    plain, published, without = map(json.loads, done.stdout.splitlines())
+    assert [plain["id"], published["id"], without["id"]] == [7, ["x"], "c"]
+    assert not published["ok"]
+    assert published["weights_bytes_per_gpu"] > 600e9
+    assert published["provenance"] == {"weights_bytes_per_gpu": "published"}
+    assert not without["ok"]
+    assert without["weights_bytes_per_gpu"] == plain["weights_bytes_per_gpu"]
+    assert published.keys() >= plain.keys() - {"checkpoint", "precision", "backend", "kv_needed_bytes"}
+
+
+def test_an_architecture_not_yet_exact_still_shows_its_published_bytes() -> None:
+    done = rigfit("estimate", "deepseek-ai/DeepSeek-V3-0324", "--json")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    shown = json.loads(done.stdout)
+    assert shown["ok"] is False
+    assert shown["weights_bytes_per_gpu"] > 600e9
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--gpu", "-5xRTX 3090"], "-5"),
+        (["--vram", "-5GB"], "-5GB"),
+        (["--gpu", "RTX 3090", "--reserved", "-2GiB"], "-2GiB"),
+    ],
+)
+def test_a_negative_amount_is_refused_by_what_reads_it(words: list[str], said: str) -> None:
+    with pytest.raises(RigfitError) as refused:
+        run(["plan", "Qwen/Qwen3-8B", *words])
+    assert said in " ".join(str(value) for value in refused.value.params.values())
+    assert refused.value.code != "errors_ui.usage"
+
+
+def test_the_language_of_a_problem_may_be_joined_to_its_option() -> None:
+    assert re.search("[а-я]", rigfit("plan", "--lang=ru").stderr)
+
+
 def test_read_takes_turns_and_batches() -> None:
     rows = [{"id": 1, "turns": ["two Qwen3-30B?", "on an RTX 3090"]}, {"id": 2, "text": "квен 8б на 3090?"}, {"id": 3}]
     done = rigfit("read", "--batch", "-", stdin="\n".join(map(json.dumps, rows)))
@@ -145,6 +190,7 @@ def test_specs_carry_their_source(capsys: pytest.CaptureFixture[str]) -> None:
     card = answer("specs", "gpu", "rtx", "pro", "6000", capsys=capsys)
     assert card["memory_bytes"] == 97_887 << 20
     assert card["source"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", card["date"])
     model = answer("specs", "model", "qwen 30", capsys=capsys)
     assert model["source"]
     assert model["date"]
