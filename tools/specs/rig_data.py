@@ -16,8 +16,8 @@ MAX_GPUS = 4096
 MAX_BYTES = 1 << 60
 MAX_GPU_BYTES = 4096 * GIB
 
-_SOURCES = {"asked", "detected", "remembered", "panel"}
-_PROVENANCES = {"exact", "measured", "published", "computed", "estimated", "assumed"}
+_SOURCES = ("asked", "detected", "remembered", "panel")
+_PROVENANCES = ("exact", "measured", "published", "computed", "estimated", "assumed")
 _CODE = re.compile(r"specs\.[a-z_]{1,40}")
 
 
@@ -46,7 +46,7 @@ def rig_from_json(data: Mapping[str, Any]) -> Rig:
     if not isinstance(cards, list) or len(cast("list[Any]", cards)) > MAX_GPUS:
         raise _bad(f"gpus must be a list of at most {MAX_GPUS}")
     source = data.get("source", "asked")
-    if not isinstance(source, str) or source not in _SOURCES:
+    if source not in _SOURCES:
         raise _bad("source")
     nodes = _whole(data, "nodes", 1, MAX_GPUS, default=1)
     gpus = tuple(_gpu(card) for card in cast("list[Any]", cards))
@@ -78,7 +78,7 @@ def _gpu(card: Any) -> Gpu:
         "fp16_flops": _rate(card, "fp16_flops"),
         "compute_capability": _text(card, "compute_capability", default=None),
     }
-    if not isinstance(values["total_provenance"], str) or values["total_provenance"] not in _PROVENANCES:
+    if values["total_provenance"] not in _PROVENANCES:
         raise _bad("total_provenance")
     for name in ("fp8", "fp4"):
         values[name] = _flag(card, name, None)

@@ -171,6 +171,7 @@ PLAIN = rig_json(Rig((Gpu("X", "nvidia", 24 * GIB, 23 * GIB),), notes=(note("spe
         {"nodes": True},
         {"nodes": 10**12},
         {"source": "evil"},
+        {"source": []},
         {"ram_bytes": -1},
         {"ram_bytes": "64GB"},
         {"gpus": [PLAIN["gpus"][0] | {"memory_bytes": -5}]},
@@ -184,6 +185,7 @@ PLAIN = rig_json(Rig((Gpu("X", "nvidia", 24 * GIB, 23 * GIB),), notes=(note("spe
         {"gpus": [PLAIN["gpus"][0] | {"bandwidth_bytes_per_s": float("nan")}]},
         {"gpus": [PLAIN["gpus"][0] | {"unified": "yes"}]},
         {"gpus": [PLAIN["gpus"][0] | {"total_provenance": "guess"}]},
+        {"gpus": [PLAIN["gpus"][0] | {"total_provenance": {}}]},
     ],
 )
 def test_damaged_rigs_are_refused(changed: dict[str, Any]) -> None:

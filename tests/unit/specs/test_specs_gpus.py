@@ -172,6 +172,13 @@ def test_a_size_without_a_class_is_gib() -> None:
     assert match.notes[0].code == "specs.memory_as_gib"
 
 
+@pytest.mark.parametrize("size", ["24 GB", "33 GB", "96 GiB"])
+def test_an_unnamed_card_is_called_by_its_memory_in_no_language(size: str) -> None:
+    match = CATALOGUE.by_memory(size)
+    assert match.gpu.name == f"GPU {size}"
+    assert CATALOGUE.find(match.gpu.name).gpu.vendor == match.gpu.vendor
+
+
 def test_a_class_of_unlike_cards_stays_unnamed() -> None:
     match = CATALOGUE.by_memory("24GB")
     assert match.gpu.compute_capability is None
