@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from tools.domain import Plan
 from tools.errors import RequestError, StorageError
+from tools.launch.files import write_whole
 from tools.launch.generate import TARGETS, generate, write, zip_bytes
 from ui.panel import Download
 
@@ -49,7 +50,7 @@ def plan_downloads(plan: Plan, option: str | None, language: str, folder: Path) 
 def _write_once(path: Path, content: bytes) -> None:
     try:
         if not path.exists():
-            path.write_bytes(content)
+            write_whole(path, content)
     except OSError as error:
         raise StorageError("errors_ui.files_failed", reason=error.strerror or str(error)) from error
 

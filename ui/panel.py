@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prompts import messages, text
-from tools.domain import Band, Costs, Footprint, InstancePlan, Note, Option, Placement, Plan
-from tools.launch.argv import vllm_argv
+from tools.domain import Band, Costs, Footprint, InstancePlan, Option, Placement, Plan
+from tools.launch.argv import vllm_argv, wrapped
 from tools.units import gib, span
 from ui.markup import Markup, join, tag
+from ui.output import say
 from ui.picture import instance_names, letter, memory_picture
 
 _SIGNS = {"fits": "✓", "fits_with_changes": "≈", "does_not_fit": "✗"}
@@ -76,11 +76,6 @@ def plan_panel(
 def empty_panel(language: str) -> Markup:
     """Show that there is no plan yet."""
     return tag("section", tag("p", text(language, "ui.plan_empty"), class_="rf-note"), class_="rf-panel")
-
-
-def say(language: str, note: Note) -> str:
-    """Render a Note."""
-    return text(language, note.code, **note.params)
 
 
 def _badge(verdict: str, language: str, words: str | None = None) -> Markup:
@@ -228,14 +223,7 @@ def _flags(placement: Placement, language: str) -> Markup:
 
 
 def _command(position: int, instance: InstancePlan, language: str) -> Markup:
-    words = vllm_argv(instance)
-    lines = [" ".join(map(shlex.quote, words[:3]))]
-    for word in words[3:]:
-        if word.startswith("--"):
-            lines.append("  " + shlex.quote(word))
-        else:
-            lines[-1] += " " + shlex.quote(word)
-    command = " \\\n".join(lines)
+    command = wrapped(vllm_argv(instance), indent="  ")
     copy = tag("button", text(language, "ui.copy"), type="button", class_="rf-copy", data_rf_copy=command)
     copy_done = text(language, "ui.copied")
     return tag(

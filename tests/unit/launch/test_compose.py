@@ -148,6 +148,15 @@ def test_sharing_serves_every_name_from_one_engine():
     assert command[at + 1 : at + 3] == ["planner", "coder"]
 
 
+def test_an_engine_never_takes_the_name_of_what_puts_another_to_sleep():
+    plan = make_plan(
+        make_instance("a", order=0, awake=False), make_instance("a-sleep", order=1, sleep_mode=True), kind="swap"
+    )
+    services = compose(plan)["services"]
+    assert {"a", "a-sleep", "a-sleep-2"} <= services.keys()
+    assert services["a-sleep"]["depends_on"] == {"a": {"condition": "service_healthy"}}
+
+
 def test_in_a_swap_each_sleeps_before_the_next_starts():
     plan = make_plan(
         make_instance("awake", order=0, sleep_mode=True), make_instance("asleep", order=1, awake=False), kind="swap"

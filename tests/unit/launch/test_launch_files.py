@@ -84,6 +84,21 @@ def test_a_full_disk_is_a_storage_error(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(StorageError) as raised:
         write(FILES, tmp_path)
     assert raised.value.params["reason"] == os.strerror(errno.ENOSPC)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_full_disk_the_files_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = Path.write_bytes
+
+    def half(self: Path, data: bytes) -> int:
+        whole(self, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", half)
+        with pytest.raises(StorageError):
+            write(FILES, tmp_path)
+    assert [path.read_text(encoding="utf-8") for path in write(FILES, tmp_path)] == ["один\n", "#!/bin/sh\n"]
 
 
 def test_a_zip_is_the_same_every_time_and_keeps_modes():
