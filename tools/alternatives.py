@@ -23,12 +23,14 @@ Planner = Callable[[Mapping[str, Any]], Plan | None]
 def setups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a request for each setup that was named; one or none where there is nothing to compare.
 
-    Models and cards named on choice are combined; as many separate models as separate cards go in pairs.
+    Models and cards named on choice are combined; as many separate models as separate cards go in pairs. Who compares
+    cards for one model means them on choice, however they are joined.
     """
     reading: Mapping[str, Any] = request["reading"]
     models, gpus = _named(reading), list(reading.get("gpus", []))
-    by_model = reading.get("models_relation") in APART and len(models) > 1
-    by_card = reading.get("gpus_relation") in APART and len(gpus) > 1
+    comparing = reading.get("intent") == "compare"
+    by_model = len(models) > 1 and reading.get("models_relation") in (APART | {None} if comparing else APART)
+    by_card = len(gpus) > 1 and (reading.get("gpus_relation") in APART or (comparing and len(models) == 1))
     if any(is_unnamed(model.get("name")) for model in models) or not (by_model or by_card):
         return []
     model_sets = [[model] for model in models] if by_model else [models]

@@ -20,7 +20,7 @@ MAX_CHARS = 300
 """Longest foreign text an answer repeats."""
 _SPECIAL = re.compile(r"([\\`*\[\]#|~$]|(?<![^\W_])_|_(?![^\W_]))")
 _AUTOLINK = re.compile(r"(:)(?=//)|(?<=www)(\.)|(@)", re.IGNORECASE)
-_UNNAMED = r"(\d[\d.]* ?Gi?B) card"
+_UNNAMED = r"GPU (\d[\d.]* ?Gi?B)"
 """A card known by its memory alone, as the catalogue calls it."""
 _LINE_START = re.compile(r"^([-+>=]|\d+(?=[.)]))")
 

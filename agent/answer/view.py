@@ -119,6 +119,8 @@ def _asks(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     words = list(state.get("reading", {}).get("must_ask", []))
     if current_rig(state) is not None:
         words = [w for w in words if w not in {"gpu", "ram", "count"}]
+    if "model" in words:
+        words = [w for w in words if w != "task"]
     asks = [{"code": f"agent.ask_{word}", "params": {}} for word in words]
     for ask in made["asks"] if made else []:
         word = PLANNER_ASKS.get(ask["code"])

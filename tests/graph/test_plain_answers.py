@@ -218,3 +218,29 @@ def test_a_smaller_sibling_is_of_the_same_kind(tmp_path: Path) -> None:
     [turn] = talk(tmp_path, "Qwen3-14B on a 4090 with 20 users")
     assert turn.plan is not None
     assert not any("VL" in str(option.title.params) for option in turn.plan.options)
+
+
+def test_what_is_compared_is_on_choice(tmp_path: Path) -> None:
+    [turn] = talk(tmp_path, "сравни qwen3 32b на a100 80gb и на h100")
+    assert "| **H100** |" in turn.answer_markdown
+    assert turn.plan is not None
+    assert len(turn.plan.request.rig.gpus) == 1
+
+
+def test_one_question_is_asked_of_a_bare_card(tmp_path: Path) -> None:
+    [turn] = talk(tmp_path, "3090")
+    assert turn.asks == ("Which model do you want to run?",)
+
+
+def test_a_card_known_by_its_memory_is_named_in_the_answers_language(tmp_path: Path) -> None:
+    [turn] = talk(tmp_path, "три копии qwen3 14b на 2x24 гб")
+    assert "(BF16) на 2 × 24 GB:" in turn.answer_markdown
+    assert "карта на 24 GB" in turn.answer_markdown
+
+
+def test_free_memory_in_a_log_is_not_the_cards(tmp_path: Path) -> None:
+    [turn] = talk(
+        tmp_path, "Available KV cache memory: 3.21 GiB. vllm serve Qwen/Qwen3-14B-FP8, RTX 4090 3.21 GiB"
+    )
+    assert turn.plan is not None
+    assert all(gpu.memory_bytes > 20 * 2**30 for gpu in turn.plan.request.rig.gpus)

@@ -16,9 +16,13 @@ from tools.errors import BadValue, UnknownGpu
 from tools.specs.cards import brand, card_words, certainty, gpu_from_row, with_memory
 from tools.specs.files import read_text
 from tools.specs.names import MAX_TOLD, is_plain
+from tools.units import GIB
 
 NAMED_TOLERANCE = 0.08
 """Beside a name, "48GB" means the card sold as such: drivers of cards with ECC show 6.25 % less (A10 24 -> 22.5)."""
+
+LEAST_OF_USUAL = 0.4
+"""Less memory than this share of what a card is sold with is not the card's: a log's "3.21 GiB" is what was free."""
 
 MAX_MEMORY_GIB = 4096
 
@@ -152,6 +156,10 @@ class GpuCatalogue:
         gpu = gpu_from_row(ranked[0])
         if fitting:
             notes = _notes(query, ranked, gpu)
+        elif not gpu.unified and memory * GIB < LEAST_OF_USUAL * gpu.memory_bytes:
+            usual = f"{gpu.memory_bytes / GIB:.3g}"
+            kept = note("specs.memory_kept", name=gpu.name, usual=usual, said=f"{memory:g}")
+            notes = (kept, *_notes(query, ranked, gpu))
         else:
             gpu, modded = with_memory(gpu, memory)
             notes = (modded, *certainty(ranked[0], gpu))
