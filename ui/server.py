@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -55,13 +55,14 @@ _TAKEN = {98, 48, 10048}
 """EADDRINUSE on Linux, macOS and Windows."""
 
 
-def serve(host: str, port: int, settings: Settings) -> None:
+def serve(host: str, port: int, settings: Settings, ready: Callable[[str], None]) -> None:
     """Serve the page until the process is interrupted.
 
     Args:
         host: address to listen on; a warning is printed where other machines can reach it.
         port: TCP port.
         settings: passed to the assistant; its language is that of the printed lines.
+        ready: called once with the page's address when it can be opened.
     """
     warnings.filterwarnings("ignore", "SOCKS support in urllib3")  # a dependency's, of no use to who reads the terminal
     from ui.app import build_app, look
@@ -91,7 +92,7 @@ def serve(host: str, port: int, settings: Settings) -> None:
     )
     app.server.config.timeout_graceful_shutdown = 1  # an open page would otherwise hold the process for seconds
     shown = f"[{host}]" if ":" in host else host
-    print(text(settings.language, "cli.page_ready", url=f"http://{shown}:{port}"), flush=True)
+    ready(f"http://{shown}:{port}")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with suppress(KeyboardInterrupt):

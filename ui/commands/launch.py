@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ui.arguments import Parser
+from tools.errors import BadValue
+from ui.arguments import PLAN_WORDS, Parser
 from ui.output import chosen_language, print_json, print_lines, read_json
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def _plan(arguments: Namespace) -> Plan:
         from ui.commands.plan import plan_from_words
 
         return plan_from_words(arguments)
+    if arguments.models or any(getattr(arguments, name) is not None for name in PLAN_WORDS):
+        raise BadValue("errors_ui.plan_twice")
     from tools.plan.report import plan_from_json
     from tools.specs.gpus import GpuCatalogue
     from tools.specs.models import ModelCatalogue

@@ -46,8 +46,7 @@ def test_every_command_has_help_with_an_example_that_parses(command: str, capsys
     text = capsys.readouterr().out
     example = text[text.index("example:") :]
     assert f"rigfit {command}" in example
-    if command != "ui":
-        assert "--json" in text
+    assert "--json" in text
 
 
 def test_plan_answers_as_the_contract_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +82,8 @@ def test_check_judges_by_exit_code() -> None:
         ["plan"],
         ["nothing"],
         ["launch", "--plan", "/no/such/file"],
+        ["launch", "Qwen/Qwen3-8B", "--plan", "-"],
+        ["launch", "--plan", "-", "--gpu", "RTX 3090"],
         ["read"],
     ],
 )
