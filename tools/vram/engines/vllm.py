@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tools.domain import Band, Deployment, Gpu, ModelSpec, MoeMlp
 from tools.units import GIB
 from tools.vram.engines.rules import AccountingRules, rules_for
-from tools.vram.loaded import Loaded, loaded, registered_bytes
+from tools.vram.loaded import Loaded
 
 SAMPLER_BYTES = {"sort": Band(36.0, 38.7, 41.0), "fused": Band(4.0, 8.0, 27.5)}
 """Bytes x sequences x vocabulary at the peak of the profiling run's sampler, by sampler path.
@@ -31,9 +31,6 @@ WEIGHTS_UNSURE = 0.003
 
 CUDA_CONTEXT_BYTES = round(0.5 * GIB)
 """The process's own CUDA context, taken before the budget is checked (RTX 5090: 30.85 of 31.36 GiB free)."""
-
-SLEEP_RESIDUE = Band(1.2 * GIB, 1.6 * GIB, 2.3 * GIB)
-"""What one process still holds while it sleeps (22 start-up logs with sleep mode)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +64,6 @@ class BudgetParts:
         """What comes out of the budget before the pool, middle values."""
         graphs = self.graphs.value if self.graphs_budgeted else 0
         return math.ceil(self.weights_bytes + self.non_torch.value + self.activation.value + graphs)
-
-
-def sleep_ram_bytes(weights_bytes: int) -> int:
-    """RAM that a process needs to sleep at level 1: its weights move there whole (level 2 drops them)."""
-    return weights_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,19 +186,8 @@ def non_torch(deployment: Deployment) -> Band:
     return Band((low + extra[0]) * GIB, (value + extra[1]) * GIB, (high + extra[2]) * GIB)
 
 
-def budget_parts(deployment: Deployment, gpu: Gpu | None) -> BudgetParts:
-    """Return everything a deployment takes on its fullest card except the cache pool.
-
-    Raises:
-        NotYetExact: the model or its format is not covered.
-        BadValue: the sizes do not divide among the ranks.
-    """
-    held = loaded(deployment, gpu, registered_bytes(deployment))
-    return parts_with(deployment, gpu, held)
-
-
 def parts_with(deployment: Deployment, gpu: Gpu | None, held: Loaded) -> BudgetParts:
-    """Return the parts for weights that are already known."""
+    """Return everything a deployment takes on its fullest card except the cache pool, for weights already known."""
     budgeted, captured = _rules(deployment).subtracts_graphs, graphs(deployment)
     return BudgetParts(
         weights_bytes=max(0, held.bytes - deployment.cpu_offload_bytes),
