@@ -220,6 +220,7 @@ def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, An
         "cards": _cards(asked["gpus"]),
         "sums": made["sums"],
         "recommended": recommended,
+        "not_in": _not_in(plan, recommended),
         "recommended_needs": _needs_said(plan, recommended),
         "shown": recommended or asked,
         "rows": made["rows"],
@@ -229,6 +230,16 @@ def _plan_view(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, An
         "more_options": max(0, len(plan["options"]) - OPTIONS_SHOWN),
         "fits": plan["verdict"] != "does_not_fit",
     }
+
+
+def _not_in(plan: Mapping[str, Any], recommended: Mapping[str, Any] | None) -> str | None:
+    """Return the format that is too large, where another one is all that changes and nobody asked for that one."""
+    if not recommended or recommended["kind"] != "precision":
+        return None
+    if any(model["precision"] != "any" for model in plan["asked"]["models"]):
+        return None
+    asked = {footprint["precision"] for footprint in plan["as_asked"]["footprints"]}
+    return asked.pop() if len(asked) == 1 else None
 
 
 def _caches(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

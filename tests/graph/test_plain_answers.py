@@ -41,8 +41,13 @@ def test_speeds_and_waits_are_bands(tmp_path: Path, question: str) -> None:
 def test_the_advice_follows_the_verdict(tmp_path: Path) -> None:
     [turn] = talk(tmp_path, FOUNDING_CARD)
     paragraphs = turn.answer_markdown.split("\n\n")
-    assert paragraphs[0].startswith("**В таком виде — нет")
+    assert paragraphs[0].startswith("**Да, но не в BF16.** 2 × Qwen3-30B-A3B (BF16)")
     assert paragraphs[1].startswith("**Рекомендую:")
+
+
+def test_what_was_asked_for_outright_is_refused_outright(tmp_path: Path) -> None:
+    [turn] = talk(tmp_path, "2x Qwen3-30B in bf16 on an RTX PRO 6000?")
+    assert turn.answer_markdown.startswith("**Not as asked, but there are ways.**")
 
 
 def test_files_that_are_needed_anyway_are_no_cost(tmp_path: Path) -> None:
@@ -239,8 +244,6 @@ def test_a_card_known_by_its_memory_is_named_in_the_answers_language(tmp_path: P
 
 
 def test_free_memory_in_a_log_is_not_the_cards(tmp_path: Path) -> None:
-    [turn] = talk(
-        tmp_path, "Available KV cache memory: 3.21 GiB. vllm serve Qwen/Qwen3-14B-FP8, RTX 4090 3.21 GiB"
-    )
+    [turn] = talk(tmp_path, "Available KV cache memory: 3.21 GiB. vllm serve Qwen/Qwen3-14B-FP8, RTX 4090 3.21 GiB")
     assert turn.plan is not None
     assert all(gpu.memory_bytes > 20 * 2**30 for gpu in turn.plan.request.rig.gpus)
