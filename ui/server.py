@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import signal
 import socket
 import sys
@@ -26,6 +27,8 @@ _POLICY = (
 )
 """The browser itself then refuses any request to another host, whatever an answer may hold."""
 _COMPRESSED_FROM_BYTES = 1000
+_FOREIGN = re.compile(r"/(?:file|proxy|stream)[=/]*https?:", re.IGNORECASE)
+"""Gradio's file routes also fetch web addresses for whoever asks; this page hands out its own files only."""
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -132,7 +135,7 @@ def app_options(keeper: AssistantKeeper) -> dict[str, Any]:
 
 
 class PolicyMiddleware:
-    """Adds the security headers to every answer."""
+    """Adds the security headers to every answer, and refuses to fetch other hosts' files."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -150,4 +153,8 @@ class PolicyMiddleware:
                 ]
             await send(message)
 
+        if _FOREIGN.search(scope.get("path", "")):
+            await send_with_headers({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
         await self._app(scope, receive, send_with_headers)

@@ -149,6 +149,20 @@ def test_every_answer_carries_the_policy() -> None:
     assert b"default-src 'self'" in headers[b"content-security-policy"]
 
 
+@pytest.mark.parametrize("path", ["/gradio_api/file=http://e/x", "/gradio_api/file/HTTPS://e", "/file=http:/e"])
+def test_the_page_fetches_nothing_from_elsewhere(path: str) -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("passed on")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(PolicyMiddleware(app)({"type": "http", "path": path}, None, send))
+    assert sent[0]["status"] == 404
+
+
 def test_a_free_port_is_no_error() -> None:
     import socket
 
