@@ -189,7 +189,9 @@ def _unit(plan: Plan, placement: Placement, instance: InstancePlan, index: int, 
 
 
 def _check_loads(checkpoint: Checkpoint) -> None:
-    """Refuse what vLLM has no loader for."""
+    """Refuse what the hub does not have (a model known by its config alone) and what vLLM has no loader for."""
+    if "/" not in checkpoint.repo:
+        raise BadValue("errors_launch.no_repository", name=checkpoint.repo)
     method = checkpoint.quantization.method
     if method in _OTHER_ENGINES:
         raise BadValue("errors_launch.no_vllm_format", precision=checkpoint.precision)

@@ -244,6 +244,11 @@ def test_weights_that_vllm_cannot_load_are_refused(method: str, in_flight: bool,
         generate(make_plan(make_instance(checkpoint=checkpoint)))
 
 
+def test_a_model_without_a_repository_is_refused():
+    with pytest.raises(BadValue, match="no_repository"):
+        generate(make_plan(make_instance(checkpoint=make_checkpoint("folder"))))
+
+
 def test_a_card_of_another_maker_that_an_option_brings_decides_the_image():
     plan = make_plan(make_instance("a"), rig=Rig((replace(CARD, vendor="apple", name="Apple M3 Max"),)))
     placement = replace(plan.as_asked, gpus=(replace(plan.as_asked.gpus[0], name="NVIDIA H200 SXM"),))
@@ -301,7 +306,8 @@ printable = st.text(
 @example("{{ 7*7 }}", ["'; rm -rf ~ #", "{% raw %}"], "yes")
 @example("0x1F", ["1e3", "12:30:45"], "null")
 @example("a\ufeffb", ["\u00a0", "~"], "2026-01-01")
-def test_whatever_a_name_holds_it_comes_back_as_it_went_in(repo: str, served: list[str], revision: str):
+def test_whatever_a_name_holds_it_comes_back_as_it_went_in(name: str, served: list[str], revision: str):
+    repo = f"{name}/{name}"
     checkpoint = make_checkpoint(repo, revision=revision)
     instance = make_instance("a", tuple(served), checkpoint=checkpoint)
     services = unchecked(make_plan(instance))["services"]

@@ -105,7 +105,8 @@ def test_scripts_please_bash_and_shellcheck(language: str, awake: bool):
 @given(printable, st.lists(printable, min_size=1, max_size=3), printable)
 @example("$(touch /tmp/x)", ["a'b", '"; exit'], "`id`")
 @example("a b\\", ["!!", "#x"], "~")
-def test_whatever_a_name_holds_the_shell_reads_it_back(repo: str, served: list[str], revision: str):
+def test_whatever_a_name_holds_the_shell_reads_it_back(name: str, served: list[str], revision: str):
+    repo = f"{name}/{name}"
     instance = make_instance("a", tuple(served), checkpoint=make_checkpoint(repo, revision=revision))
     launch = unchecked(make_plan(instance))
     assert command_of(text_of(launch, "serve-a.sh")) == [*vllm_argv(instance, host="127.0.0.1", port=8000), "$@"]
