@@ -34,6 +34,11 @@ _SOLD_SIZES = (4, 6, 8, 10, 11, 12, 16, 20, 22, 24, 32, 40, 48, 64, 72, 80, 96, 
 """Memory sizes (GB) that cards are sold with: what is none of them may be the sum over several cards."""
 _TIMES_MEMORY = Lazy(rf"(?<![\w.])(\d{{1,2}})\s?x\s?(\d{{1,3}}(?:\.\d)?)\s?{UNIT}")
 _TAKEN = Lazy(r"\s?(?:is\s|are\s|уже\s)?(?:taken|in use|used|already|occupied|free|занят\w*|свободн\w*)(?![^\W_])")
+_COUNT_ASKED = Lazy(
+    r"(?:how many|сколько|скольк\w*|number(?: of)?|количество)\s(?:(?!сто(?:ит|ят|ил)|обойд)\w+\s){0,2}$"
+)
+_UNNAMED_ASKED = Lazy(r"(?:how many|сколько)\s(?:(?!сто(?:ит|ят|ил)|обойд)[^\W\d_]+\s)?$")
+"""How many of a card; "сколько стоит" asks for its price."""
 _NOT_A_CARD = Lazy(
     r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|instance|hour|offload|"
     r"layers|[0-3](?!\d))(?![a-z]{3})"
@@ -199,9 +204,7 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
             continue
         mention = GpuMention(None, word.start, word.end)
         measure(sheet, lexicon, mention)
-        mention.count_asked = bool(
-            re.search(r"(?:how many|сколько)\s(?:[^\W\d_]+\s)?$", sheet.low[max(0, word.start - 24) : word.start])
-        )
+        mention.count_asked = bool(_UNNAMED_ASKED.search(sheet.low[max(0, word.start - 24) : word.start]))
         if mention.count is not None or mention.memory_gb is not None or mention.count_asked:
             sheet.claim(word.start, word.end)
             found.append(mention)
@@ -211,7 +214,4 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
 def count_is_asked(sheet: Sheet, mention: GpuMention) -> bool:
     """Whether the text asks how many of this card."""
     before = sheet.low[max(0, mention.start - 40) : mention.start]
-    return (
-        bool(re.search(r"(?:how many|сколько|скольк\w*|number(?: of)?|количество)\s(?:\w+\s){0,2}$", before))
-        and mention.count is None
-    )
+    return bool(_COUNT_ASKED.search(before)) and mention.count is None

@@ -24,6 +24,7 @@ ORDER = (
     "memory_needed",
     "hardware_needed",
     "fit",
+    "other",
 )
 """Of intents of the same weight the first of these wins."""
 
@@ -126,6 +127,8 @@ def choose_intent(said: Said) -> str | None:
     if "alternatives" in {said.gpus_relation, said.models_relation}:
         picks = [weights.pop(intent) for intent in ("hardware_needed", "which_model") if intent in weights]
         weights["compare"] = max([*picks, weights.get("compare", 0.0)])
+    if len(weights) > 1:
+        weights.pop("other", None)
     return max(weights, key=lambda intent: weights[intent]) if weights else None
 
 
