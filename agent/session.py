@@ -8,10 +8,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from langchain_core.messages import HumanMessage
 
@@ -114,11 +114,16 @@ class Assistant:
             yield AnswerText(say(language_hint, refusal.code, **refusal.params))
             yield Finished(_refused(thread_id, language_hint, refusal))
             return
-        async with self._locks.setdefault(thread_id, asyncio.Lock()):
-            async for event in self._turn(words, thread_id, language_hint, rig):
+        # both streams are closed where they are used, so that a turn that is broken off has stored what it came to
+        # before the next one begins
+        async with (
+            self._locks.setdefault(thread_id, asyncio.Lock()),
+            aclosing(self._turn(words, thread_id, language_hint, rig)) as turn,
+        ):
+            async for event in turn:
                 yield event
 
-    async def _turn(self, text: str, thread_id: str, hint: Language, rig: Rig | None) -> AsyncIterator[Event]:
+    async def _turn(self, text: str, thread_id: str, hint: Language, rig: Rig | None) -> AsyncGenerator[Event, None]:
         notices = [say(hint, n.code, **n.params) for n in self._store.take_notices()]
         for line in notices:
             yield Notice(line)
@@ -130,10 +135,12 @@ class Assistant:
         if self._rig:
             inputs["known_rig"] = self._rig
         config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": _RECURSION_LIMIT}
-        async for event in self._graph.astream(inputs, config, stream_mode="custom"):
-            shown = self._shown(event)
-            if shown is not None:
-                yield shown
+        stream = self._graph.astream(inputs, config, stream_mode="custom", durability="sync")
+        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
+            async for event in events:
+                shown = self._shown(event)
+                if shown is not None:
+                    yield shown
         values = (await self._graph.aget_state(config)).values
         await self._store.close_turn(thread_id, text)
         for note in self._store.take_notices():
