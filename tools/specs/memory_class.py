@@ -104,8 +104,8 @@ def _unless_measured(gpu: Gpu) -> tuple[Note, ...]:
 
 
 def _shared(rows: Rows) -> dict[str, Any]:
-    """Facts in which all of several cards agree; None where they do not."""
-    facts: dict[str, Any] = {"source": "class of cards: " + ", ".join(_names(rows))}
+    """Facts in which all of several cards agree, None where they do not; their source is those cards."""
+    facts: dict[str, Any] = {"source": ", ".join(_names(rows))}
     scales = {"fp8": None, "fp4": None, "compute_capability": None, "bandwidth_gbps": 1e9, "fp16_tflops": 1e12}
     names = {"bandwidth_gbps": "bandwidth_bytes_per_s", "fp16_tflops": "fp16_flops"}
     for key, scale in scales.items():
