@@ -42,6 +42,8 @@ _LOG_NOISE = Lazy(
     r"(?:tr(?:ied|ies|ying) to allocate|allocat\w+|reserved|free(?: memory)?|unused|"
     r"left)\s+(?:about\s+|~)?\d+(?:\.\d+)?\s?[gmk]i?b?\b"
     r"|\d+(?:\.\d+)?\s?[gmk]i?b?\s+(?:is |are |sit |still |of memory )*(?:free|unused|left|is allocated|reserved)\b"
+    r"|kv cache (?:memory|size):\s?[\d.,]+\s?(?:[gmk]i?b|tokens)\b|(?:loading|weights) took [\d.]+ gi?b\b"
+    r"|maximum concurrency for [\d.,]+ tokens per request: [\d.]+x?"
     r"|cache memory \([^)]*\)|[\d.]+ gib kv cache is needed"
     r"|desired gpu memory utilization \([^)]*\)"
     r"|(?:kv cache holds just|holds? (?:just|only))\s+\d+"

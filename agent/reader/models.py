@@ -21,7 +21,7 @@ _CHUNK = Lazy(
     r"(?<![\w/.-])(?=[^\s,;()]*[a-z])(?:[\w.-]{1,60}/)?([a-z][\w.]*(?:-[\w.]+){0,8}?)[-:_](\d+(?:\.\d+)?)b(?![a-z0-9])"
 )
 _QUOTED = Lazy(r"[`\"']([^`\"'\n]{2,120})[`\"'][\s-]*(\d+(?:\.\d+)?)\s?b(?![^\W\d_])")
-_HUB = Lazy(r"(?<![\w/.:-])([A-Za-z][\w.-]{1,40})/([A-Za-z][\w.-]{2,80})(?![\w/])")
+_HUB = Lazy(r"(?<![\w/.:-])([A-Za-z][\w.-]{1,40})/([A-Za-z][\w.-]{1,79}\w)(?![\w/])")
 _DIGIT_NEXT = Lazy(r"[\s:-]?\d")
 _SIZED_NEXT = Lazy(r"[\s:-]?(?:\d+(?:\.\d+)?[\s:-])?\d+(?:\.\d+)?b(?![^\W_])")
 _COMPOUND = Lazy(r"[a-z0-9.+]+(?:-[a-z0-9.+]+)+")
@@ -38,7 +38,7 @@ def read_models(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision])
         precisions: mentions of precisions; those that belong to a name are claimed with it.
     """
     found = _quoted(sheet) + _families(sheet, lexicon, precisions) + _chunks(sheet, lexicon, precisions)
-    found += _hub_ids(sheet, lexicon)
+    found += _hub_ids(sheet, lexicon, precisions)
     found = join_sizes_before(sheet, sorted(found, key=lambda m: m.start))
     found += find_file_sized(sheet)
     found += find_unnamed(sheet, lexicon, found)
@@ -137,7 +137,7 @@ def _chunks(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision]) -> 
     return found
 
 
-def _hub_ids(sheet: Sheet, lexicon: Lexicon) -> list[ModelMention]:
+def _hub_ids(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision]) -> list[ModelMention]:
     found: list[ModelMention] = []
     for match in sheet.find(_HUB):
         owner, name = match.group(1), match.group(2)
@@ -151,5 +151,7 @@ def _hub_ids(sheet: Sheet, lexicon: Lexicon) -> list[ModelMention]:
         ):
             continue
         sheet.claim(*match.span())
-        found.append(ModelMention(ModelAsk(sheet.text[match.start() : match.end()]), *match.span()))
+        written = next((p.said for p in precisions if match.start(2) < p.start and p.end <= match.end()), None)
+        name = sheet.text[match.start() : match.end()]
+        found.append(ModelMention(ModelAsk(name, precision=written), *match.span()))
     return found

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from agent.reader.lazy import Lazy
+from agent.reader.pasted import without_pasted
 
 HEAD_CHARS = 10_000
 TAIL_CHARS = 6_000
@@ -64,6 +65,7 @@ def normalise(text: str) -> str:
         text = text[:HEAD_CHARS] + "\n" + text[-TAIL_CHARS:]
     text = unicodedata.normalize("NFKC", text.translate(_SAME))
     text = _INVISIBLE.sub("", text).translate(_SAME).replace("\\n", "\n")
+    text = without_pasted(text)
     text = _LONG_RUN.sub(lambda found: found.group(1) or found.group(2), text)
     text = _COMMAND.sub(r"\1-\2", text)
     text = _GROUPED.sub(_join_groups, text)
