@@ -59,6 +59,14 @@ _ANOTHER = Lazy(
     r"(?:and|plus|with|и|плюс)\s(?:another|a second|one more|еще одн\w+|втор\w+)(?:\s(?:one|model|"
     r"модел\w*))?(?![^\W\d_])"
 )
+_SAME_REPLY = Lazy(
+    r"\W*(?:(?:yes|yeah|no|да|нет|ну|both|обе|оба|it'?s|they'?re|are|это|use|take|возьми|бери|просто|just)\W+)*"
+    r"(?:(?:the\s)?same(?:\s(?:one|ones|thing|twice))?|(?:та|ту|тот|те|то)\sже(?:\sсам\w+)?|одинаков\w+)"
+    r"(?:\W+(?:twice|for both|please|пожалуйста|дважды|два раза|обе))*\W*"
+)
+"""Read "the same one", "да, ту же самую"."""
+_JOINED = frozenset({",", "+", "&", "and", "plus", "и", "плюс", "и еще", "and another", ", и", ", and"})
+"""Between two mentions of one model these make it two copies."""
 _BOTH = Lazy(r"(?<![^\W\d_])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![^\W\d_])")
 _WORKS = Lazy(r"(?:works|runs fine|runs well|already run\w*|работает|пойдет нормально)\b")
 _REMOVE = Lazy(
@@ -77,7 +85,7 @@ def finish_models(
         mention.removed = bool(_REMOVE.search(sheet.low[max(0, mention.start - 24) : mention.start]))
     said.removed = [m.ask for m in found if m.removed]
     found = _without_background(sheet, _without_files([m for m in found if not m.removed]))
-    found = _merge_same(found)
+    found = _merge_same(sheet, found)
     listed = _LISTED.search(sheet.low)
     if listed and len(found) > 1 and found[0].ask.copies == len(found) == lexicon.number(listed.group(1)):
         found[0].ask = replace(found[0].ask, copies=1)
@@ -92,7 +100,7 @@ def finish_models(
     _total(sheet, lexicon, said, flags, found)
     if said.split and len(said.models) == 1:
         _apply_split(said)
-    _who(said)
+    _who(sheet, said)
 
 
 def speaks_of_several(sheet: Sheet, lexicon: Lexicon) -> bool:
@@ -151,8 +159,8 @@ def _without_background(sheet: Sheet, found: list[ModelMention]) -> list[ModelMe
     return kept
 
 
-def _merge_same(found: list[ModelMention]) -> list[ModelMention]:
-    """A model named twice is one model, unless each mention carries its own precision or count."""
+def _merge_same(sheet: Sheet, found: list[ModelMention]) -> list[ModelMention]:
+    """A model named twice is one model, unless each mention carries its own precision or count, or both are joined."""
     kept: list[ModelMention] = []
     for mention in found:
         same = next((k for k in kept if _same(k.ask, mention.ask)), None)
@@ -160,6 +168,9 @@ def _merge_same(found: list[ModelMention]) -> list[ModelMention]:
             kept.append(mention)
             continue
         first, second = same.ask, mention.ask
+        if replace(first, copies=1) == replace(second, copies=1) and _joined(sheet, same, mention):
+            same.ask, same.end = replace(first, copies=(first.copies or 1) + (second.copies or 1)), mention.end
+            continue
         same.ask = ModelAsk(
             first.name
             if len(first.name or "") >= len(second.name or "") or (second.name or "").endswith(" model")
@@ -170,6 +181,11 @@ def _merge_same(found: list[ModelMention]) -> list[ModelMention]:
             max(first.copies or 1, second.copies or 1),
         )
     return kept
+
+
+def _joined(sheet: Sheet, one: ModelMention, other: ModelMention) -> bool:
+    """Read "Qwen3-14B and Qwen3-14B": a model named again right away is one more copy."""
+    return one.end <= other.start and sheet.low[one.end : other.start].strip() in _JOINED
 
 
 def _same(first: ModelAsk, second: ModelAsk) -> bool:
@@ -293,7 +309,9 @@ def _counted_total(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> int | None:
     return total
 
 
-def _who(said: Said) -> None:
+def _who(sheet: Sheet, said: Said) -> None:
+    if _SAME_REPLY.fullmatch(sheet.low):
+        said.keys |= {"same"}
     if "second_one" in said.keys:
         said.instance = 1
     elif "first_one" in said.keys:

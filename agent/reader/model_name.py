@@ -39,6 +39,8 @@ _GLUED = Lazy(r"(\d{2,3})(?![\w.])")
 _DATE = Lazy(r"[-_ ](0[1-9]\d\d|1[0-2]\d\d|2[3-6]\d\d)(?![\da-z])")
 _WORD = Lazy(_SEPARATOR + r"([^\W\d_]+[+]?(?:\d(?:\.\d)?[a-z]?)?)(?![^\W\d_])")
 _LETTERS = Lazy(_SEPARATOR + r"([^\W\d_]+)(?=\d)")
+_BASE_OF = Lazy(r"\s(?:of|clock|speed|image|url|path|config|precision|memory)(?![^\W_])")
+"""After "base" these show that it is no variant of the model."""
 _PLUS = Lazy(r"[- ]?(?:plus|\+)(?![a-z0-9])")
 
 
@@ -224,6 +226,8 @@ class NameTail:
         """Whether a word after a space still belongs to the name, though it is an ordinary word too."""
         if said not in self.lexicon.names["suffixes"]["joined"]:
             return True
+        if said == "base" and self.size is not None:
+            return not _BASE_OF.match(self.sheet.low, end)
         sized = re.match(r"\s\d+(?:\.\d+)?\s?b(?![^\W\d_])", self.sheet.low[end : end + 12])
         return bool(sized) or (self.family == "Mistral" and said in {"small", "medium", "large"})
 
