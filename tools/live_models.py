@@ -28,11 +28,16 @@ class LiveModels(ModelCatalogue):
     """A ``ModelCatalogue`` whose answers carry what the hub says; without the hub they are the catalogue's own.
 
     A hub id that the catalogue does not know is read from the hub.
+
+    Args:
+        settings: whether the network may be used, and where the hub is.
+        override: also ask about models that the catalogue knows; where speed matters more, only unknown ids are asked.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, override: bool = True) -> None:
         super().__init__()
         object.__setattr__(self, "_settings", settings)
+        object.__setattr__(self, "_override", override)
         object.__setattr__(self, "_asked", {})
 
     def find(self, query: str, *, size_b: float | None = None, variant: str | None = None) -> ModelMatch:
@@ -48,7 +53,8 @@ class LiveModels(ModelCatalogue):
             if spec is None:
                 raise
             return ModelMatch(spec, query, "exact")
-        return replace(match, spec=self._overridden(match.spec))
+        override: bool = getattr(self, "_override")  # noqa: B009
+        return replace(match, spec=self._overridden(match.spec)) if override else match
 
     def problem(self, repo: str) -> Note | None:
         """Return why the hub did not speak about a repository, or None where it did."""

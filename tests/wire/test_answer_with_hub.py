@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
+import pytest
 from test_hub import COMMIT, QWEN, Hub, hub
 
 from agent.events import Finished, TurnResult
 from agent.session import Assistant
 from tools.settings import Settings
+from ui.cli import run
 
 __all__ = ["hub"]
 
@@ -62,3 +65,21 @@ def test_opening_asks_nobody(tmp_path: Path, hub: tuple[Hub, str]) -> None:
 
     asyncio.run(run())
     assert state.requests == []
+
+
+def test_the_command_line_asks_only_about_what_the_catalogue_does_not_know(
+    tmp_path: Path, hub: tuple[Hub, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, endpoint = hub
+    state.add(
+        "someone/Brand-New-MoE", {"config.json": {**QWEN, "num_hidden_layers": 12}}, {"model.safetensors": 10**10}
+    )
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    monkeypatch.setenv("RIGFIT_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("RIGFIT_NETWORK", raising=False)
+    for model in ("Qwen/Qwen3-30B-A3B", "someone/Brand-New-MoE"):
+        for command in (["estimate", model], ["plan", model, "--gpu", "RTX 3090"], ["specs", "model", model]):
+            assert run([*command, "--json"]) == 0, command
+            assert json.loads(capsys.readouterr().out)
+        if model.startswith("Qwen"):
+            assert state.requests == []

@@ -81,9 +81,9 @@ class Estimator:
 
     def __init__(self, language: str) -> None:
         from tools.specs.gpus import GpuCatalogue
-        from tools.specs.models import ModelCatalogue
+        from ui.catalogue import open_models
 
-        self._models, self._gpus, self._language = ModelCatalogue.load(), GpuCatalogue.load(), language
+        self._models, self._gpus, self._language = open_models(), GpuCatalogue.load(), language
 
     def one(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Answer a request.

@@ -59,9 +59,9 @@ def _plan(arguments: Namespace) -> Plan:
         raise BadValue("errors_ui.plan_twice")
     from tools.plan.report import plan_from_json
     from tools.specs.gpus import GpuCatalogue
-    from tools.specs.models import ModelCatalogue
+    from ui.catalogue import open_models
 
-    return plan_from_json(read_json(arguments.plan), ModelCatalogue.load(), GpuCatalogue.load())
+    return plan_from_json(read_json(arguments.plan), open_models(), GpuCatalogue.load())
 
 
 def _human(result: dict[str, Any], language: str) -> Iterator[str]:

@@ -45,6 +45,7 @@ def plan_from_words(arguments: Namespace) -> Plan:
     """
     from tools.plan.planner import make_plan
     from tools.plan.resolve import resolve_arguments
+    from ui.catalogue import open_models
 
     words = {name: getattr(arguments, name) for name in PLAN_WORDS if getattr(arguments, name) is not None}
-    return make_plan(resolve_arguments(arguments.models, **words))
+    return make_plan(resolve_arguments(arguments.models, models=open_models(), **words))

@@ -49,9 +49,9 @@ def _gpu(query: str, language: str) -> dict[str, Any]:
 
 
 def _model(query: str, language: str) -> dict[str, Any]:
-    from tools.specs.models import ModelCatalogue
+    from ui.catalogue import open_models
 
-    catalogue = ModelCatalogue.load()
+    catalogue = open_models()
     found = catalogue.find(query)
     spec = found.spec
     return {
