@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from tools.units import gib
 from ui.arguments import PLAN_WORDS, Parser
 from ui.output import chosen_language, print_json, print_lines
 
@@ -43,9 +44,19 @@ def plan_from_words(arguments: Namespace) -> Plan:
     Raises:
         RequestError: a word can't be read or names something unknown.
     """
+    from tools.errors import NotYetExact
     from tools.plan.planner import make_plan
     from tools.plan.resolve import resolve_arguments
     from ui.catalogue import open_models
 
     words = {name: getattr(arguments, name) for name in PLAN_WORDS if getattr(arguments, name) is not None}
-    return make_plan(resolve_arguments(arguments.models, models=open_models(), **words))
+    request = resolve_arguments(arguments.models, models=open_models(), **words)
+    try:
+        return make_plan(request)
+    except NotYetExact as error:
+        models = (one.model for one in request.instances)
+        sizes = {m.name: gib(m.published_bytes) for m in models if not m.layers and m.published_bytes}
+        if not sizes:
+            raise
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise NotYetExact("errors_ui.not_yet_exact", models=told) from error

@@ -225,3 +225,10 @@ def test_no_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(command in listed for command in COMMANDS)
     with pytest.raises(BadValue):
         run(["--nonsense"])
+
+
+def test_a_model_that_is_not_exact_yet_is_told_by_its_published_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plan", "deepseek-r1", "--gpu", "8xH200", "--json"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "deepseek-ai/DeepSeek-R1 639.2 GiB" in told.err
