@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tools.errors import BadValue, RigfitError
+from tools.errors import BadValue, NotYetExact, RigfitError
 from ui.cli import COMMANDS, run
 
 ROOT = Path(__file__).parents[3]
@@ -227,8 +227,7 @@ def test_no_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
         run(["--nonsense"])
 
 
-def test_a_model_that_is_not_exact_yet_is_told_by_its_published_size(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["plan", "deepseek-r1", "--gpu", "8xH200", "--json"]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "deepseek-ai/DeepSeek-R1 639.2 GiB" in told.err
+def test_a_model_that_is_not_exact_yet_is_told_by_its_published_size() -> None:
+    with pytest.raises(NotYetExact) as told:
+        run(["plan", "deepseek-r1", "--gpu", "8xH200", "--json"])
+    assert told.value.params["models"] == "deepseek-ai/DeepSeek-R1 639.2 GiB"
