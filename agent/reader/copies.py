@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from agent.reader import apart
 from agent.reader.flags import Flags
 from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon
@@ -89,6 +90,8 @@ def finish_models(
     listed = _LISTED.search(sheet.low)
     if listed and len(found) > 1 and found[0].ask.copies == len(found) == lexicon.number(listed.group(1)):
         found[0].ask = replace(found[0].ask, copies=1)
+    said.at_once = apart.are_at_once(sheet)
+    said.versions = apart.side_by_side(sheet, loose, found)
     loose = list(loose)
     said.split = _split(sheet, loose, found)
     if not said.split:
@@ -101,6 +104,8 @@ def finish_models(
     if said.split and len(said.models) == 1:
         _apply_split(said)
     _who(sheet, said)
+    said.variants = apart.find_variants(sheet, lexicon, None if said.models else said.instance)
+    _tell_apart(said)
 
 
 def speaks_of_several(sheet: Sheet, lexicon: Lexicon) -> bool:
@@ -233,6 +238,18 @@ def _apply_split(said: Said) -> None:
     said.models = [replace(model, precision=p, copies=1) for p in said.split]
     said.models_relation = "together"
     said.split = []
+
+
+def _tell_apart(said: Said) -> None:
+    """Give the copies of the one model that is named their variants and precisions."""
+    if len(said.models) != 1:
+        return
+    said.models = apart.with_variants(said.models, said.variants)
+    if len(said.models) > 1:
+        said.models_relation = "together"
+    elif said.versions:
+        said.models, together = apart.in_precisions(said.models[0], said.versions, at_once=said.at_once)
+        said.models_relation = "together" if together else "alternatives"
 
 
 def _give_precisions(sheet: Sheet, found: list[ModelMention], loose: list[Precision]) -> list[Precision]:

@@ -93,7 +93,8 @@ def _same_model(state: State) -> bool | None:
     if state.same is False:
         return False
     if len(models) > 1 and len({(m.name, m.size_b) for m in models}) == 1:
-        return len({m.precision for m in models}) == 1
+        alternatives = state.said.models_relation == "alternatives"
+        return None if alternatives else len({(m.precision, m.variant) for m in models}) == 1
     if state.same and len(models) == 1 and (models[0].copies or 2) > 1:
         return True
     return None

@@ -24,6 +24,9 @@ class Said:
         loose_precisions: precisions that belong to no named model, in order.
         split: precisions meant for one instance each ("one in fp8 and one in 4 bit").
         instance: 0 for "the first", 1 for "the second", None where the turn speaks of no one instance.
+        variants: variants that belong to no name ("the second one Coder"), each with the number of its copy.
+        versions: precisions of one model named in a row ("in AWQ and FP8").
+        at_once: what is named is to run at the same time.
         keys: which phrase lists have a phrase in the text.
         intents: by intent, how strongly the text speaks for it.
     """
@@ -51,6 +54,9 @@ class Said:
     loose_precisions: list[str] = field(default_factory=list)
     split: list[str] = field(default_factory=list)
     instance: int | None = None
+    variants: list[tuple[str, int]] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+    at_once: bool = False
     keys: frozenset[str] = frozenset()
     intents: Mapping[str, float] = field(default_factory=dict[str, float])
     kinds: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.reader import intent as intents
+from agent.reader.apart import in_precisions, instances, like, with_variants
 from agent.reader.lazy import Lazy
 from agent.reader.said import Said
 from tools.domain import GpuAsk, ModelAsk
@@ -148,25 +149,42 @@ def _fold_models(state: Said, said: Said) -> None:
         state.models = [m for m in state.models if all(_mentioned([m], gone) is None for gone in said.removed)]
         state.models_relation = state.models_relation if len(state.models) > 1 else None
     if not new:
-        if said.bare_copies and len(state.models) == 1 and (state.models[0].copies or 1) > 1:
-            state.models = [replace(state.models[0], copies=said.bare_copies)]
-        elif said.bare_copies and said.bare_count is None:
-            said.bare_count = said.bare_copies
-        _fold_precisions(state, said)
-        return
-    if not state.models:
+        _fold_nameless(state, said)
+    elif not state.models:
         state.models, state.models_relation = list(new), said.models_relation
     elif all(_GENERIC.fullmatch(m.name or "") for m in new) and len(new) == 1:
         _fold_size(state, said, new[0])
+    elif len(new) == 1 and (at := _copy_changed(state.models, new[0], said.instance)) is not None:
+        state.models = instances(state.models)
+        state.models[at] = like(state.models[at], new[0])
+        state.models_relation = "together"
     elif len(new) == 1 and (changed := _changed(state.models, new[0])):
         state.models = changed
     elif "add" in said.keys:
         state.models, state.models_relation = [*state.models, *new], "together"
     elif said.instance is not None and len(new) == 1 and (len(state.models) > 1 or (state.models[0].copies or 1) > 1):
-        state.models = _instances(state.models)
+        state.models = instances(state.models)
         state.models[min(said.instance, len(state.models) - 1)] = replace(new[0], copies=1)
     else:
         state.models, state.models_relation = list(new), said.models_relation
+
+
+def _fold_nameless(state: Said, said: Said) -> None:
+    """A turn that names no model may change how many there are, or a variant or precision of them."""
+    if said.bare_copies and len(state.models) == 1 and (state.models[0].copies or 1) > 1:
+        state.models = [replace(state.models[0], copies=said.bare_copies)]
+    elif said.bare_copies and said.bare_count is None:
+        said.bare_count = said.bare_copies
+    state.models = with_variants(state.models, said.variants)
+    _fold_precisions(state, said)
+
+
+def _copy_changed(models: Sequence[ModelAsk], new: ModelAsk, instance: int | None) -> int | None:
+    """Return which copy of the one known model becomes another variant or precision, if one does."""
+    known = models[0]
+    changes = new.variant not in {None, known.variant} or new.precision not in {None, known.precision}
+    several = len(models) == 1 and (known.copies or 1) > 1
+    return min(instance, (known.copies or 1) - 1) if instance is not None and several and changes else None
 
 
 def _mentioned(models: Sequence[ModelAsk], new: ModelAsk) -> int | None:
@@ -209,7 +227,7 @@ def _fold_size(state: Said, said: Said, new: ModelAsk) -> None:
     if any(m.size_b == new.size_b for m in state.models) and new.size_b is not None:
         return
     if said.instance is not None and (len(state.models) > 1 or (state.models[0].copies or 1) > 1):
-        state.models = _instances(state.models)
+        state.models = instances(state.models)
         at = min(said.instance, len(state.models) - 1)
         state.models[at] = replace(state.models[at], size_b=new.size_b)
         return
@@ -226,22 +244,20 @@ def _fold_size(state: Said, said: Said, new: ModelAsk) -> None:
     ]
 
 
-def _instances(models: Sequence[ModelAsk]) -> list[ModelAsk]:
-    """Copies of one model as one entry each."""
-    return [replace(m, copies=1) for m in models for _ in range(min(m.copies or 1, 16))]
-
-
 def _fold_precisions(state: Said, said: Said) -> None:
     if not state.models:
         return
     if said.split:
-        one = _instances(state.models)
+        one = instances(state.models)
         many = one if len(one) == len(said.split) else [one[0]] * len(said.split)
         state.models = [replace(m, precision=p) for m, p in zip(many, said.split, strict=False)]
-    elif said.loose_precisions and said.instance is not None and len(_instances(state.models)) > 1:
-        state.models = _instances(state.models)
+    elif said.loose_precisions and said.instance is not None and len(instances(state.models)) > 1:
+        state.models = instances(state.models)
         at = min(said.instance, len(state.models) - 1)
         state.models[at] = replace(state.models[at], precision=said.loose_precisions[-1])
+    elif said.versions and len(state.models) == 1:
+        state.models, together = in_precisions(state.models[0], said.versions, at_once=said.at_once)
+        state.models_relation = "together" if together else "alternatives"
     elif said.loose_precisions:
         state.models = [replace(m, precision=said.loose_precisions[-1]) for m in state.models]
     state.models_relation = "together" if len(state.models) > 1 and not state.models_relation else state.models_relation
