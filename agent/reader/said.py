@@ -21,6 +21,7 @@ class Said:
         bare_copies: the same without a preposition ("and three?"): of models, else of cards.
         bare_number: the whole turn is this number: the memory of the card that was asked for.
         one_card_more: one more card of the same kind ("could I add a second one?").
+        only_a_card: the turn says nothing but another card ("а на H200?"): as many as before.
         loose_precisions: precisions that belong to no named model, in order.
         split: precisions meant for one instance each ("one in fp8 and one in 4 bit").
         instance: 0 for "the first", 1 for "the second", None where the turn speaks of no one instance.
@@ -44,6 +45,7 @@ class Said:
     bare_copies: int | None = None
     bare_number: float | None = None
     one_card_more: bool = False
+    only_a_card: bool = False
     ram_gb: float | None = None
     reserved_gb: float | None = None
     context: int | None = None

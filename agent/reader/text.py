@@ -45,6 +45,11 @@ _ONE_MORE = Lazy(
     r"another|one more|еще одну|вторую)"
     r"(?:\s(?:one|card|gpu|карту|видеокарту|видюху|такую(?: же)?))?\s*(?:[?.!,]|$)"
 )
+_BUT_A_CARD = Lazy(
+    r"[^\w-]*(?:(?:а|и|ну|или|тогда|если|на|насчет|что|как|вместо|лучше|нет|извини|ой|с|то|будет|"
+    r"пойдет|влезет|хватит|потянет|and|or|then|if|on|with|use|using|what|how|about|instead|sorry|no|oops|rather|ok|"
+    r"okay|the|will|would|it|fit|work|run|does|s)[^\w-]+)*"
+)
 _SHARE_GPU = Lazy(
     r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|"
     r"видюх\w*)(?![^\W\d_])"
@@ -204,11 +209,20 @@ def _finish_gpus(
     said.count_stated = any(g.count is not None for g in unique)
     if said.one_card_more and len(unique) == 1 and (unique[0].count or 1) == 1:
         unique[0].count, said.one_card_more = 2, False
+    said.only_a_card = _only_a_card(sheet, unique)
     said.implausible = any(g.count is not None and g.count < 1 for g in unique)
     said.gpus = [GpuAsk(g.name, g.memory_gb, _count_of(g), g.unified) for g in unique]
     said.gpus_relation = relation(sheet, unique)
     if said.gpus_relation == "alternatives":
         said.nodes = None
+
+
+def _only_a_card(sheet: Sheet, gpus: Sequence[GpuMention]) -> bool:
+    """Whether a turn only names another card ("а на H200?", "B200 then?") and no number of it."""
+    if len(gpus) != 1 or gpus[0].name is None or gpus[0].count is not None or gpus[0].count_asked or gpus[0].unified:
+        return False
+    rest = sheet.low[: gpus[0].start] + " | " + sheet.low[gpus[0].end :] + " "
+    return bool(_BUT_A_CARD.fullmatch(rest))
 
 
 def _count_of(gpu: GpuMention) -> int | None:

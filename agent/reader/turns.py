@@ -100,7 +100,7 @@ def _fold_gpus(state: Said, said: Said, history: list[list[GpuAsk]]) -> None:
         and not said.count_stated
         and len(said.gpus) == 1
         and (len({g.count for g in state.gpus}) == 1)
-        and ("same_again" in said.keys or state.gpus[0].count is None)
+        and (said.only_a_card or "same_again" in said.keys or state.gpus[0].count is None)
     ):
         state.gpus = [replace(new, count=state.gpus[0].count)]
     else:
