@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -203,8 +203,3 @@ def join(sentences: Sequence[Mapping[str, Any]], instead: str) -> str:
             out.append(f"{instead}\n\n" if sentence["text"].endswith("\n") else f"{instead} ")
             replaced = True
     return "".join(out).strip()
-
-
-def all_grounded(texts: Iterable[str], facts: Facts) -> bool:
-    """Whether nothing in the texts is without a source."""
-    return not any(ungrounded(text, facts) for text in texts)

@@ -169,4 +169,4 @@ def test_a_free_port_is_no_error() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    require_free_port("127.0.0.1", port)
+    assert require_free_port("127.0.0.1", port) is None

@@ -45,7 +45,10 @@ def test_the_panel_shows_verdict_options_flags_and_sources(plan: Plan, language:
 
 def test_every_option_can_be_shown(plan: Plan) -> None:
     for option in ["as_asked", *(one.id for one in plan.options)]:
-        ElementTree.fromstring(plan_panel(plan, language="en", option=option))
+        shown = plan_panel(plan, language="en", option=option)
+        root = ElementTree.fromstring(shown)
+        placement = plan.placement(option)
+        assert all(one.deployment.checkpoint.repo in "".join(root.itertext()) for one in placement.instances)
 
 
 def test_downloads_are_links_to_the_files_written(plan: Plan, tmp_path: Path) -> None:

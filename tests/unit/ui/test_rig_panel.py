@@ -67,4 +67,5 @@ def test_no_card_is_no_rig() -> None:
 @given(st.text(max_size=30), st.text(max_size=6), st.text(max_size=8), st.text(max_size=8))
 def test_any_text_gives_a_rig_or_a_refusal(card: str, count: str, reserved: str, ram: str) -> None:
     with suppress(RigfitError):
-        rig_of_fields(RigFields(card, count, reserved, ram), GPUS)
+        rig = rig_of_fields(RigFields(card, count, reserved, ram), GPUS)
+        assert rig is None or all(gpu.cuda_total_bytes > 0 for gpu in rig.gpus)
