@@ -83,7 +83,6 @@ class GpuMention:
     code: str | None = None
     total: bool = False
     count_asked: bool = False
-    memory_asked: bool = False
 
 
 def find_names(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:

@@ -52,7 +52,6 @@ class ModelMention:
     start: int
     end: int
     family: str | None = None
-    plural: bool = False
     by_file: bool = False
     removed: bool = False
     words: list[str] = field(default_factory=list)

@@ -86,5 +86,5 @@ def _wrong(case: Case, reading: Reading) -> list[str]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " / ".join(case["turns"])[:70])
 def test_says_the_whole_of_it(case: Case, request: pytest.FixtureRequest) -> None:
     if "weak" in case:
-        request.applymarker(pytest.mark.xfail(reason=case["weak"], strict=False))
+        request.applymarker(pytest.mark.xfail(reason=case["weak"], strict=True))
     assert _wrong(case, read(case["turns"])) == []
