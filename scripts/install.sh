@@ -19,6 +19,8 @@ find_python() {
     done
 }
 
+command -v make >/dev/null 2>&1 || fail "Install make (Debian, Ubuntu: apt install make), then say: make run"
+
 case $what in
     app) files="requirements-build.lock requirements.lock" ;;
     dev) files="requirements-build.lock requirements.lock requirements-dev.lock" ;;
