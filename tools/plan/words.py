@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,13 +9,11 @@ from typing import TYPE_CHECKING
 from tools.domain import Gpu, Rig, note
 from tools.errors import BadValue
 from tools.plan import limits
-from tools.specs.gpus import GpuCatalogue
+from tools.specs.gpus import GpuCatalogue, split_count
 from tools.specs.models import ModelCatalogue
 
 if TYPE_CHECKING:
     from tools.plan.resolve import Gathered, Load
-
-_COUNT = re.compile(r"(-?\d{1,9})\s*[xх×*]\s*(?=\S)", re.IGNORECASE)
 
 
 def models_from_words(
@@ -66,9 +63,9 @@ def rig_from_words(
     catalogue = gpus or GpuCatalogue.load()
     cards: list[Gpu] = []
     for word in gpu:
-        found = _COUNT.match(word)
-        count = limits.within("gpus", int(found.group(1)) if found else 1, 1, limits.MAX_GPUS)
-        match = catalogue.find(word[found.end() :] if found else word)
+        said, name = split_count(word)
+        count = limits.within("gpus", 1 if said is None else said, 1, limits.MAX_GPUS)
+        match = catalogue.find(name)
         made.notes += match.notes
         cards += [match.gpu] * count
     if vram is not None:

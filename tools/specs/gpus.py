@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,12 @@ MAX_MEMORY_GIB = 4096
 
 Ranked = list[tuple[int, dict[str, Any]]]
 """Lines of cards with the number of words by which their name exceeds the query, fewest first."""
+
+
+def split_count(word: str) -> tuple[int | None, str]:
+    """Split ``2xRTX 3090`` into 2 and ``RTX 3090``; None where no count is said. The count is not judged here."""
+    found = re.match(r"(-?\d{1,9})\s*[xх×*]\s*(?=\S)", word, re.IGNORECASE)
+    return (int(found.group(1)), word[found.end() :]) if found else (None, word)
 
 
 @dataclass(frozen=True, slots=True)

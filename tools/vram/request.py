@@ -79,6 +79,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
     for name in given:
         if name not in FIELDS:
             raise BadValue("errors_vram.unknown_field", field=str(name)[:60], allowed=", ".join(sorted(FIELDS)))
+    given = _counted(given)
     spec, checkpoint, notes = _model(given, models)
     gpu, gpu_notes = _gpu(given, gpus)
     flags, flag_notes = read_flags(given.get("extra_flags"))
@@ -191,6 +192,14 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadValue("errors_vram.bad_config", path=str(path))
     return cast("dict[str, Any]", value)
+
+
+def _counted(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read ``2xRTX 3090`` as the card and its count; a ``gpu_count`` of its own goes before."""
+    from tools.specs.gpus import split_count
+
+    count, name = split_count(str(given["gpu"])) if "gpu" in given else (None, None)
+    return {**({} if count is None else {"gpu_count": count}), **given, **({"gpu": name} if name else {})}
 
 
 def _gpu(given: Mapping[str, Any], gpus: GpuCatalogue) -> tuple[Gpu | None, tuple[Note, ...]]:

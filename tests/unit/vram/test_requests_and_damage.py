@@ -165,3 +165,17 @@ def test_a_damaged_quantisation_gives_an_answer_or_a_clear_error(method: object,
     except RigfitError:
         return
     assert footprint.parameter_bytes > 0
+
+
+@pytest.mark.parametrize("word", ["2xRTX 3090", "2 x RTX 3090", "2х3090", "2*RTX 3090"])
+def test_a_card_may_carry_its_count(word: str) -> None:
+    request = deployment_from_request({"model": "Qwen/Qwen3-30B-A3B@bf16", "gpu": word}, MODELS, GPUS)
+    assert request.gpu is not None
+    assert request.gpu.name == "NVIDIA GeForce RTX 3090"
+    assert request.deployment.tp == 2
+
+
+@pytest.mark.parametrize("word", ["0xRTX 3090", "-5xRTX 3090"])
+def test_no_cards_are_no_cards(word: str) -> None:
+    with pytest.raises(BadValue):
+        deployment_from_request({"model": "Qwen/Qwen3-30B-A3B@bf16", "gpu": word}, MODELS, GPUS)
