@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from tools.domain.deployment import Deployment, Footprint
 from tools.domain.hardware import Gpu, Rig
-from tools.domain.model import Attention, Checkpoint, DenseMlp, Layer, ModelSpec, MoeMlp, Quantization
+from tools.domain.layers import (
+    Attention,
+    DenseMlp,
+    Indexer,
+    Layer,
+    Linear,
+    LinearAttention,
+    Mamba,
+    Mixer,
+    MlaAttention,
+    MoeMlp,
+    ShortConv,
+)
+from tools.domain.model import Checkpoint, ModelSpec, Quantization
 from tools.domain.plan import Costs, GpuUse, InstancePlan, InstanceRequest, Option, Placement, Plan, PlanRequest
 from tools.domain.said import GpuAsk, ModelAsk, Reading
 from tools.domain.words import Band, Note, OptionKind, Provenance, Relation, Residency, Verdict, note
@@ -24,9 +37,15 @@ __all__ = [
     "Gpu",
     "GpuAsk",
     "GpuUse",
+    "Indexer",
     "InstancePlan",
     "InstanceRequest",
     "Layer",
+    "Linear",
+    "LinearAttention",
+    "Mamba",
+    "Mixer",
+    "MlaAttention",
     "ModelAsk",
     "ModelSpec",
     "MoeMlp",
@@ -42,6 +61,7 @@ __all__ = [
     "Relation",
     "Residency",
     "Rig",
+    "ShortConv",
     "Verdict",
     "note",
 ]

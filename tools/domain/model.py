@@ -1,82 +1,13 @@
-"""What is to run: layers, storage formats, checkpoints."""
+"""What is to run: a model, its storage formats, its checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from tools.domain.layers import Layer, Linear
 from tools.domain.words import Note, Provenance
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """A layer's token mixer as attention with a per-token KV cache.
-
-    Attributes:
-        window: tokens kept by a sliding window, or None for full attention.
-        qk_norm: per-head RMSNorm on q and k (two vectors of ``head_dim``).
-        bias: on q, k, v (``qkv_bias``) and on o (``o_bias``).
-        sinks: one learned logit a head (gpt-oss).
-        qk_norm_span: ``head`` (one vector of ``head_dim``), ``rank`` (all heads of the rank) or ``all`` (every head).
-        qk_norm_bias: the q and k norms are LayerNorms with a bias.
-        gate_width: outputs a head of a separate gate projection: ``head_dim``, 1, or 0 for none.
-    """
-
-    heads: int
-    kv_heads: int
-    head_dim: int
-    window: int | None = None
-    qk_norm: bool = False
-    qkv_bias: bool = False
-    o_bias: bool = False
-    sinks: bool = False
-    qk_norm_span: Literal["head", "rank", "all"] = "head"
-    qk_norm_bias: bool = False
-    gate_width: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DenseMlp:
-    """A feed-forward block; ``gated`` has gate, up and down projections, else up and down."""
-
-    intermediate: int
-    gated: bool = True
-    bias: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MoeMlp:
-    """A mixture of experts: ``experts`` routed ones of which ``active`` run a token, and a shared one if not 0 wide.
-
-    Attributes:
-        shared_gate: a one-row projection weighs the shared expert.
-        router_bias: the router projection has a bias.
-        expert_bias: the experts' projections have biases (gpt-oss).
-        score_bias: one float32 correction an expert, added when choosing (DeepSeek-V3 class).
-        router_bytes: bytes of one router weight (4 where the engine keeps the router in float32).
-        router_quantised: the engine stores the router in the checkpoint's format unless the checkpoint excludes it.
-    """
-
-    experts: int
-    active: int
-    intermediate: int
-    shared_intermediate: int = 0
-    shared_gate: bool = False
-    router_bias: bool = False
-    expert_bias: bool = False
-    score_bias: bool = False
-    router_bytes: int = 2
-    router_quantised: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One decoder layer: a mixer, a feed-forward block and ``norms`` vectors of the hidden size."""
-
-    mixer: Attention
-    mlp: DenseMlp | MoeMlp
-    norms: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +70,11 @@ class ModelSpec:
         status: notes that answers must carry (needs review, estimated bytes, unverified).
         final_norm_bias, head_bias: a bias on the last norm and on the output head.
         shared_rotary: sliding and full layers share one rotary table.
-        tower_params: parameters outside the text model (vision or audio towers), kept in 16 bits.
+        tower_params: parameters outside the text model (vision or audio towers) whose structure is not known, only
+            their count; kept in 16 bits.
+        outer: projections and tables outside the layers beside embeddings, head and last norm (towers, projectors).
+        outer_elements: further elements of the model's type outside the layers, on every rank of the first stage.
+        prefix: module path of the layers, as checkpoints name it.
     """
 
     name: str
@@ -166,3 +101,6 @@ class ModelSpec:
     head_bias: bool = False
     tower_params: int = 0
     shared_rotary: bool = True
+    outer: tuple[Linear, ...] = ()
+    outer_elements: int = 0
+    prefix: str = "model.layers"

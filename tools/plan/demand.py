@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from tools.domain import Checkpoint, Deployment, Footprint, Gpu, Layer, ModelSpec, MoeMlp
+from tools.domain import Checkpoint, Deployment, Footprint, Gpu, ModelSpec
 from tools.errors import BadValue
 from tools.plan.kernels import Support, fp8_cache_runs, support
 from tools.units import MIB
 from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES
 from tools.vram.estimate import estimate
+from tools.vram.weights import matrices_of
 
 RANKS = (1, 2, 3, 4, 6, 8)
 """Numbers of equal cards of one machine over which a model may be split."""
@@ -168,17 +169,11 @@ def splits(model: ModelSpec, checkpoint: Checkpoint, tp: int) -> bool:
     if tp == 1:
         return True
     unit = _unit(checkpoint)
-    return all(_layer_splits(layer, tp, unit) for layer in {id(layer): layer for layer in model.layers}.values())
-
-
-def _layer_splits(layer: Layer, tp: int, unit: int) -> bool:
-    mixer, mlp = layer.mixer, layer.mlp
-    heads = mixer.heads % tp == 0 and (mixer.kv_heads % tp == 0 or tp % mixer.kv_heads == 0)
-    widths = [mlp.intermediate]
-    if isinstance(mlp, MoeMlp) and mlp.shared_intermediate:
-        widths.append(mlp.shared_intermediate)
-    widths.append(mixer.heads * mixer.head_dim)
-    return heads and all(width % (tp * unit) == 0 for width in widths)
+    try:
+        stored = tuple(matrices_of(model, checkpoint, tp))
+    except BadValue:
+        return False
+    return all(matrix.inputs % unit == 0 for matrix, _ in stored if matrix.split == "in")
 
 
 def _unit(checkpoint: Checkpoint) -> int:

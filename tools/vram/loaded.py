@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tools.domain import Deployment, Gpu, Quantization
+from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, Quantization
 from tools.vram.storage import Matrix, mxfp4_shape, runs_on_marlin
 from tools.vram.weights import element_bytes, matrices_of, parameter_bytes
 
@@ -82,11 +82,19 @@ def rotary_bytes(deployment: Deployment) -> int:
     Source: ``layers/rotary_embedding/base.py``: ``max_position_embeddings`` x head size, in 16 bits. Sliding and full
     layers usually rotate by different bases and then have a table each.
     """
-    kinds = {(layer.mixer.head_dim, layer.mixer.window is not None) for layer in deployment.model.layers}
+    layers = {id(layer): layer for layer in deployment.model.layers}.values()
+    kinds = {rotary for layer in layers for mixer in layer.mixers if (rotary := _rotary(mixer)) is not None}
     if deployment.model.shared_rotary:
         kinds = {(size, False) for size, _ in kinds}
     width = element_bytes(deployment.checkpoint.dtype)
     return width * deployment.model.max_context * sum(size for size, _ in kinds)
+
+
+def _rotary(mixer: Mixer) -> tuple[int, bool] | None:
+    """Elements of a position's cosines and sines, and whether the layer slides; None where nothing rotates."""
+    if isinstance(mixer, Attention):
+        return mixer.head_dim, mixer.window is not None
+    return (mixer.rope_head_dim, False) if isinstance(mixer, MlaAttention) else None
 
 
 def _peak(deployment: Deployment) -> int:

@@ -12,8 +12,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tools.domain import Attention, Checkpoint, DenseMlp, Layer, ModelSpec, MoeMlp, Quantization
+from tools.domain import Checkpoint, DenseMlp, Layer, ModelSpec, MoeMlp, Quantization
 from tools.errors import BadValue, NotYetExact
+from tools.vram import mixers
+from tools.vram.sharding import Vectors, divide, on_rank
 from tools.vram.storage import Matrix, is_excluded, matrix_bytes, scale_bytes
 
 VOCAB_PADDING = 64
@@ -22,84 +24,47 @@ VOCAB_PADDING = 64
 
 @dataclass(frozen=True, slots=True)
 class LayerWeights:
-    """One layer on one rank: matrices a format may quantise, and bytes of vectors that stay as they are."""
+    """One layer on one rank: matrices a format may quantise, and vectors that stay as they are."""
 
     matrices: tuple[Matrix, ...]
-    vector_bytes: int
+    vectors: Vectors
 
 
-def divide(size: int, ranks: int, what: str) -> int:
-    """Share a dimension among tensor-parallel ranks.
-
-    Raises:
-        BadValue: it does not divide; vLLM refuses such a start.
-    """
-    if size % ranks:
-        raise BadValue("errors_vram.does_not_divide", what=what, size=size, ranks=ranks)
-    return size // ranks
-
-
-def kv_heads_on_rank(attention: Attention, tp: int) -> int:
-    """KV heads a rank holds: a share of them, or one, replicated, when there are more ranks than heads."""
-    if attention.kv_heads >= tp:
-        return divide(attention.kv_heads, tp, "num_key_value_heads")
-    divide(tp, attention.kv_heads, "tensor_parallel_size")
-    return 1
-
-
-def layer_weights(layer: Layer, hidden: int, tp: int, width: int = 2) -> LayerWeights:
+def layer_weights(layer: Layer, hidden: int, tp: int) -> LayerWeights:
     """Expand a layer into its tensors on one rank.
 
     Args:
         layer: what the config declares.
         hidden: the model's hidden size.
         tp: tensor-parallel ranks.
-        width: bytes of an unquantised element.
     """
-    matrices = list(_mixer_matrices(layer.mixer, hidden, tp))
+    matrices = [matrix for mixer in layer.mixers for matrix in mixers.matrices(mixer, hidden, tp)]
     matrices += _mlp_matrices(layer.mlp, hidden, tp)
-    vectors = width * (layer.norms * hidden + _mixer_vectors(layer.mixer, tp))
+    matrices += [on_rank(extra, tp) for extra in layer.extras for _ in range(extra.times)]
+    found = [mixers.vectors(mixer, hidden, tp) for mixer in layer.mixers]
+    elements = layer.norms * hidden + layer.extra_elements + sum(one.elements for one in found)
+    wide = sum(one.float32 for one in found)
     if isinstance(layer.mlp, MoeMlp):
-        vectors += width * hidden * layer.mlp.shared_gate + 4 * layer.mlp.experts * layer.mlp.score_bias
-    return LayerWeights(tuple(matrices), vectors)
+        elements += hidden * layer.mlp.shared_gate
+        wide += layer.mlp.experts * layer.mlp.score_bias
+    return LayerWeights(tuple(matrices), Vectors(elements, wide))
 
 
-def _mixer_matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
-    heads = divide(mixer.heads, tp, "num_attention_heads")
-    kv_heads = kv_heads_on_rank(mixer, tp)
-    qkv = (heads * mixer.head_dim, kv_heads * mixer.head_dim, kv_heads * mixer.head_dim)
-    yield Matrix("self_attn.qkv_proj", qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0, split="out", ranks=tp)
-    o_bias = hidden if mixer.o_bias else 0
-    yield Matrix("self_attn.o_proj", (hidden,), heads * mixer.head_dim, bias=o_bias, split="in", ranks=tp)
-    if mixer.gate_width:
-        yield Matrix("self_attn.gate_proj", (heads * mixer.gate_width,), hidden, split="out", ranks=tp)
-
-
-def _mixer_vectors(mixer: Attention, tp: int) -> int:
-    """Elements of q/k norms and attention sinks."""
-    elements = mixer.heads // tp if mixer.sinks else 0
-    if mixer.qk_norm:
-        spans = {
-            "head": 2,
-            "rank": mixer.heads // tp + kv_heads_on_rank(mixer, tp),
-            "all": mixer.heads + mixer.kv_heads,
-        }
-        elements += spans[mixer.qk_norm_span] * mixer.head_dim * (2 if mixer.qk_norm_bias else 1)
-    return elements
-
-
-def _mlp_matrices(mlp: DenseMlp | MoeMlp, hidden: int, tp: int) -> list[Matrix]:
+def _mlp_matrices(mlp: DenseMlp | MoeMlp | None, hidden: int, tp: int) -> list[Matrix]:
+    if mlp is None:
+        return []
     if isinstance(mlp, DenseMlp):
         return _dense_matrices(mlp, hidden, tp, "mlp")
     inner = divide(mlp.intermediate, tp, "moe_intermediate_size")
-    bias = (2 * inner, hidden) if mlp.expert_bias else (0, 0)
+    up = (inner, inner) if mlp.gated else (inner,)
+    bias = (sum(up), hidden) if mlp.expert_bias else (0, 0)
     found = [
         _router(mlp, hidden),
-        Matrix("mlp.experts.w13", (inner, inner), hidden, bias=bias[0], experts=mlp.experts, split="out", ranks=tp),
+        Matrix("mlp.experts.w13", up, hidden, bias=bias[0], experts=mlp.experts, split="out", ranks=tp),
         Matrix("mlp.experts.w2", (hidden,), inner, bias=bias[1], experts=mlp.experts, split="in", ranks=tp),
     ]
     if mlp.shared_intermediate:
-        found += _dense_matrices(DenseMlp(mlp.shared_intermediate), hidden, tp, "mlp.shared_expert")
+        found += _dense_matrices(DenseMlp(mlp.shared_intermediate, mlp.gated), hidden, tp, "mlp.shared_expert")
     return found
 
 
@@ -147,8 +112,8 @@ def parameter_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int = 1, pp: i
 
 
 def _layer_bytes(layer: Layer, index: int, hidden: int, quantization: Quantization, tp: int, width: int) -> int:
-    weights = layer_weights(layer, hidden, tp, width)
-    total = weights.vector_bytes + scale_bytes(quantization)
+    weights = layer_weights(layer, hidden, tp)
+    total = weights.vectors.bytes(width) + scale_bytes(quantization) * len(layer.mixers)
     for matrix in weights.matrices:
         kept = matrix.plain or is_excluded(quantization, index, matrix.name)
         total += matrix_bytes(matrix, None if kept else quantization, width)
@@ -215,7 +180,9 @@ def _stage_bytes(model: ModelSpec, checkpoint: Checkpoint, tp: int, stage: Stage
         elements += model.hidden_size * (2 if model.final_norm_bias else 1)
     if stage.is_last and model.head_bias:
         elements += rows
-    total = width * (elements + (-(-model.tower_params // tp) if stage.is_first else 0))
+    if stage.is_first:
+        elements += model.outer_elements + -(-model.tower_params // tp)
+    total = width * elements + _outer_linears(model, tp, width, (stage.is_first, stage.is_last))
     for layer, first, times in _grouped(model.layers[stage.start : stage.end], checkpoint.quantization):
         total += times * _layer_bytes(layer, stage.start + first, model.hidden_size, checkpoint.quantization, tp, width)
     return total
@@ -244,13 +211,21 @@ def outer_bytes(model: ModelSpec, tp: int, width: int) -> int:
     elements = tables * rows * model.hidden_size + (rows if model.head_bias else 0)
     if model.final_norm:
         elements += model.hidden_size * (2 if model.final_norm_bias else 1)
-    return width * (elements + -(-model.tower_params // tp))
+    elements += model.outer_elements + -(-model.tower_params // tp)
+    return width * elements + _outer_linears(model, tp, width, (True, True))
+
+
+def _outer_linears(model: ModelSpec, tp: int, width: int, ends: tuple[bool, bool]) -> int:
+    """Bytes of the projections outside the layers that are on the first or the last stage."""
+    kept = (linear for linear in model.outer if ends[linear.is_last])
+    return sum(linear.times * matrix_bytes(on_rank(linear, tp), None, width) for linear in kept)
 
 
 def parameter_count(model: ModelSpec) -> int:
     """Count a model's parameters as published: unpadded vocabulary, packed formats never counted."""
     elements = model.vocab_size * model.hidden_size * (1 if model.tied_embeddings else 2) + model.tower_params
-    elements += model.vocab_size if model.head_bias else 0
+    elements += (model.vocab_size if model.head_bias else 0) + model.outer_elements
+    elements += sum(linear.times * on_rank(linear, 1).elements for linear in model.outer)
     if model.final_norm:
         elements += model.hidden_size * (2 if model.final_norm_bias else 1)
     for layer, _, times in _grouped(model.layers, Quantization()):
@@ -259,11 +234,8 @@ def parameter_count(model: ModelSpec) -> int:
 
 
 def _layer_count(layer: Layer, hidden: int) -> int:
-    weights = layer_weights(layer, hidden, 1, 1)
-    vectors = layer.norms * hidden + _mixer_vectors(layer.mixer, 1)
-    if isinstance(layer.mlp, MoeMlp):
-        vectors += layer.mlp.experts * layer.mlp.score_bias + hidden * layer.mlp.shared_gate
-    return vectors + sum(matrix.elements for matrix in weights.matrices)
+    weights = layer_weights(layer, hidden, 1)
+    return sum(weights.vectors) + sum(matrix.elements for matrix in weights.matrices)
 
 
 def element_bytes(dtype: str) -> int:

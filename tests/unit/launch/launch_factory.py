@@ -40,7 +40,7 @@ def make_checkpoint(repo: str = "Org/Model-8B", **changes: Any) -> Checkpoint:
 
 
 def make_model(checkpoint: Checkpoint) -> ModelSpec:
-    layer = Layer(Attention(32, 8, 128), DenseMlp(12_288))
+    layer = Layer((Attention(32, 8, 128),), DenseMlp(12_288))
     return ModelSpec(
         name="Model-8B",
         model_type="qwen3",

@@ -25,7 +25,7 @@ def dense(name: str, billions: float, *, kv_heads: int = 8, heads: int = 32, lay
     hidden = heads * 128
     attention = hidden * 128 * (2 * heads + 2 * kv_heads)
     inner = max(256, round((billions * 1e9 / layers - attention) / (3 * hidden) / 256) * 256)
-    layer = Layer(Attention(heads, kv_heads, 128), DenseMlp(inner))
+    layer = Layer((Attention(heads, kv_heads, 128),), DenseMlp(inner))
     return ModelSpec(
         name=f"lab/{name}",
         model_type="llama",

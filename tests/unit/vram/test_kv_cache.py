@@ -7,8 +7,8 @@ from tools.domain import Attention, DenseMlp, Layer
 from tools.units import GIB
 from tools.vram import kv
 
-FULL = Layer(Attention(32, 4, 128), DenseMlp(8))
-SLIDING = Layer(Attention(32, 4, 128, window=1024), DenseMlp(8))
+FULL = Layer((Attention(32, 4, 128),), DenseMlp(8))
+SLIDING = Layer((Attention(32, 4, 128, window=1024),), DenseMlp(8))
 
 
 def kinds(full: int, sliding: int = 0, tp: int = 1, width: int = 2) -> tuple[kv.Cache, ...]:

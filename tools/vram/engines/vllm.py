@@ -8,7 +8,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tools.domain import Band, Deployment, Gpu, ModelSpec, MoeMlp
+from tools.domain import (
+    Attention,
+    Band,
+    DenseMlp,
+    Deployment,
+    Gpu,
+    LinearAttention,
+    Mamba,
+    Mixer,
+    MlaAttention,
+    ModelSpec,
+    MoeMlp,
+)
 from tools.units import GIB
 from tools.vram.engines.rules import AccountingRules, rules_for
 from tools.vram.loaded import Loaded
@@ -155,12 +167,27 @@ def forward_bytes(model: ModelSpec, tokens: int, tp: int) -> int:
     """
     widest = 0
     for layer in {id(layer): layer for layer in model.layers}.values():
-        mlp, mixer = layer.mlp, layer.mixer
-        copies = mlp.active if isinstance(mlp, MoeMlp) else 1
-        inner = copies * 3 * mlp.intermediate // tp + (copies * model.hidden_size if copies > 1 else 0)
-        heads = 2 * (mixer.heads + mixer.kv_heads) * mixer.head_dim // tp
-        widest = max(widest, max(inner, heads) + 4 * model.hidden_size)
+        mixers = sum(_mixer_width(mixer) for mixer in layer.mixers) // tp
+        widest = max(widest, max(_mlp_width(layer.mlp, model.hidden_size, tp), mixers) + 4 * model.hidden_size)
     return 2 * tokens * widest
+
+
+def _mlp_width(mlp: DenseMlp | MoeMlp | None, hidden: int, tp: int) -> int:
+    if mlp is None:
+        return 0
+    copies = mlp.active if isinstance(mlp, MoeMlp) else 1
+    return copies * 3 * mlp.intermediate // tp + (copies * hidden if copies > 1 else 0)
+
+
+def _mixer_width(mixer: Mixer) -> int:
+    """Elements a token has alive in a mixer, over all ranks."""
+    if isinstance(mixer, Attention):
+        return 2 * (mixer.heads + mixer.kv_heads) * mixer.head_dim
+    if isinstance(mixer, MlaAttention):
+        return 3 * mixer.heads * (mixer.nope_head_dim + mixer.rope_head_dim)
+    if isinstance(mixer, LinearAttention):
+        return 2 * (mixer.key_heads * mixer.key_head_dim * 2 + mixer.value_heads * mixer.value_head_dim * 2)
+    return 4 * (mixer.intermediate if isinstance(mixer, Mamba) else mixer.width)
 
 
 def graphs(deployment: Deployment) -> Band:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from tools.domain import Attention, Layer
-from tools.vram.weights import kv_heads_on_rank
-
-BLOCK_TOKENS = 16
-"""Tokens a block on CUDA (``config/cache.py`` ``DEFAULT_BLOCK_SIZE``)."""
+from tools.domain import Layer
+from tools.errors import NotYetExact
+from tools.vram import mixers
+from tools.vram.kv.specs import BLOCK_TOKENS, CacheContext
 
 KV_BYTES = {"auto": 2, "bfloat16": 2, "float16": 2, "bf16": 2, "fp16": 2, "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1}
 
@@ -35,18 +34,13 @@ def caches(layers: tuple[Layer, ...], tp: int, element_bytes: int) -> tuple[Cach
         element_bytes: bytes of a cached element (1 for fp8, else 2).
     """
     found: Counter[tuple[int, int]] = Counter()
+    context = CacheContext(tp, element_bytes)
     for layer, times in _distinct(layers):
-        page = page_bytes(layer.mixer, tp, element_bytes)
-        found[layer.mixer.window or 0, page] += times
+        for spec in (spec for mixer in layer.mixers for spec in mixers.kv_specs(mixer, context)):
+            if spec.kind not in {"full", "sliding"}:
+                raise NotYetExact("errors_vram.not_covered", architecture=spec.kind, part="cache")
+            found[spec.window or 0, spec.page_bytes] += times
     return tuple(Cache(page, window or None, count) for (window, page), count in sorted(found.items()))
-
-
-def page_bytes(attention: Attention, tp: int, element_bytes: int) -> int:
-    """Bytes of one layer's block on a rank: keys and values of 16 tokens.
-
-    Worked example: 4 KV heads of 128 in bfloat16 are 16 x 2 x 4 x 128 x 2 = 32,768 B.
-    """
-    return BLOCK_TOKENS * 2 * kv_heads_on_rank(attention, tp) * attention.head_dim * element_bytes
 
 
 def _distinct(layers: tuple[Layer, ...]) -> list[tuple[Layer, int]]:

@@ -1,0 +1,208 @@
+"""A decoder layer by what it declares: mixers (attention of any kind, or a state), a feed-forward block, extras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A projection that is no part of a mixer or a feed-forward block: a tower's, a per-layer input's, a table.
+
+    Attributes:
+        name: module path, inside its layer or from the model's root.
+        outputs: rows of each fused output, over all ranks.
+        inputs: columns, over all ranks.
+        bias: it has a bias of one element a row.
+        split: how tensor-parallel ranks share it: rows (``out``), columns (``in``), or every rank has the whole.
+        plain: the engine never quantises it.
+        element_bytes: bytes of an element where not the model's type (0 = the model's type).
+        times: how many equal ones there are.
+        is_last: with a pipeline it is on the last stage (else on the first); for a layer's own it has no meaning.
+    """
+
+    name: str
+    outputs: tuple[int, ...]
+    inputs: int
+    bias: bool = False
+    split: Literal["out", "in", ""] = ""
+    plain: bool = True
+    element_bytes: int = 0
+    times: int = 1
+    is_last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """A layer's token mixer as attention with a per-token KV cache.
+
+    Attributes:
+        window: tokens kept by a sliding window, or None for full attention.
+        chunk: tokens of a chunk of local attention (Llama 4), or None.
+        qk_norm: per-head RMSNorm on q and k (two vectors of ``head_dim``).
+        bias: on q, k, v (``qkv_bias``) and on o (``o_bias``).
+        sinks: one learned logit a head (gpt-oss).
+        qk_norm_span: ``head`` (one vector of ``head_dim``), ``rank`` (all heads of the rank) or ``all`` (every head).
+        qk_norm_bias: the q and k norms are LayerNorms with a bias.
+        gate_width: outputs a head of a separate gate projection: ``head_dim``, 1, or 0 for none.
+        v_head_dim: size of a value head where it differs from ``head_dim``.
+        shares_kv: keys and values are read from an earlier layer's cache; this layer has no cache of its own.
+    """
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    window: int | None = None
+    qk_norm: bool = False
+    qkv_bias: bool = False
+    o_bias: bool = False
+    sinks: bool = False
+    qk_norm_span: Literal["head", "rank", "all"] = "head"
+    qk_norm_bias: bool = False
+    gate_width: int = 0
+    chunk: int | None = None
+    v_head_dim: int | None = None
+    shares_kv: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Indexer:
+    """Sparse attention's indexer (DeepSeek-V3.2, GLM-5): a small key cache of its own chooses ``topk`` tokens."""
+
+    heads: int
+    head_dim: int
+    topk: int
+
+
+@dataclass(frozen=True, slots=True)
+class MlaAttention:
+    """Multi-head latent attention: the cache holds one latent and one rotary key a token, on every rank.
+
+    Attributes:
+        q_lora_rank: width of the compressed query, or None where queries are projected straight.
+        kv_lora_rank: width of the cached latent.
+        nope_head_dim, rope_head_dim: parts of a query head without and with rotary position.
+        v_head_dim: size of a value head.
+        indexer: sparse attention's, or None.
+        bias: on the projections down and the output.
+    """
+
+    heads: int
+    kv_lora_rank: int
+    nope_head_dim: int
+    rope_head_dim: int
+    v_head_dim: int
+    q_lora_rank: int | None = None
+    indexer: Indexer | None = None
+    bias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinearAttention:
+    """Linear attention with a fixed state a sequence: gated delta nets, Kimi delta attention, lightning attention.
+
+    Attributes:
+        kind: whose layout of projections and states it is.
+        key_heads, value_heads, key_head_dim, value_head_dim: sizes over all ranks.
+        conv_kernel: width of the short convolution before it (0 = none).
+    """
+
+    kind: Literal["gdn", "kda", "lightning"]
+    key_heads: int
+    value_heads: int
+    key_head_dim: int
+    value_head_dim: int
+    conv_kernel: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Mamba:
+    """A state-space mixer.
+
+    Attributes:
+        version: 1 (selective scan, a time step of low rank) or 2 (heads and groups).
+        intermediate: inner width over all ranks.
+        state: elements of state a channel.
+        heads, head_dim, groups: of version 2.
+        time_step_rank: of version 1.
+    """
+
+    version: Literal[1, 2]
+    intermediate: int
+    state: int
+    conv_kernel: int
+    heads: int = 0
+    head_dim: int = 0
+    groups: int = 1
+    time_step_rank: int = 0
+    conv_bias: bool = True
+    bias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShortConv:
+    """A gated short convolution whose state is its last inputs (LFM2)."""
+
+    width: int
+    kernel: int
+    bias: bool = False
+
+
+Mixer = Attention | MlaAttention | LinearAttention | Mamba | ShortConv
+
+
+@dataclass(frozen=True, slots=True)
+class DenseMlp:
+    """A feed-forward block; ``gated`` has gate, up and down projections, else up and down."""
+
+    intermediate: int
+    gated: bool = True
+    bias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MoeMlp:
+    """A mixture of experts: ``experts`` routed ones of which ``active`` run a token, and a shared one if not 0 wide.
+
+    Attributes:
+        shared_gate: a one-row projection weighs the shared expert.
+        router_bias: the router projection has a bias.
+        expert_bias: the experts' projections have biases (gpt-oss).
+        score_bias: one float32 correction an expert, added when choosing (DeepSeek-V3 class).
+        router_bytes: bytes of one router weight (4 where the engine keeps the router in float32).
+        router_quantised: the engine stores the router in the checkpoint's format unless the checkpoint excludes it.
+        gated: experts have gate, up and down projections, else up and down.
+    """
+
+    experts: int
+    active: int
+    intermediate: int
+    shared_intermediate: int = 0
+    shared_gate: bool = False
+    router_bias: bool = False
+    expert_bias: bool = False
+    score_bias: bool = False
+    router_bytes: int = 2
+    router_quantised: bool = False
+    gated: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One decoder layer.
+
+    Attributes:
+        mixers: what mixes tokens: usually one; two where they run side by side (Falcon-H1); none in a layer that is
+            only a feed-forward block (Nemotron-H).
+        mlp: the feed-forward block, or None in a layer that is only a mixer.
+        norms: vectors of the hidden size.
+        extras: projections beside these.
+        extra_elements: further elements of the model's type that stay unquantised, on every rank.
+    """
+
+    mixers: tuple[Mixer, ...]
+    mlp: DenseMlp | MoeMlp | None
+    norms: int = 2
+    extras: tuple[Linear, ...] = ()
+    extra_elements: int = 0

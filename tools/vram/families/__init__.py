@@ -1,0 +1,27 @@
+"""From a config to a model's structure, by family.
+
+A family that differs from others only in facts is a row of ``tools.vram.dialects``. One with structure of its own has a
+builder ``(config) -> Structure`` in a module here, listed in that module's ``BUILDERS`` by ``model_type``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tools.vram.families import regular
+from tools.vram.families.structure import Structure
+from tools.vram.fields import Config
+
+__all__ = ["Structure", "structure_of"]
+
+_BUILDERS: dict[str, Callable[[Config], Structure]] = {}
+
+
+def structure_of(config: Config) -> Structure:
+    """Describe the model that a config (of the text model) declares.
+
+    Raises:
+        NotYetExact: the architecture has structure the calculator does not cover yet.
+        BadValue: a field is missing or absurd.
+    """
+    return _BUILDERS.get(str(config.get("model_type")), regular.build)(config)

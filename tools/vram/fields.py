@@ -1,0 +1,59 @@
+"""Reading a config's fields: whole numbers, switches, the text model inside a wrapper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from tools.errors import BadValue
+from tools.vram.dialects import WRAPPERS, Flag, Says
+
+Config = Mapping[str, Any]
+
+MAX_LAYERS = 4096
+MAX_SIZE = 1 << 40
+"""Larger than any model; keeps a damaged config from asking for endless work."""
+
+
+def number(config: Config, *names: str, default: int | None = None, maximum: int = MAX_SIZE) -> int:
+    """Read a positive whole number under the first of several names.
+
+    Raises:
+        BadValue: no name is present and there is no default, or the value is no whole number of 1 to ``maximum``.
+    """
+    for name in names:
+        value = config.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
+            raise BadValue("errors_vram.bad_field", field=name, value=repr(value)[:80])
+        if value == 0 and default == 0:
+            return 0
+        if not 1 <= value <= maximum:
+            raise BadValue("errors_vram.bad_field", field=name, value=repr(value)[:80])
+        return int(value)
+    if default is not None:
+        return default
+    raise BadValue("errors_vram.missing_field", field=names[0])
+
+
+def text_config(config: Config) -> Config:
+    """Return the fields of the text model: a wrapper's ``text_config`` over its own, with the family's name."""
+    inner = config.get("text_config")
+    merged = {**config, **cast("Config", inner)} if isinstance(inner, Mapping) else config
+    family = WRAPPERS.get(str(config.get("model_type")))
+    return {**merged, "model_type": family} if family else merged
+
+
+def has_towers(config: Config) -> bool:
+    """Tell whether the config declares parts outside the text model (vision, audio)."""
+    wrapped = str(config.get("model_type")) in WRAPPERS or bool(config.get("multimodal"))
+    return wrapped or any(config.get(name) for name in ("vision_config", "audio_config", "vision_tower"))
+
+
+def flag(config: Config, said: Flag) -> bool:
+    """Tell whether a fact holds: always, never, or as the config states it."""
+    if not isinstance(said, Says):
+        return said
+    stated = config.get(said.field)
+    return said.absent if stated is None else bool(stated)
