@@ -61,13 +61,13 @@ def deployment(**more: object) -> Deployment:
     [
         ("0.6.3", None, "V0 to 0.6.5"),
         ("0.7.2", None, "V0"),
-        ("0.8.3", None, "V1 to 0.20"),
+        ("0.8.3", None, "V1 to 0.16"),
         ("0.8.3", "V0", "V0"),
-        ("0.7.3", "V1", "V1 to 0.20"),
-        ("0.20.9", None, "V1 to 0.20"),
-        ("0.21.0", None, "0.21 to 0.26"),
-        ("v0.27", None, "0.27 and later"),
-        (None, None, "0.27 and later"),
+        ("0.7.3", "V1", "V1 to 0.16"),
+        ("0.20.9", None, "0.17 to 0.20"),
+        ("0.21.0", None, "0.21 to 0.24"),
+        ("v0.27", None, "0.27 to 0.28"),
+        (None, None, "0.29 and later"),
     ],
 )
 def test_each_version_has_its_rules(version: str | None, generation: str | None, name: str):
