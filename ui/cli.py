@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "plan",
     "launch": "launch",
     "estimate": "estimate",
+    "explain": "explain",
     "read": "read",
     "specs": "specs",
     "search": "search",

@@ -1,0 +1,1 @@
+"""An engine's start-up log or out-of-memory error, taken apart and explained."""

@@ -1,0 +1,269 @@
+"""What the calculator says of the start that a log tells of, and where the log differs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tools.domain import Band, Deployment, Footprint, Gpu, Note, note
+from tools.errors import BadValue, RequestError, RigfitError, UnknownGpu, UnknownModel
+from tools.logs.facts import EngineLog, Memory
+from tools.units import GIB
+from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES
+from tools.vram.estimate import estimate
+from tools.vram.request import deployment_from_request
+
+if TYPE_CHECKING:
+    from tools.specs.gpus import GpuCatalogue
+    from tools.specs.models import ModelCatalogue
+
+_REQUEST = (
+    "tp", "pp", "ep", "gpu_memory_utilization", "kv_cache_memory_bytes", "max_model_len", "max_num_seqs",
+    "max_num_batched_tokens", "enforce_eager",
+)  # fmt: skip
+_VERSION = re.compile(r"v?\d{1,4}\.\d{1,4}")
+_KV_TYPES = {
+    **dict.fromkeys(("fp8_e4m3", "fp8_e5m2", "float8_e4m3fn", "float8_e5m2"), "fp8"),
+    **dict.fromkeys(("bfloat16", "float16"), "auto"),
+}
+_SNAPSHOT = re.compile(r"models--([\w.-]{1,80}?)--([\w.-]{1,80})")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_GGUF = re.compile(r"[-.]((?:UD-)?I?Q\d[\w]{0,8}|[BF](?:16|32|F16)|MXFP4(?:_MOE)?|TQ\d_\d)$", re.IGNORECASE)
+_SIXTEEN_BIT = frozenset({"bf16", "fp16", "fp32"})
+ROUNDING_BYTES = round(0.01 * GIB)
+"""Logs print GiB with two decimals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One part as logged and as computed; bytes.
+
+    Attributes:
+        part: ``weights non_torch activation graphs activation_and_graphs kv_pool``.
+        predicted: the calculator's band.
+        within: the measured value lies in that band.
+    """
+
+    part: str
+    measured_bytes: int
+    predicted: Band
+    within: bool
+
+    @property
+    def difference_bytes(self) -> int:
+        """Measured less predicted."""
+        return round(self.measured_bytes - self.predicted.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The calculator's answer for a log's own arguments.
+
+    Attributes:
+        footprint: the answer, or None with ``problem``.
+        gpu: the card it was made for, or None.
+        assumptions: how the log was understood.
+        problem: why there is no answer.
+    """
+
+    footprint: Footprint | None = None
+    gpu: Gpu | None = None
+    assumptions: tuple[Note, ...] = ()
+    problem: Note | None = None
+
+
+def predict(
+    log: EngineLog,
+    models: ModelCatalogue,
+    gpus: GpuCatalogue,
+    *,
+    model: str | None = None,
+    gpu: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Prediction:
+    """Estimate the deployment that a log tells of.
+
+    Args:
+        log: what was read.
+        models: where names are looked up.
+        gpus: where cards are looked up.
+        model: the model's name where the log's is missing or means nothing; it goes before.
+        gpu: the card's name, likewise.
+        changes: arguments to take instead of the log's ("and with 0.85?").
+
+    Returns:
+        The answer, or why there is none; never raises for what a log says.
+    """
+    said = model or log.model
+    if not said:
+        return Prediction(problem=note("logs.no_model"))
+    problem: RigfitError = UnknownModel("errors_logs.no_model", name="")
+    for name in _names(said, log, given=model is not None):
+        try:
+            return _predicted(log, name, gpu, models, gpus, dict(changes or {}))
+        except UnknownModel as error:
+            problem = error
+        except RequestError as error:
+            return Prediction(problem=Note(error.code, error.params))
+    return Prediction(problem=Note(problem.code, problem.params))
+
+
+def _predicted(
+    log: EngineLog,
+    name: str,
+    gpu: str | None,
+    models: ModelCatalogue,
+    gpus: GpuCatalogue,
+    changes: Mapping[str, Any],
+) -> Prediction:
+    fields, notes = request_fields(log, name, gpu or log.card)
+    try:
+        asked = deployment_from_request({**fields, **changes}, models, gpus)
+    except UnknownGpu:
+        if gpu or "gpu" not in fields:
+            raise
+        fields.pop("gpu")
+        asked = deployment_from_request({**fields, **changes}, models, gpus)
+    asked = replace(asked, deployment=_in_flight(asked.deployment, log))
+    footprint = estimate(asked.deployment, asked.gpu)
+    return Prediction(footprint, asked.gpu, (*notes, *asked.assumptions, *footprint.assumptions))
+
+
+def request_fields(log: EngineLog, model: str, gpu: str | None) -> tuple[dict[str, Any], tuple[Note, ...]]:
+    """Turn a log's arguments into the fields of ``rigfit estimate``; what was inferred is noted."""
+    arguments = log.arguments
+    fields = {name: arguments[name] for name in _REQUEST if arguments.get(name) is not None}
+    fields = {name: value for name, value in fields.items() if value is not False}
+    fields |= {"model": model, "engine": log.engine}
+    if gpu:
+        fields["gpu"] = gpu
+    if log.memory.total_bytes and log.engine == "vllm":
+        fields["gpu_total_bytes"] = log.memory.total_bytes
+    kv = arguments.get("kv_cache_dtype")
+    if kv:
+        fields["kv_cache_dtype"] = _KV_TYPES.get(str(kv), str(kv))
+    if arguments.get("dtype") in {"bfloat16", "float16", "float32", "half", "float"}:
+        fields["dtype"] = arguments["dtype"]
+    offload = arguments.get("cpu_offload_gb")
+    if offload:
+        fields["extra_flags"] = f"--cpu-offload-gb {offload}"
+    if log.generation:
+        fields["engine_generation"] = log.generation
+    version, notes = _version(log)
+    return fields | ({"engine_version": version} if version else {}), notes
+
+
+def _version(log: EngineLog) -> tuple[str | None, tuple[Note, ...]]:
+    """The version as printed; where it is not, the oldest that words its lines so."""
+    if log.version and _VERSION.match(log.version):
+        return log.version, ()
+    if log.engine != "vllm":
+        return None, ()
+    memory, inferred = log.memory, None
+    if memory.activation_with_graphs:
+        inferred = "0.27.0"
+    elif log.generation == "V0":
+        inferred = "0.7.3"
+    elif memory.graphs_estimated_bytes is not None:
+        inferred = "0.21.0"
+    elif memory.non_torch_bytes is not None:
+        inferred = "0.11.0"
+    return inferred, (note("logs.version_inferred", version=inferred),) if inferred else ()
+
+
+def _names(said: str, log: EngineLog, *, given: bool) -> Iterator[str]:
+    """Yield names a model's path may mean: ``/models/Qwen3-8B-AWQ`` is tried whole, then by its last parts."""
+    snapshot = _SNAPSHOT.search(said)
+    if snapshot:
+        yield f"{snapshot.group(1)}/{snapshot.group(2)}"
+        return
+    path = said.rstrip("/").removesuffix(".gguf")
+    path = _SHARD.sub("", path)
+    parts = [part for part in re.split(r"[/\\]+", path) if part not in {"", ".", "~"}][-2:]
+    candidates = ["/".join(parts), *reversed(parts)] if parts else []
+    served = str(log.arguments.get("served_model_name") or log.arguments.get("model_name") or "")
+    if served and not given:
+        candidates.append(served)
+    for name in dict.fromkeys(candidates):
+        form = _GGUF.search(name)
+        yield f"{name[: form.start()]}@gguf-{form.group(1)}" if form and said.endswith(".gguf") else name
+
+
+def _in_flight(deployment: Deployment, log: EngineLog) -> Deployment:
+    """Take the format that the engine made while loading: ``--quantization fp8`` of a checkpoint in 16 bits."""
+    from tools.specs.checkpoints import checkpoints_for
+
+    words = {"fp8": "fp8-online", "bitsandbytes": "bnb-4bit"}
+    word = words.get(str(log.arguments.get("quantization")))
+    if word is None or deployment.checkpoint.precision not in _SIXTEEN_BIT:
+        return deployment
+    try:
+        found = checkpoints_for(deployment.model, word)
+    except BadValue:
+        return deployment
+    return replace(deployment, checkpoint=found[0]) if found else deployment
+
+
+def differences(memory: Memory, footprint: Footprint) -> tuple[Difference, ...]:
+    """Set each measured part beside the predicted one, in the order of the budget."""
+    graphs = footprint.cuda_graph_bytes
+    non_torch = _shift(footprint.context_bytes, -CUDA_CONTEXT_BYTES)
+    weights = footprint.weights_bytes
+    rows: list[tuple[str, int | None, Band | None]] = [
+        ("weights", memory.weights_bytes, Band(0.997 * weights, weights, 1.003 * weights)),
+        ("non_torch", memory.non_torch_bytes, non_torch),
+    ]
+    if memory.weights_bytes is None and memory.consumed_bytes is not None:
+        rows = [("weights_and_non_torch", memory.consumed_bytes, _shift(non_torch, weights))]
+    rows += _peaks(memory, footprint.activation_bytes, graphs)
+    if memory.compute_bytes is not None:
+        rows.append(("compute", memory.compute_bytes, footprint.activation_bytes))
+    rows.append(("kv_pool", memory.kv_bytes, footprint.kv_pool_bytes))
+    return tuple(
+        Difference(part, measured, band, band.low - ROUNDING_BYTES <= measured <= band.high + ROUNDING_BYTES)
+        for part, measured, band in rows
+        if measured is not None and band is not None
+    )
+
+
+def _peaks(memory: Memory, activation: Band, graphs: Band) -> list[tuple[str, int | None, Band | None]]:
+    """The activation and the graphs: apart where the log allows, else the sum that it prints."""
+    estimated = memory.graphs_estimated_bytes
+    measured_graphs = memory.graphs_bytes if estimated is None else estimated
+    if not memory.activation_with_graphs:
+        return [("activation", memory.activation_bytes, activation), ("graphs", measured_graphs, graphs)]
+    if estimated is None or memory.activation_bytes is None:
+        both = Band(*(getattr(activation, end) + getattr(graphs, end) for end in ("low", "value", "high")))
+        return [("activation_and_graphs", memory.activation_bytes, both)]
+    return [("activation", memory.activation_bytes - estimated, activation), ("graphs", estimated, graphs)]
+
+
+def unexplained_bytes(log: EngineLog) -> int | None:
+    """Return what the parts leave of the budget: budget - weights - non-torch - activation - graphs applied - pool.
+
+    0 but for rounding where the engine keeps its own books; None where a part is not printed. The graphs count from
+    0.21 on, where an estimate of them is printed.
+    """
+    memory = log.memory
+    budget = budget_of(log)
+    consumed = memory.consumed_bytes
+    if consumed is None and memory.weights_bytes is not None and memory.non_torch_bytes is not None:
+        consumed = memory.weights_bytes + memory.non_torch_bytes
+    if budget is None or consumed is None or memory.activation_bytes is None or memory.kv_bytes is None:
+        return None
+    graphs = 0 if memory.activation_with_graphs else memory.graphs_estimated_bytes or 0
+    return budget - consumed - memory.activation_bytes - graphs - memory.kv_bytes
+
+
+def budget_of(log: EngineLog) -> int | None:
+    """The engine's share of the card as printed, or total x utilization."""
+    memory, share = log.memory, log.arguments.get("gpu_memory_utilization")
+    if memory.budget_bytes is not None:
+        return memory.budget_bytes
+    return round(memory.total_bytes * share) if memory.total_bytes and share else None
+
+
+def _shift(band: Band, by: float) -> Band:
+    return Band(band.low + by, band.value + by, band.high + by)
