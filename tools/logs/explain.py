@@ -77,7 +77,7 @@ def explain(
     prediction = predict(log, models, gpus, model=model, gpu=gpu, changes=changes)
     footprint = prediction.footprint
     what_if = WhatIf(footprint.deployment, prediction.gpu, footprint) if footprint else None
-    missing = shortage_bytes(log, what_if)
+    missing = shortage_bytes(log, what_if, prediction.gpu)
     return Explanation(
         log=log,
         prediction=prediction,

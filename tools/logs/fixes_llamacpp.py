@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tools.domain import note
 from tools.logs.facts import EngineLog
-from tools.logs.whatif import Fix, WhatIf
+from tools.logs.whatif import Fix, WhatIf, is_enough
 from tools.units import MIB
 
 _USUAL_STEP = 512
@@ -33,15 +33,17 @@ def _smaller_cache(log: EngineLog, missing: int | None) -> Iterator[Fix]:
     kind = str(log.arguments.get("kv_cache_dtype") or "f16")
     if length:
         wanted = length // 2
-        effect = held // 2 if held else None
+        if held and missing is not None and 0 < missing < held:
+            wanted = int(length * (1 - 1.02 * missing / held)) // 1024 * 1024 or wanted
+        effect = round(held * (1 - wanted / length)) if held else None
         yield Fix(
-            note("logs.fix_shorter", before=length, after=wanted), effect, f"-c {wanted}", _enough(effect, missing)
+            note("logs.fix_shorter", before=length, after=wanted), effect, f"-c {wanted}", is_enough(effect, missing)
         )
     if kind in {"f16", "bf16"}:
         effect = round(held * (1 - 8.5 / 16)) if held else None
-        yield Fix(note("logs.fix_q8_cache"), effect, "-fa on -ctk q8_0 -ctv q8_0", _enough(effect, missing))
+        yield Fix(note("logs.fix_q8_cache"), effect, "-fa on -ctk q8_0 -ctv q8_0", is_enough(effect, missing))
     if held:
-        yield Fix(note("logs.fix_cache_in_ram"), held, "-nkvo", _enough(held, missing))
+        yield Fix(note("logs.fix_cache_in_ram"), held, "-nkvo", is_enough(held, missing))
 
 
 def _smaller_compute(log: EngineLog, missing: int | None) -> Iterator[Fix]:
@@ -55,12 +57,12 @@ def _smaller_compute(log: EngineLog, missing: int | None) -> Iterator[Fix]:
             note("logs.fix_smaller_steps", before=step, after=step // 2),
             effect,
             f"-ub {step // 2}",
-            _enough(effect, missing),
+            is_enough(effect, missing),
         )
 
 
 def _fewer_layers(log: EngineLog, missing: int | None) -> Iterator[Fix]:
-    """Leave so many layers in the machine's memory that the rest fits."""
+    """Leave so many layers in the machine's memory that the rest fits; a layer takes its cache with it."""
     placed, layers, held = log.arguments.get("gpu_layers"), log.arguments.get("layers"), log.memory.weights_bytes
     if not held and log.failure and log.failure.kind == "oom_weights":
         held = log.memory.asked_bytes
@@ -69,7 +71,7 @@ def _fewer_layers(log: EngineLog, missing: int | None) -> Iterator[Fix]:
             yield Fix(note("logs.fix_fewer_layers_unknown"), None, "-ngl 20")
         return
     placed = min(placed, layers)
-    each = held / placed
+    each = held / placed + (_cache_bytes(log) or 0) / layers
     fewer = math.ceil(((missing or each) + 128 * MIB) / each)
     if 0 < fewer < placed:
         effect = round(fewer * each)
@@ -77,9 +79,5 @@ def _fewer_layers(log: EngineLog, missing: int | None) -> Iterator[Fix]:
             note("logs.fix_fewer_layers", before=placed, after=placed - fewer, layers=layers),
             effect,
             f"-ngl {placed - fewer}",
-            _enough(effect, missing),
+            is_enough(effect, missing),
         )
-
-
-def _enough(effect: int | None, missing: int | None) -> bool | None:
-    return None if effect is None or missing is None else effect >= missing

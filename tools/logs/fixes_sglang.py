@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from tools.domain import note
 from tools.logs.facts import EngineLog
-from tools.logs.whatif import Fix, WhatIf
+from tools.logs.whatif import Fix, WhatIf, is_enough
 from tools.units import MIB
 
 _USUAL_SHARE = 0.88
@@ -45,6 +45,5 @@ def _share(before: float, after: float, total: int | None, missing: int | None, 
     if not 0.05 < after < 1 or abs(after - before) < 0.005:
         return
     effect = round(abs(after - before) * total) if total else None
-    enough = None if effect is None or missing is None else effect >= missing
     change = note(code, before=f"{before:g}", after=f"{after:g}")
-    yield Fix(change, effect, f"--mem-fraction-static {after:g}", enough)
+    yield Fix(change, effect, f"--mem-fraction-static {after:g}", is_enough(effect, missing))

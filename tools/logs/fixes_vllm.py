@@ -1,4 +1,9 @@
-"""vLLM: what to change when memory runs out, cheapest first, with the calculator's figure for that model and card."""
+"""vLLM: what to change when memory runs out, cheapest first, with the calculator's figure for that model and card.
+
+What is freed inside the budget goes to the cache pool. So it helps where the pool is too small, and does not where
+something outside the budget (graphs, the sampler's buffers, a peak while serving) finds no room: that needs a smaller
+share.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tools.domain import note
 from tools.logs.facts import EngineLog
-from tools.logs.whatif import Fix, WhatIf
+from tools.logs.whatif import Fix, WhatIf, is_enough
 from tools.plan.kernels import fp8_cache_runs, support
 from tools.specs.checkpoints import checkpoints_for
 from tools.units import GIB, MIB, gib
@@ -15,6 +20,8 @@ from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES, sequences_of, utilizatio
 
 HIGHEST_SHARE = 0.98
 """The engine's own context is taken before it checks; a larger share can hardly start on any card."""
+USUAL_SHARE = 0.92
+"""vLLM's default from 0.27 on: what a card that serves one engine alone can give."""
 SPARE_BYTES = 256 * MIB
 """Left free beside what is missing when a share is lowered: boots of one deployment differ by about this much."""
 _SEQUENCES = (256, 64, 16)
@@ -42,6 +49,9 @@ def _total(log: EngineLog, what_if: WhatIf | None) -> int | None:
 def _raise_share(log: EngineLog, what_if: WhatIf | None, missing: int | None) -> Iterator[Fix]:
     """A larger share of the card, as far as it is free."""
     share, total = _share_of(log, what_if), _total(log, what_if)
+    if share and not total and share < USUAL_SHARE:
+        change = note("logs.fix_raise_share", before=f"{share:g}", after=f"{USUAL_SHARE:g}")
+        yield Fix(change, None, f"--gpu-memory-utilization {USUAL_SHARE:g}")
     if not share or not total:
         return
     free = log.memory.free_bytes if log.memory.free_bytes is not None else total - CUDA_CONTEXT_BYTES
@@ -57,7 +67,7 @@ def _raise_share(log: EngineLog, what_if: WhatIf | None, missing: int | None) ->
         note("logs.fix_raise_share", before=f"{share:g}", after=f"{wanted:g}"),
         effect,
         f"--gpu-memory-utilization {wanted:g}",
-        _enough(effect, missing),
+        is_enough(effect, missing),
     )
 
 
@@ -113,7 +123,7 @@ def _free_the_card(log: EngineLog, _: WhatIf | None, missing: int | None) -> Ite
     if held < GIB // 4:
         return
     change = note("logs.fix_stop_named", names=names) if names else note("logs.fix_stop_others")
-    yield Fix(change, held, "nvidia-smi", _enough(held, missing))
+    yield Fix(change, held, "nvidia-smi", is_enough(held, missing))
 
 
 def _fewer_sequences(log: EngineLog, what_if: WhatIf | None, missing: int | None) -> Iterator[Fix]:
@@ -133,7 +143,7 @@ def _fewer_sequences(log: EngineLog, what_if: WhatIf | None, missing: int | None
             note("logs.fix_fewer_sequences", before=now, after=wanted),
             effect,
             f"--max-num-seqs {wanted}",
-            _enough(effect, missing),
+            is_enough(effect, missing),
         )
         return
 
@@ -149,7 +159,7 @@ def _smaller_steps(log: EngineLog, what_if: WhatIf | None, missing: int | None) 
             note("logs.fix_smaller_steps", before=now, after=2048),
             effect,
             "--max-num-batched-tokens 2048",
-            _enough(effect, missing),
+            is_enough(effect, missing),
         )
 
 
@@ -163,7 +173,7 @@ def _fp8_cache(log: EngineLog, what_if: WhatIf | None, missing: int | None) -> I
     if before is None or after is None or after >= before:
         return
     saved = before - after
-    yield Fix(note("logs.fix_fp8_cache"), saved, "--kv-cache-dtype fp8", _enough(saved, missing))
+    yield Fix(note("logs.fix_fp8_cache"), saved, "--kv-cache-dtype fp8", is_enough(saved, missing))
 
 
 def _shorter(log: EngineLog, what_if: WhatIf | None, _: int | None) -> Iterator[Fix]:
@@ -209,7 +219,7 @@ def _eager(log: EngineLog, what_if: WhatIf | None, missing: int | None) -> Itera
     graphs = memory.graphs_estimated_bytes or memory.graphs_bytes
     if graphs is None and what_if is not None:
         graphs = round(what_if.footprint.cuda_graph_bytes.value)
-    enough = None if log.failure and log.failure.kind == "oom_graphs" else _enough(graphs, missing)
+    enough = True if log.failure and log.failure.kind == "oom_graphs" else is_enough(graphs, missing)
     yield Fix(note("logs.fix_eager"), graphs, "--enforce-eager", enough)
 
 
@@ -229,7 +239,7 @@ def _smaller_format(log: EngineLog, what_if: WhatIf | None, missing: int | None)
             note("logs.fix_smaller_format", name=name),
             effect,
             "--quantization fp8" if found[0].precision == "fp8-online" else f"--model {found[0].repo}",
-            _enough(effect, missing),
+            is_enough(effect, missing),
         )
 
 
@@ -249,7 +259,7 @@ def _more_ranks(log: EngineLog, what_if: WhatIf | None, missing: int | None) -> 
     if effect is None or effect < GIB // 4:
         return
     yield Fix(
-        note("logs.fix_more_ranks", ranks=ranks), effect, f"--tensor-parallel-size {ranks}", _enough(effect, missing)
+        note("logs.fix_more_ranks", ranks=ranks), effect, f"--tensor-parallel-size {ranks}", is_enough(effect, missing)
     )
 
 
@@ -278,11 +288,6 @@ def _one_after_another(log: EngineLog, _: WhatIf | None, __: int | None) -> Iter
         yield Fix(note("logs.fix_fixed_pool", pool=gib(pool, 2)), None, f"--kv-cache-memory-bytes {pool}")
 
 
-def _enough(effect: int | None, missing: int | None) -> bool | None:
-    """Whether a change suffices alone, with a little to spare."""
-    return None if effect is None or missing is None else effect >= missing * 1.02
-
-
 _CACHE: tuple[Maker, ...] = (
     _raise_share, _fewer_sequences, _shorter, _fp8_cache, _smaller_format, _more_ranks, _eager, _smaller_steps,
     _free_the_card,
@@ -297,8 +302,8 @@ _BY_KIND: Mapping[str, tuple[Maker, ...]] = {
     "oom_weights": (_free_the_card, _smaller_format, _more_ranks, _offload),
     "oom_profiling": (_free_the_card, _fewer_sequences, _smaller_steps, _smaller_format, _more_ranks),
     "oom_cache": (_free_the_card, _lower_share),
-    "oom_graphs": (_free_the_card, _lower_share, _eager, _fewer_sequences, _unused),
+    "oom_graphs": (_free_the_card, _lower_share, _eager, _unused),
     "oom_sampler": (_fewer_sequences, _lower_share, _free_the_card),
-    "oom_running": (_free_the_card, _lower_share, _smaller_steps, _fewer_sequences, _unused),
+    "oom_running": (_free_the_card, _lower_share, _unused),
     "mamba_blocks": (_raise_share,),
 }  # fmt: skip

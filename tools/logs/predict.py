@@ -63,7 +63,7 @@ class Prediction:
 
     Attributes:
         footprint: the answer, or None with ``problem``.
-        gpu: the card it was made for, or None.
+        gpu: the card it was made for, or that the log names; None where it is not known.
         assumptions: how the log was understood.
         problem: why there is no answer.
     """
@@ -97,8 +97,9 @@ def predict(
         The answer, or why there is none; never raises for what a log says.
     """
     said = model or log.model
+    card = _card(gpu or log.card, gpus)
     if not said:
-        return Prediction(problem=note("logs.no_model"))
+        return Prediction(gpu=card, problem=note("logs.no_model"))
     problem: RigfitError = UnknownModel("errors_logs.no_model", name="")
     for name in _names(said, log, given=model is not None):
         try:
@@ -106,8 +107,15 @@ def predict(
         except UnknownModel as error:
             problem = error
         except RequestError as error:
-            return Prediction(problem=Note(error.code, error.params))
-    return Prediction(problem=Note(problem.code, problem.params))
+            return Prediction(gpu=card, problem=Note(error.code, error.params))
+    return Prediction(gpu=card, problem=Note(problem.code, problem.params))
+
+
+def _card(name: str | None, gpus: GpuCatalogue) -> Gpu | None:
+    try:
+        return gpus.find(name).gpu if name else None
+    except RequestError:
+        return None
 
 
 def _predicted(

@@ -238,7 +238,7 @@ def _finished(start: _Start, starts: int, neighbours: Mapping[str, int]) -> Engi
         card=start.facts.get("card"),
         arguments={**arguments, **_further(start)},
         memory=_fullest(ranks),
-        ranks={name: memory for name, memory in ranks.items() if name},
+        ranks={name: memory for name, memory in ranks.items() if name and name not in _HOST},
         failure=_with_phase(failure, engine),
         phase=start.phase,
         starts=starts,
@@ -285,7 +285,9 @@ def _fullest(ranks: Mapping[str, Memory]) -> Memory:
                 merged[name] = value
     for memory in host.values():
         for mine, theirs in (("host_weights_bytes", "weights_bytes"), ("host_kv_bytes", "kv_bytes")):
-            merged[mine] = merged.get(mine, 0) + (getattr(memory, theirs) or 0)
+            size = getattr(memory, theirs)
+            if size:
+                merged[mine] = merged.get(mine, 0) + size
     return Memory(**merged)
 
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from tools.domain import Deployment, Footprint, Gpu, Note
 from tools.errors import RequestError
-from tools.logs.facts import EngineLog
+from tools.logs.facts import EngineLog, Memory
+from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES
 from tools.vram.estimate import estimate
-
-ENOUGH_SPARE = 1.02
-"""A change is called enough only where it gives this much more than is missing; logs round and boots differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,11 @@ class Fix:
     effect_bytes: int | None = None
     command: str = ""
     enough: bool | None = None
+
+
+def is_enough(effect: int | None, missing: int | None) -> bool | None:
+    """Whether a change suffices alone, with 2 % to spare: logs round and boots differ."""
+    return None if effect is None or missing is None else effect >= 1.02 * missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,11 @@ def _rest(footprint: Footprint) -> float:
     return footprint.weights_bytes + footprint.activation_bytes.value + graphs + footprint.context_bytes.value
 
 
-def shortage_bytes(log: EngineLog, what_if: WhatIf | None) -> int | None:
+def shortage_bytes(log: EngineLog, what_if: WhatIf | None, card: Gpu | None = None) -> int | None:
     """Return what was missing on the card, or None where the log does not tell.
 
-    A cache that is too small lacks its difference to what one sequence takes; a failed allocation what was not free.
+    A cache that is too small lacks its difference to what one sequence takes; a failed allocation what was not free:
+    as the log prints it, else what the buffers that were allocated leave of the ``card``.
     """
     memory, failure = log.memory, log.failure
     if failure is None:
@@ -76,7 +80,15 @@ def shortage_bytes(log: EngineLog, what_if: WhatIf | None) -> int | None:
         return _missing_cache(log, what_if)
     if memory.asked_bytes is not None and memory.free_then_bytes is not None:
         return max(0, memory.asked_bytes - memory.free_then_bytes)
+    if memory.asked_bytes is not None and card is not None and failure.kind.startswith("oom"):
+        return max(0, memory.asked_bytes - left_bytes(memory, card)) or None
     return None
+
+
+def left_bytes(memory: Memory, card: Gpu) -> int:
+    """What buffers on a card leave of it, the process's own context taken."""
+    parts = (memory.weights_bytes, memory.kv_bytes, memory.recurrent_bytes, memory.compute_bytes)
+    return max(0, card.cuda_total_bytes - CUDA_CONTEXT_BYTES - sum(part or 0 for part in parts))
 
 
 def _missing_cache(log: EngineLog, what_if: WhatIf | None) -> int | None:

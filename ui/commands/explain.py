@@ -19,6 +19,9 @@ _MAX_BYTES = 16_000_000
 """Of a larger file the beginning and the end are read."""
 
 
+_NAMES = {"vllm": "vLLM", "sglang": "SGLang"}
+
+
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add_argument("log", nargs="?", default="-", metavar="LOGFILE|-", help="the log; - is standard input")
@@ -74,7 +77,7 @@ def explanation_lines(result: dict[str, Any], language: str) -> Iterator[str]:
     yield text(
         language,
         "logs.title",
-        engine=result["engine"],
+        engine=_NAMES.get(result["engine"], result["engine"]),
         version=result["version"] or text(language, "logs.unknown_version"),
         model=facts["model"] or text(language, "logs.unknown_model_name"),
     )
