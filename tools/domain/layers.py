@@ -48,6 +48,8 @@ class Attention:
         gate_width: outputs a head of a separate gate projection: ``head_dim``, 1, or 0 for none.
         v_head_dim: size of a value head where it differs from ``head_dim``.
         shares_kv: keys and values are read from an earlier layer's cache; this layer has no cache of its own.
+        q_gate: the query projection also makes a gate of the queries' size (Qwen3-Next).
+        rotary_dim: elements of a head that rotate, where not all do; 0 where positions are not rotated.
     """
 
     heads: int
@@ -64,6 +66,8 @@ class Attention:
     chunk: int | None = None
     v_head_dim: int | None = None
     shares_kv: bool = False
+    q_gate: bool = False
+    rotary_dim: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,14 @@ class MlaAttention:
     """Multi-head latent attention: the cache holds one latent and one rotary key a token, on every rank.
 
     Attributes:
-        q_lora_rank: width of the compressed query, or None where queries are projected straight.
         kv_lora_rank: width of the cached latent.
         nope_head_dim, rope_head_dim: parts of a query head without and with rotary position.
         v_head_dim: size of a value head.
-        indexer: sparse attention's, or None.
-        bias: on the projections down and the output.
+        q_lora_rank: width of the compressed query, or None where queries are projected straight.
+        indexer: sparse attention's, or None (also where a layer uses the choice of an earlier one).
+        sparse: the layer attends to chosen tokens only, whether it has an indexer of its own or not.
+        gate: a projection of the size of all value heads gates the output.
+        expanded: the engine caches each head's keys and values, shared among ranks, not the latent (MiniCPM3).
     """
 
     heads: int
@@ -95,7 +101,9 @@ class MlaAttention:
     v_head_dim: int
     q_lora_rank: int | None = None
     indexer: Indexer | None = None
-    bias: bool = False
+    sparse: bool = False
+    gate: bool = False
+    expanded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +111,20 @@ class LinearAttention:
     """Linear attention with a fixed state a sequence: gated delta nets, Kimi delta attention, lightning attention.
 
     Attributes:
-        kind: whose layout of projections and states it is.
+        kind: whose layout of projections and states it is: ``gdn`` (Qwen3.5: a projection each for q, k, v and z),
+            ``gdn_fused`` (Qwen3-Next: one tensor for all four), ``gdn_olmo``, ``kda`` or ``lightning``.
         key_heads, value_heads, key_head_dim, value_head_dim: sizes over all ranks.
         conv_kernel: width of the short convolution before it (0 = none).
+        state_bytes: bytes of an element of the recurrent state where not the model's type.
     """
 
-    kind: Literal["gdn", "kda", "lightning"]
+    kind: Literal["gdn", "gdn_fused", "gdn_olmo", "kda", "lightning"]
     key_heads: int
     value_heads: int
     key_head_dim: int
     value_head_dim: int
     conv_kernel: int = 4
+    state_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +184,8 @@ class MoeMlp:
         router_bytes: bytes of one router weight (4 where the engine keeps the router in float32).
         router_quantised: the engine stores the router in the checkpoint's format unless the checkpoint excludes it.
         gated: experts have gate, up and down projections, else up and down.
+        shared_name: what the shared expert's module is called.
+        idle: experts that are only scored: they have a row in the router and no weights (LongCat's zero experts).
     """
 
     experts: int
@@ -186,6 +199,8 @@ class MoeMlp:
     router_bytes: int = 2
     router_quantised: bool = False
     gated: bool = True
+    shared_name: str = "shared_expert"
+    idle: int = 0
 
 
 @dataclass(frozen=True, slots=True)

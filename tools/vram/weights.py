@@ -46,7 +46,7 @@ def layer_weights(layer: Layer, hidden: int, tp: int) -> LayerWeights:
     wide = sum(one.float32 for one in found)
     if isinstance(layer.mlp, MoeMlp):
         elements += hidden * layer.mlp.shared_gate
-        wide += layer.mlp.experts * layer.mlp.score_bias
+        wide += (layer.mlp.experts + layer.mlp.idle) * layer.mlp.score_bias
     return LayerWeights(tuple(matrices), Vectors(elements, wide))
 
 
@@ -64,7 +64,7 @@ def _mlp_matrices(mlp: DenseMlp | MoeMlp | None, hidden: int, tp: int) -> list[M
         Matrix("mlp.experts.w2", (hidden,), inner, bias=bias[1], experts=mlp.experts, split="in", ranks=tp),
     ]
     if mlp.shared_intermediate:
-        found += _dense_matrices(DenseMlp(mlp.shared_intermediate, mlp.gated), hidden, tp, "mlp.shared_expert")
+        found += _dense_matrices(DenseMlp(mlp.shared_intermediate, mlp.gated), hidden, tp, f"mlp.{mlp.shared_name}")
     return found
 
 
@@ -80,10 +80,11 @@ def _dense_matrices(mlp: DenseMlp, hidden: int, tp: int, name: str) -> list[Matr
 
 def _router(mlp: MoeMlp, hidden: int) -> Matrix:
     """The projection that scores experts: on every rank, and of the engine's own type unless it may be quantised."""
-    bias = mlp.experts if mlp.router_bias else 0
+    scored = mlp.experts + mlp.idle
+    bias = scored if mlp.router_bias else 0
     return Matrix(
         "mlp.gate",
-        (mlp.experts,),
+        (scored,),
         hidden,
         bias=bias,
         element_bytes=mlp.router_bytes if mlp.router_bytes > 2 else 0,

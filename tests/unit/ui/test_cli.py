@@ -124,27 +124,27 @@ def test_a_batch_marks_bad_rows_and_goes_on() -> None:
 def test_a_row_keeps_its_id_and_what_is_known_of_it() -> None:
     rows = [
         {"id": 7, "model": "Qwen/Qwen3-8B"},
-        {"id": ["x"], "model": "deepseek-ai/DeepSeek-V3-0324"},
+        {"id": ["x"], "model": "microsoft/bitnet-b1.58-2B-4T-bf16"},
         {"id": "c", "model": "Qwen/Qwen3-8B", "gpu": "no such card"},
     ]
     done = rigfit("estimate", "--batch", "-", stdin="\n".join(map(json.dumps, rows)))
     plain, published, without = map(json.loads, done.stdout.splitlines())
     assert [plain["id"], published["id"], without["id"]] == [7, ["x"], "c"]
     assert not published["ok"]
-    assert published["weights_bytes_per_gpu"] > 600e9
-    assert published["provenance"] == {"weights_bytes_per_gpu": "published"}
+    assert published["weights_bytes_per_gpu"] > 4e9
+    assert published["provenance"] == {"weights_bytes_per_gpu": "computed"}
     assert not without["ok"]
     assert without["weights_bytes_per_gpu"] == plain["weights_bytes_per_gpu"]
     assert published.keys() >= plain.keys() - {"checkpoint", "precision", "backend", "kv_needed_bytes"}
 
 
 def test_an_architecture_not_yet_exact_still_shows_its_published_bytes() -> None:
-    done = rigfit("estimate", "deepseek-ai/DeepSeek-V3-0324", "--json")
+    done = rigfit("estimate", "microsoft/bitnet-b1.58-2B-4T-bf16", "--json")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     shown = json.loads(done.stdout)
     assert shown["ok"] is False
-    assert shown["weights_bytes_per_gpu"] > 600e9
+    assert shown["weights_bytes_per_gpu"] > 4e9
 
 
 @pytest.mark.parametrize(
@@ -229,5 +229,5 @@ def test_no_command_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_model_that_is_not_exact_yet_is_told_by_its_published_size() -> None:
     with pytest.raises(NotYetExact) as told:
-        run(["plan", "deepseek-r1", "--gpu", "8xH200", "--json"])
-    assert told.value.params["models"] == "deepseek-ai/DeepSeek-R1 639.2 GiB"
+        run(["plan", "microsoft/bitnet-b1.58-2B-4T-bf16", "--gpu", "8xH200", "--json"])
+    assert told.value.params["models"] == "microsoft/bitnet-b1.58-2B-4T-bf16 4.5 GiB"

@@ -98,7 +98,7 @@ def test_towers_are_what_the_published_count_has_beyond_the_text_model():
     assert spec_from_config(config, name="x").not_exact is not None
 
 
-@pytest.mark.parametrize("kind", ["deepseek_v3", "mamba2", None, 7, ["llama"], "no such"])
+@pytest.mark.parametrize("kind", ["bitnet", "mamba2", None, 7, ["llama"], "no such"])
 def test_an_unknown_architecture_is_said_and_never_guessed(kind: object):
     config = {**QWEN3_30B, "model_type": kind}
     with pytest.raises(NotYetExact):

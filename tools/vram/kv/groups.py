@@ -37,7 +37,7 @@ def caches(layers: tuple[Layer, ...], tp: int, element_bytes: int) -> tuple[Cach
     context = CacheContext(tp, element_bytes)
     for layer, times in _distinct(layers):
         for spec in (spec for mixer in layer.mixers for spec in mixers.kv_specs(mixer, context)):
-            if spec.kind not in {"full", "sliding"}:
+            if spec.kind not in {"full", "sliding", "latent"}:
                 raise NotYetExact("errors_vram.not_covered", architecture=spec.kind, part="cache")
             found[spec.window or 0, spec.page_bytes] += times
     return tuple(Cache(page, window or None, count) for (window, page), count in sorted(found.items()))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tools.domain import Attention, Mixer
+from tools.domain import Attention, Mixer, MlaAttention
 from tools.errors import NotYetExact
 from tools.vram.kv.specs import CacheContext, KvSpec
-from tools.vram.mixers import attention
+from tools.vram.mixers import attention, mla
 from tools.vram.sharding import Vectors
 from tools.vram.storage import Matrix
 
@@ -26,6 +26,8 @@ def matrices(mixer: Mixer, hidden: int, tp: int) -> Iterator[Matrix]:
     """
     if isinstance(mixer, Attention):
         return attention.matrices(mixer, hidden, tp)
+    if isinstance(mixer, MlaAttention):
+        return mla.matrices(mixer, hidden, tp)
     raise _not_covered(mixer)
 
 
@@ -33,6 +35,8 @@ def vectors(mixer: Mixer, hidden: int, tp: int) -> Vectors:
     """Count what no format quantises on one rank: norms, sinks, decay rates, convolutions."""
     if isinstance(mixer, Attention):
         return attention.vectors(mixer, hidden, tp)
+    if isinstance(mixer, MlaAttention):
+        return mla.vectors(mixer, hidden, tp)
     raise _not_covered(mixer)
 
 
@@ -40,6 +44,8 @@ def kv_specs(mixer: Mixer, context: CacheContext) -> tuple[KvSpec, ...]:
     """Caches a mixer asks for on one rank; none where it reads another layer's."""
     if isinstance(mixer, Attention):
         return attention.kv_specs(mixer, context)
+    if isinstance(mixer, MlaAttention):
+        return mla.kv_specs(mixer, context)
     raise _not_covered(mixer)
 
 

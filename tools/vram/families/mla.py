@@ -1,0 +1,151 @@
+"""Families with multi-head latent attention: DeepSeek V2 to V3.2, Kimi K2, GLM-5, GLM-4.7-Flash, MiniCPM3, Youtu.
+
+Facts are those of vLLM 0.32's model code: ``models/deepseek_v2.py``, ``glm4_moe_lite.py``, ``minicpm3.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from tools.domain import DenseMlp, Indexer, Layer, MlaAttention, MoeMlp
+from tools.vram.families.regular import moe_fields
+from tools.vram.families.structure import Structure
+from tools.vram.fields import MAX_LAYERS, Config, number
+
+__all__ = ["BUILDERS", "indexer_layers", "latent_attention", "latent_fields", "routed_experts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """What holds for a family whatever its sizes.
+
+    Attributes:
+        score_bias: choosing experts adds a correction where the config does not name its ``topk_method``.
+        router_bytes: bytes of a router weight; 4 where the engine keeps it in float32.
+        expanded: the engine caches every head's keys and values, not the latent.
+        tied: embeddings are tied where the config is silent.
+    """
+
+    score_bias: bool = False
+    router_bytes: int = 2
+    expanded: bool = False
+    tied: bool = False
+
+
+_FAMILIES: dict[str, Latent] = {
+    "deepseek_v2": Latent(),
+    "deepseek_v3": Latent(score_bias=True),
+    "deepseek_v32": Latent(score_bias=True),
+    "kimi_k2": Latent(score_bias=True),
+    "glm_moe_dsa": Latent(score_bias=True),
+    "glm4_moe_lite": Latent(score_bias=True, router_bytes=4),
+    "minicpm3": Latent(expanded=True, tied=True),
+    "youtu": Latent(tied=True),
+}
+
+
+def build(config: Config) -> Structure:
+    """Describe a model whose layers are latent attention and an MLP, dense or of experts.
+
+    Raises:
+        BadValue: a field is missing or absurd.
+    """
+    family, fields = _FAMILIES[str(config.get("model_type"))], latent_fields(config)
+    count = number(fields, "num_hidden_layers", maximum=MAX_LAYERS)
+    kinds = list(zip(indexer_layers(fields, count), sparse_layers(fields, count), strict=True))
+    made: dict[tuple[bool, bool], Layer] = {}
+    for kind in kinds:
+        if kind not in made:
+            mlp = routed_experts(fields, family) if kind[1] else DenseMlp(number(fields, "intermediate_size"))
+            attention = latent_attention(fields, has_indexer=kind[0], expanded=family.expanded)
+            made[kind] = Layer((attention,), mlp)
+    return Structure(layers=tuple(made[kind] for kind in kinds), tied=family.tied)
+
+
+def latent_fields(config: Config) -> Config:
+    """Spread a catalogue row's ``mla``, ``sparse_attention_indexer`` and ``moe`` objects into config field names."""
+    fields = dict(moe_fields(config))
+    for name in ("mla", "sparse_attention_indexer"):
+        inner = config.get(name)
+        if isinstance(inner, Mapping):
+            fields.update(cast("Mapping[str, Any]", inner))
+    return fields
+
+
+def latent_attention(
+    fields: Config, *, has_indexer: bool = False, expanded: bool = False, gate: bool = False
+) -> MlaAttention:
+    """One layer's latent attention.
+
+    Args:
+        fields: a config, or a catalogue row after ``latent_fields``.
+        has_indexer: the layer has a sparse-attention indexer of its own.
+        expanded: the engine caches heads' keys and values.
+        gate: a projection gates the output.
+
+    Raises:
+        BadValue: a field is missing or absurd.
+    """
+    return MlaAttention(
+        heads=number(fields, "num_attention_heads"),
+        kv_lora_rank=number(fields, "kv_lora_rank"),
+        nope_head_dim=number(fields, "qk_nope_head_dim"),
+        rope_head_dim=number(fields, "qk_rope_head_dim", default=0),
+        v_head_dim=number(fields, "v_head_dim"),
+        q_lora_rank=number(fields, "q_lora_rank", default=0) or None,
+        indexer=_indexer(fields) if has_indexer else None,
+        sparse=fields.get("index_topk") is not None,
+        gate=gate,
+        expanded=expanded,
+    )
+
+
+def _indexer(fields: Config) -> Indexer:
+    return Indexer(number(fields, "index_n_heads"), number(fields, "index_head_dim"), number(fields, "index_topk"))
+
+
+def indexer_layers(fields: Config, count: int) -> list[bool]:
+    """Say for each layer whether it has an indexer of its own; others use the choice of an earlier layer.
+
+    Source: ``DeepseekV2MLAAttention``: ``index_topk_pattern`` marks with ``S`` those that skip; else all but every
+    ``index_topk_freq``-th from layer ``index_skip_topk_offset`` - 1 on do. GLM-5.2 (4, 3): layers 0, 1, 2, 6, 10 ...
+    """
+    if fields.get("index_topk") is None:
+        return [False] * count
+    pattern = fields.get("index_topk_pattern")
+    if isinstance(pattern, str | list):
+        marks = list(cast("str | list[Any]", pattern))[:count]
+        return [mark != "S" for mark in marks] + [True] * (count - len(marks))
+    step = number(fields, "index_topk_freq", default=1, maximum=MAX_LAYERS)
+    offset = number(fields, "index_skip_topk_offset", default=2, maximum=MAX_LAYERS)
+    return [max(i - offset + 1, 0) % step == 0 for i in range(count)]
+
+
+def sparse_layers(fields: Config, count: int) -> list[bool]:
+    """Say for each layer whether its MLP is a mixture of experts."""
+    if number(fields, "n_routed_experts", "num_experts", default=0, maximum=1 << 16) == 0:
+        return [False] * count
+    first = number(fields, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
+    step = number(fields, "moe_layer_freq", default=1, maximum=MAX_LAYERS)
+    return [i >= first and i % step == 0 for i in range(count)]
+
+
+def routed_experts(fields: Config, family: Latent) -> MoeMlp:
+    """A sparse layer's experts and the shared ones, which are one wider MLP."""
+    width = number(fields, "moe_intermediate_size")
+    method = fields.get("topk_method")
+    return MoeMlp(
+        experts=number(fields, "n_routed_experts", "num_experts", maximum=1 << 16),
+        active=number(fields, "num_experts_per_tok", maximum=1 << 16),
+        intermediate=width,
+        shared_intermediate=width * number(fields, "n_shared_experts", default=0, maximum=1024),
+        score_bias=family.score_bias if method is None else method == "noaux_tc",
+        router_bytes=family.router_bytes,
+        shared_name="shared_experts",
+    )
+
+
+BUILDERS: dict[str, Callable[[Config], Structure]] = dict.fromkeys(_FAMILIES, build)
+"""Builders by ``model_type``."""
