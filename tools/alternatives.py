@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from tools.domain import Option, Placement, Plan, Rig
 from tools.errors import NotYetExact, RigfitError
+from tools.plan.costs import slowest
 from tools.plan.moves import mixture_name
 from tools.plan.ranking import READABLE_SPEED
-from tools.plan.speed import decode_tokens_per_s
 from tools.rough import is_unnamed
 from tools.specs.names import said_name
 
@@ -97,7 +98,8 @@ def _outcome(plan: Plan) -> dict[str, Any]:
     here = _recommended_here(plan)
     shown = shown_placement(plan)
     instances = shown.instances
-    speed = speed_json(shown, plan.request.rig)
+    pace = pace_json(shown, plan.request.rig)
+    speed = pace["decode_tokens_per_s"] if pace else None
     works = shown.verdict == "fits"
     return {
         "state": _state(plan, here, speed["value"] if speed else None),
@@ -123,14 +125,15 @@ def shown_placement(plan: Plan) -> Placement:
     return option.placement if option else plan.as_asked
 
 
-def speed_json(placement: Placement, rig: Rig) -> dict[str, float] | None:
-    """Return the decode speed of the slowest instance, one request at a time; None where it is not known."""
-    bands = [decode_tokens_per_s(i.footprint, rig.gpus[i.gpu_indices[0]]) for i in placement.instances if i.gpu_indices]
-    known = [band for band in bands if band is not None]
-    if not known or len(known) < len(bands):
-        return None
-    slowest = min(known, key=lambda band: band.value)
-    return {"low": slowest.low, "value": slowest.value, "high": slowest.high}
+def pace_json(placement: Placement, rig: Rig) -> dict[str, Any] | None:
+    """Return the speed of the slowest instance as plain data; None where it is not known.
+
+    Returns:
+        ``{decode_tokens_per_s, throughput_tokens_per_s, prefill_tokens_per_s, first_token_s}``, each
+        ``{low, value, high}`` or None.
+    """
+    speed = slowest(placement, rig.gpus)
+    return None if speed is None else asdict(speed)
 
 
 def note_of(option: Option | None) -> dict[str, Any] | None:

@@ -127,7 +127,7 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
         result["plan"] = plan_json(plan, language)
         result["assumptions"] = notes_json(plan.assumptions)
         result.update(_sums(result["plan"]))
-        result["decode_tokens_per_s"] = alternatives.speed_json(alternatives.shown_placement(plan), plan.request.rig)
+        result["pace"] = alternatives.pace_json(alternatives.shown_placement(plan), plan.request.rig)
     return result
 
 
@@ -161,7 +161,7 @@ def _empty(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
         "request": request,
         "catalogue_date": bench.models.date,
         **nothing,
-        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact", "compared", "decode_tokens_per_s")),
+        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact", "compared", "pace")),
     }
 
 

@@ -97,6 +97,8 @@ class Costs:
         quality: a Note about loss of quality.
         context_tokens: context a sequence has under this option.
         decode_tokens_per_s: single-sequence decode speed of the slowest instance, a band.
+        throughput_tokens_per_s: of all that instance's sequences together.
+        prefill_tokens_per_s: how fast that instance reads a prompt.
         wake_s: seconds until a sleeping model answers, a band.
         ram_bytes: system RAM needed.
         download_bytes: weight files to fetch.
@@ -105,6 +107,8 @@ class Costs:
     quality: Note | None = None
     context_tokens: int | None = None
     decode_tokens_per_s: Band | None = None
+    throughput_tokens_per_s: Band | None = None
+    prefill_tokens_per_s: Band | None = None
     wake_s: Band | None = None
     ram_bytes: int | None = None
     download_bytes: int | None = None

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tools.domain import Gpu, GpuUse, InstancePlan, Placement, Verdict
 from tools.plan.demand import Choice, Sizer
 from tools.plan.placement import Seat, reserve_bytes
-from tools.plan.speed import SLEEP_RESIDUE_BYTES
+from tools.plan.waiting import SLEEP_RESIDUE_BYTES
 from tools.units import MIB
 from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES, start_check, utilization_for
 from tools.vram.estimate import estimate

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tools.domain import Band, Costs, Gpu, InstancePlan, Note, Placement, note
 from tools.plan.demand import runs_on
 from tools.plan.evaluate import asleep_bytes
 from tools.plan.moves import State, bits_of, short_name
-from tools.plan.speed import PCIE_BYTES_PER_S, decode_tokens_per_s, wake_seconds
+from tools.plan.speed import PCIE_BYTES_PER_S, Speed, speed_of
+from tools.plan.waiting import wake_seconds
 from tools.units import GIB
 
 
 def costs_of(state: State, placement: Placement) -> Costs:
     """Work out the costs of a state that fits."""
+    speed = slowest(placement, state.gpus)
     return Costs(
         quality=_quality(state),
         context_tokens=min(choice.context for choice in state.choices),
-        decode_tokens_per_s=slowest(state, placement),
+        decode_tokens_per_s=speed and speed.decode_tokens_per_s,
+        throughput_tokens_per_s=speed and speed.throughput_tokens_per_s,
+        prefill_tokens_per_s=speed and speed.prefill_tokens_per_s,
         wake_s=_wake(placement) if state.swap else None,
         ram_bytes=ram_bytes(state) or None,
         download_bytes=download_bytes(placement),
@@ -50,11 +56,13 @@ def ram_bytes(state: State) -> int:
     return (asleep_bytes(state) if state.swap else 0) + sum(choice.offload_bytes for choice in state.choices)
 
 
-def slowest(state: State, placement: Placement) -> Band | None:
-    """Decode speed of the slowest instance; None where a card's bandwidth is not known."""
-    bands = [decode_tokens_per_s(plan.footprint, state.gpus[plan.gpu_indices[0]]) for plan in placement.instances]
-    known = [band for band in bands if band is not None]
-    return min(known, key=lambda band: band.value) if known and len(known) == len(bands) else None
+def slowest(placement: Placement, gpus: Sequence[Gpu]) -> Speed | None:
+    """Speed of the instance that decodes slowest; None where a card's bandwidth is not known."""
+    speeds = [speed_of(plan.footprint, gpus[plan.gpu_indices[0]]) for plan in placement.instances if plan.gpu_indices]
+    known = [speed for speed in speeds if speed is not None]
+    return (
+        min(known, key=lambda speed: speed.decode_tokens_per_s.value) if known and len(known) == len(speeds) else None
+    )
 
 
 def download_bytes(placement: Placement) -> int:

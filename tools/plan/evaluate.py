@@ -9,7 +9,7 @@ from tools.plan.budgets import settle, settle_asleep
 from tools.plan.demand import Sizer
 from tools.plan.moves import State, weight_bytes
 from tools.plan.placement import SEARCH_STEPS, place, place_anyhow, place_in_turns, room_bytes
-from tools.plan.speed import SLEEP_RESIDUE_BYTES
+from tools.plan.waiting import SLEEP_RESIDUE_BYTES
 
 SMALL_RIG = 32
 """Instances x cards up to which every state is searched at full depth."""

@@ -62,8 +62,10 @@ def _slowness(pair: Found) -> float:
     state, placement = pair
     if "offload" not in state.path:
         return 0.0
-    speed = slowest(state, placement)
-    return UNKNOWN_LOSS if speed is None else HALVING_LOSS * max(0.0, math.log2(EASY_SPEED / max(0.1, speed.value)))
+    speed = slowest(placement, state.gpus)
+    if speed is None:
+        return UNKNOWN_LOSS
+    return HALVING_LOSS * max(0.0, math.log2(EASY_SPEED / max(0.1, speed.decode_tokens_per_s.value)))
 
 
 def crawls(option: Option) -> bool:
@@ -74,8 +76,8 @@ def crawls(option: Option) -> bool:
 
 def _usable(pair: Found) -> bool:
     state, placement = pair
-    speed = slowest(state, placement) if "offload" in state.path else None
-    return speed is None or speed.value >= LEAST_SPEED
+    speed = slowest(placement, state.gpus) if "offload" in state.path else None
+    return speed is None or speed.decode_tokens_per_s.value >= LEAST_SPEED
 
 
 def _beaten(state: State, found: Sequence[Found]) -> bool:

@@ -172,6 +172,8 @@ def _costs_json(costs: Costs, language: str) -> dict[str, Any]:
         "quality": say(costs.quality, language) if costs.quality else None,
         "context_tokens": costs.context_tokens,
         "decode_tokens_per_s": _band_json(costs.decode_tokens_per_s),
+        "throughput_tokens_per_s": _band_json(costs.throughput_tokens_per_s),
+        "prefill_tokens_per_s": _band_json(costs.prefill_tokens_per_s),
         "wake_s": _band_json(costs.wake_s),
         "ram_bytes": costs.ram_bytes,
         "download_bytes": costs.download_bytes,

@@ -8,12 +8,10 @@ import pytest
 from plan_factory import GIB, card, dense
 
 from prompts import text
-from tools.domain import Checkpoint, Deployment, Quantization
+from tools.domain import Checkpoint, Quantization
 from tools.plan import kernels
 from tools.plan.demand import Choice, Sizer, runs_on, splits
 from tools.plan.siblings import smaller_siblings
-from tools.plan.speed import decode_tokens_per_s, wake_seconds
-from tools.vram.estimate import estimate
 
 
 def checkpoint(method: str, precision: str = "x", **fields) -> Checkpoint:
@@ -78,26 +76,6 @@ def test_blocks_and_groups_are_never_torn_apart(models):
     block = Checkpoint("r", "fp8", Quantization("fp8_block", 8, block=(128, 128)))
     assert [splits(moe, block, tp) for tp in (1, 2, 4, 8)] == [True, True, False, False]
     assert splits(moe, Checkpoint("r", "bf16"), 8)
-
-
-def test_a_token_reads_the_active_weights_once():
-    model, gpu = dense("m8", 8), card(48)
-    footprint = estimate(Deployment(model, model.checkpoints[0], max_model_len=1024, max_num_seqs=1), gpu)
-    speed = decode_tokens_per_s(footprint, gpu)
-    assert speed is not None
-    read_s = (footprint.parameter_bytes + footprint.kv_needed_bytes / 2) / (0.6 * 9e11)
-    assert 1 / speed.value == pytest.approx(read_s + len(model.layers) * 60e-6, rel=0.01)
-    offloaded = replace(footprint, deployment=replace(footprint.deployment, cpu_offload_bytes=4 * GIB))
-    slower = decode_tokens_per_s(offloaded, gpu)
-    assert slower is not None
-    assert 1 / slower.value - 1 / speed.value == pytest.approx(4 * GIB / 24e9 - 4 * GIB / (0.6 * 9e11), rel=0.05)
-    assert decode_tokens_per_s(footprint, replace(gpu, bandwidth_bytes_per_s=None)) is None
-
-
-def test_waking_waits_for_the_other_to_fall_asleep():
-    alone, after = wake_seconds(30 * GIB, 0), wake_seconds(30 * GIB, 30 * GIB)
-    assert alone.low < alone.value < alone.high < 10
-    assert after.value - alone.value == pytest.approx(10, abs=0.1)
 
 
 def test_the_sizer_splits_offloaded_weights_over_the_cards():

@@ -118,6 +118,8 @@ def test_the_json_has_the_documented_fields(written):
             "quality",
             "context_tokens",
             "decode_tokens_per_s",
+            "throughput_tokens_per_s",
+            "prefill_tokens_per_s",
             "wake_s",
             "ram_bytes",
             "download_bytes",
