@@ -127,7 +127,8 @@ def _with_towers(spec: ModelSpec, structure: Structure, config: Config) -> Model
     counted = parameter_count(spec)
     if structure.knows_towers or not has_towers(config):
         return spec if spec.params_total else replace(spec, params_total=counted)
-    towers = spec.params_total - counted
+    published = config.get("params_counted_without_mtp")
+    towers = (published if isinstance(published, int) else spec.params_total) - counted
     if not 0 < towers <= MAX_TOWER_SHARE * spec.params_total:
         reason = note("errors_vram.not_covered", architecture=spec.model_type, part="towers")
         return replace(spec, layers=(), not_exact=reason)

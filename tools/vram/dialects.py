@@ -219,6 +219,8 @@ WRAPPERS: dict[str, str] = {
     "qwen2_5_vl": "qwen2",
     "qwen3_vl": "qwen3",
     "qwen3_vl_moe": "qwen3_moe",
+    "qwen3_5": "qwen3_5_text",
+    "qwen3_5_moe": "qwen3_5_moe_text",
     "mistral3": "mistral",
     "idefics3": "llama",
     "smolvlm": "llama",

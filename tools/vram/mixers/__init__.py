@@ -7,15 +7,18 @@ Each module has ``matrices(mixer, hidden, tp)``, ``vectors(mixer, hidden, tp)`` 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from tools.domain import Attention, Mixer, MlaAttention
+from tools.domain import Attention, LinearAttention, Mixer, MlaAttention
 from tools.errors import NotYetExact
 from tools.vram.kv.specs import CacheContext, KvSpec
-from tools.vram.mixers import attention, mla
+from tools.vram.mixers import attention, linear, mla
 from tools.vram.sharding import Vectors
 from tools.vram.storage import Matrix
 
 __all__ = ["kv_specs", "matrices", "vectors"]
+
+_MODULES: dict[type, Any] = {Attention: attention, MlaAttention: mla, LinearAttention: linear}
 
 
 def matrices(mixer: Mixer, hidden: int, tp: int) -> Iterator[Matrix]:
@@ -24,30 +27,21 @@ def matrices(mixer: Mixer, hidden: int, tp: int) -> Iterator[Matrix]:
     Raises:
         BadValue: the sizes do not divide among ``tp`` ranks.
     """
-    if isinstance(mixer, Attention):
-        return attention.matrices(mixer, hidden, tp)
-    if isinstance(mixer, MlaAttention):
-        return mla.matrices(mixer, hidden, tp)
-    raise _not_covered(mixer)
+    return _module(mixer).matrices(mixer, hidden, tp)
 
 
 def vectors(mixer: Mixer, hidden: int, tp: int) -> Vectors:
     """Count what no format quantises on one rank: norms, sinks, decay rates, convolutions."""
-    if isinstance(mixer, Attention):
-        return attention.vectors(mixer, hidden, tp)
-    if isinstance(mixer, MlaAttention):
-        return mla.vectors(mixer, hidden, tp)
-    raise _not_covered(mixer)
+    return _module(mixer).vectors(mixer, hidden, tp)
 
 
 def kv_specs(mixer: Mixer, context: CacheContext) -> tuple[KvSpec, ...]:
     """Caches a mixer asks for on one rank; none where it reads another layer's."""
-    if isinstance(mixer, Attention):
-        return attention.kv_specs(mixer, context)
-    if isinstance(mixer, MlaAttention):
-        return mla.kv_specs(mixer, context)
-    raise _not_covered(mixer)
+    return _module(mixer).kv_specs(mixer, context)
 
 
-def _not_covered(mixer: Mixer) -> NotYetExact:
-    return NotYetExact("errors_vram.not_covered", architecture=type(mixer).__name__, part="mixer")
+def _module(mixer: Mixer) -> Any:
+    module = _MODULES.get(type(mixer))
+    if module is None:
+        raise NotYetExact("errors_vram.not_covered", architecture=type(mixer).__name__, part="mixer")
+    return module

@@ -26,7 +26,8 @@ def matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
     """Yield the fused query, key and value projection, the output projection, and the gate where there is one."""
     heads, kv_heads = divide(mixer.heads, tp, "num_attention_heads"), kv_heads_on_rank(mixer, tp)
     value_dim = mixer.v_head_dim or mixer.head_dim
-    qkv = (heads * mixer.head_dim, kv_heads * mixer.head_dim, kv_heads * value_dim)
+    queries = heads * mixer.head_dim * (2 if mixer.q_gate else 1)
+    qkv = (queries, kv_heads * mixer.head_dim, kv_heads * value_dim)
     yield Matrix("self_attn.qkv_proj", qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0, split="out", ranks=tp)
     o_bias = hidden if mixer.o_bias else 0
     yield Matrix("self_attn.o_proj", (hidden,), heads * value_dim, bias=o_bias, split="in", ranks=tp)

@@ -1,0 +1,93 @@
+"""What families of state layers share: which layers are what, equal layers as one object, fields of catalogue rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from tools.domain import Layer
+from tools.errors import BadValue, NotYetExact
+from tools.vram.families.regular import declared_kinds
+from tools.vram.fields import MAX_LAYERS, Config, number
+
+Kind = TypeVar("Kind", bound=Hashable)
+
+_OBJECTS = ("linear_attention", "mamba", "mla")
+"""Objects of a catalogue row that hold a config's fields."""
+
+_STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 0}
+
+
+def spread(config: Config) -> Config:
+    """Spread a catalogue row's objects of fields; what the config says itself goes before."""
+    found: dict[str, Any] = {}
+    for name in _OBJECTS:
+        fields = config.get(name)
+        if isinstance(fields, Mapping):
+            found.update(cast("Mapping[str, Any]", fields))
+    return {**found, **config}
+
+
+def is_row(config: Config) -> bool:
+    """Tell whether this is a catalogue row, which leaves out what its family always says."""
+    return "hf_id" in config
+
+
+def layer_count(config: Config) -> int:
+    """Number of decoder layers."""
+    return number(config, "num_hidden_layers", maximum=MAX_LAYERS)
+
+
+def kinds_of(config: Config, allowed: frozenset[str], habit: Callable[[int], Sequence[str]]) -> Sequence[str]:
+    """Name each layer's kind: as declared, else by the family's habit.
+
+    Args:
+        config: the fields.
+        allowed: kinds the family has.
+        habit: number of layers to their kinds where the config is silent.
+
+    Raises:
+        NotYetExact: a kind is declared that the family has not.
+    """
+    count = layer_count(config)
+    kinds = declared_kinds(config, count) or habit(count)
+    for kind in kinds:
+        if kind not in allowed:
+            raise NotYetExact("errors_vram.not_covered", architecture=str(config.get("model_type")), part=kind[:80])
+    return kinds
+
+
+def layers(kinds: Sequence[Kind], make: Callable[[Kind], Layer]) -> tuple[Layer, ...]:
+    """Make a layer of each kind; equal kinds are one shared object."""
+    made: dict[Kind, Layer] = {}
+    for kind in kinds:
+        if kind not in made:
+            made[kind] = make(kind)
+    return tuple(made[kind] for kind in kinds)
+
+
+def rotary_dim(config: Config, head_dim: int, absent: float = 1.0) -> int:
+    """Elements of a head that rotate: ``partial_rotary_factor``, beside or inside ``rope_parameters``.
+
+    Raises:
+        BadValue: the factor is no number of 0 to 1.
+    """
+    rope = config.get("rope_parameters")
+    said = cast("Config", rope).get("partial_rotary_factor") if isinstance(rope, Mapping) else None
+    factor = config.get("partial_rotary_factor", absent) if said is None else said
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1:
+        raise BadValue("errors_vram.bad_field", field="partial_rotary_factor", value=repr(factor)[:80])
+    return int(head_dim * factor)
+
+
+def state_bytes(config: Config, field: str, absent: str = "auto") -> int:
+    """Bytes of an element of the recurrent state as the config states its type; 0 = the model's type.
+
+    Raises:
+        BadValue: the type is not one of a state.
+    """
+    said = config.get(field)
+    word = absent if said is None else str(said).removeprefix("torch.")
+    if word not in _STATE_BYTES:
+        raise BadValue("errors_vram.bad_field", field=field, value=repr(said)[:80])
+    return _STATE_BYTES[word]

@@ -1,0 +1,101 @@
+"""Gated delta nets: Qwen3-Next, Qwen3.5 to 3.8 (dense, and a mixture of experts).
+
+Three of four layers hold a state, the fourth attends with a gate that the query projection makes too. Source: vLLM 0.32
+``model_executor/models/qwen3_next.py``, ``qwen3_5.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tools.domain import Attention, Layer, LinearAttention
+from tools.vram.dialects import Dialect, Experts, Says
+from tools.vram.families import hybrid, regular
+from tools.vram.families.structure import Structure
+from tools.vram.fields import MAX_LAYERS, Config, flag, number
+
+_LINEAR, _FULL = "linear_attention", "full_attention"
+_KINDS = frozenset({_LINEAR, _FULL})
+_ROTATED = 0.25
+"""Share of a head that rotates where the config is silent."""
+
+_DENSE = Dialect(qk_norm=True, qkv_bias=Says("qkv_bias"), head_dim=256)
+_SPARSE = replace(
+    _DENSE,
+    moe=Experts(
+        width=("moe_intermediate_size",),
+        shared_width=("shared_expert_intermediate_size",),
+        shared_gate=True,
+        every="decoder_sparse_step",
+    ),
+)
+
+
+def qwen3_next(config: Config) -> Structure:
+    """Describe a Qwen3-Next: queries, keys, values and gate of its delta nets are one tensor."""
+    fields = hybrid.spread(config)
+    sparse = regular.sparse_layers(fields, _SPARSE, hybrid.layer_count(fields))
+    return _build(fields, "gdn_fused", _SPARSE, sparse, 0)
+
+
+def qwen3_5(config: Config) -> Structure:
+    """Describe a dense Qwen3.5: its delta nets' projections are tensors of their own, their states float32."""
+    fields = hybrid.spread(config)
+    return _build(fields, "gdn", _DENSE, [False] * hybrid.layer_count(fields), _state_bytes(fields))
+
+
+def qwen3_5_moe(config: Config) -> Structure:
+    """Describe a Qwen3.5 whose every feed-forward block is a mixture of experts."""
+    fields = hybrid.spread(config)
+    return _build(fields, "gdn", _SPARSE, [True] * hybrid.layer_count(fields), _state_bytes(fields))
+
+
+def _state_bytes(config: Config) -> int:
+    return hybrid.state_bytes(config, "mamba_ssm_dtype", "float32" if hybrid.is_row(config) else "auto")
+
+
+def _build(config: Config, kind: str, dialect: Dialect, sparse: list[bool], state_bytes: int) -> Structure:
+    kinds = hybrid.kinds_of(config, _KINDS, lambda count: _habit(config, count))
+    mixers = {_LINEAR: _delta_net(config, kind, state_bytes), _FULL: _attention(config, dialect)}
+
+    def layer(one: tuple[str, bool]) -> Layer:
+        mlp = regular.moe_mlp(config, dialect) if one[1] else regular.dense_mlp(config, dialect)
+        scales = 2 * number(config, "hidden_size") if config.get("layer_scale") else 0
+        return Layer((mixers[one[0]],), mlp, extra_elements=scales)
+
+    return Structure(hybrid.layers(list(zip(kinds, sparse, strict=True)), layer), prefix=_prefix(config))
+
+
+def _prefix(config: Config) -> str:
+    return "model.language_model.layers" if config.get("vision_config") else "model.layers"
+
+
+def _habit(config: Config, count: int) -> list[str]:
+    step = number(config, "full_attention_interval", default=4, maximum=MAX_LAYERS)
+    return [_LINEAR if (i + 1) % step else _FULL for i in range(count)]
+
+
+def _attention(config: Config, dialect: Dialect) -> Attention:
+    made = regular.attention(config, dialect, _FULL)
+    rotated = hybrid.rotary_dim(config, made.head_dim, _ROTATED)
+    return replace(made, q_gate=flag(config, Says("attn_output_gate", absent=True)), rotary_dim=rotated)
+
+
+def _delta_net(config: Config, kind: str, state_bytes: int) -> LinearAttention:
+    return LinearAttention(
+        kind="gdn_fused" if kind == "gdn_fused" else "gdn",
+        key_heads=number(config, "linear_num_key_heads"),
+        value_heads=number(config, "linear_num_value_heads"),
+        key_head_dim=number(config, "linear_key_head_dim"),
+        value_head_dim=number(config, "linear_value_head_dim"),
+        conv_kernel=number(config, "linear_conv_kernel_dim", default=4),
+        state_bytes=state_bytes,
+    )
+
+
+BUILDERS: dict[str, Callable[[Config], Structure]] = {
+    "qwen3_next": qwen3_next,
+    "qwen3_5_text": qwen3_5,
+    "qwen3_5_moe_text": qwen3_5_moe,
+}

@@ -1,0 +1,67 @@
+"""Linear attention: a recurrent state and a short convolution's last inputs, of one size whatever the length.
+
+Layouts follow vLLM 0.32 ``model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py`` and ``olmo_gdn_linear_attn.py``,
+states ``layers/mamba/mamba_utils.py`` (``gated_delta_net_state_shape``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tools.domain import Linear, LinearAttention
+from tools.vram.kv.specs import CacheContext, KvSpec
+from tools.vram.sharding import Vectors, divide, on_rank
+from tools.vram.storage import Matrix
+
+
+def matrices(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
+    """Yield the projections into queries, keys, values, gate and rates, and the output projection."""
+    keys, values, heads = _widths(mixer)
+    match mixer.kind:
+        case "gdn_fused":
+            yield _out("in_proj_qkvz", (2 * keys + 2 * values,), hidden, tp)
+            yield _out("in_proj_ba", (2 * heads,), hidden, tp)
+        case "gdn":
+            yield _out("in_proj_qkvz", (keys, keys, values, values), hidden, tp)
+            yield _out("in_proj_ba", (heads, heads), hidden, tp)
+        case "gdn_olmo":
+            yield _out("in_proj_qkvg", (keys, keys, values, values), hidden, tp)
+            yield _out("b_proj", (heads,), hidden, tp)
+            yield _out("a_proj", (heads,), hidden, tp)
+        case _:
+            pass
+    yield on_rank(Linear("linear_attn.out_proj", (hidden,), values, split="in", plain=False), tp)
+
+
+def vectors(mixer: LinearAttention, _hidden: int, tp: int) -> Vectors:
+    """Count the convolution, the norm of a value head, and the rates a head (decay rates in float32)."""
+    heads = divide(mixer.value_heads, tp, "linear_num_value_heads")
+    elements = _channels(mixer, tp) * mixer.conv_kernel + mixer.value_head_dim + heads
+    return Vectors(elements + heads) if mixer.kind == "gdn_olmo" else Vectors(elements, heads)
+
+
+def kv_specs(mixer: LinearAttention, context: CacheContext) -> tuple[KvSpec, ...]:
+    """One state a sequence: the convolution's last inputs and a matrix a value head.
+
+    Worked example: Qwen3.5-35B-A3B, 16 key heads and 32 value heads of 128: 3 x 8,192 x 2 B of inputs and
+    32 x 128 x 128 x 4 B (float32) are 2,146,304 B.
+    """
+    heads = divide(mixer.value_heads, context.tp, "linear_num_value_heads")
+    inputs = (mixer.conv_kernel - 1 + context.drafts) * _channels(mixer, context.tp) * context.width
+    state = heads * mixer.value_head_dim * mixer.key_head_dim * (mixer.state_bytes or context.width)
+    return (KvSpec("state", inputs + state),)
+
+
+def _out(name: str, outputs: tuple[int, ...], hidden: int, tp: int) -> Matrix:
+    return on_rank(Linear(f"linear_attn.{name}", outputs, hidden, split="out", plain=False), tp)
+
+
+def _widths(mixer: LinearAttention) -> tuple[int, int, int]:
+    """Widths of all keys, of all values, and heads."""
+    return mixer.key_heads * mixer.key_head_dim, mixer.value_heads * mixer.value_head_dim, mixer.value_heads
+
+
+def _channels(mixer: LinearAttention, tp: int) -> int:
+    """Channels that the convolution of a rank mixes: queries, keys and values."""
+    keys, values, _ = _widths(mixer)
+    return divide(2 * keys + values, tp, "linear_num_key_heads")
