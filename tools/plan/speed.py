@@ -18,8 +18,8 @@ from tools.vram.weights import element_bytes, fullest_layers, matrices_of
 
 DECODE_EFFICIENCY = (0.55, 0.75, 0.90)
 """Share of the card's memory bandwidth that decoding reaches. Published: Llama-3.1-8B in BF16 on an A100 40 GB with
-vLLM 0.23, 75 tokens/s, 77 % of the bound (https://johnmusgrave.com/p/vllm-throughput-latency-sweep-on). Other models and
-cards are assumed to lie about it."""
+vLLM 0.23, 75 tokens/s, 77 % of the bound (https://johnmusgrave.com/p/vllm-throughput-latency-sweep-on). Other models
+and cards are assumed to lie about it."""
 
 LAYER_S = (80e-6, 35e-6, 15e-6)
 MOE_LAYER_S = (200e-6, 100e-6, 50e-6)
