@@ -26,7 +26,20 @@ STAND_INS = (
     "vllm.vllm_flash_attn._vllm_fa3_C",
 )
 """Modules a CPU build has not; whatever is asked of them is there and does nothing."""
-LATE_STAND_INS = ("cuda", "cutlass", "deep_gemm", "flash_mla", "tilelang")
+LATE_STAND_INS = (
+    "cuda",
+    "cutlass",
+    "deep_gemm",
+    "flashinfer",
+    "flashinfer_cubin",
+    "quack",
+    "tilelang",
+    "vllm._flashkda_C",
+    "vllm._flashmla_C",
+    "vllm._flashmla_extension_C",
+    "vllm.third_party.flashmla",
+    "vllm.vllm_flash_attn.cute",
+)
 """Lent once vLLM is imported, for its libraries look whether these are there."""
 
 
@@ -145,6 +158,7 @@ def lend_missing_kernels() -> None:
         for name in ("current_stream", "default_stream", "synchronize"):
             setattr(torch.cuda, name, lambda *_, **__: Nothing())
         torch.cuda.current_device = lambda: 0
+        torch.accelerator.empty_cache = lambda: None
 
 
 def pretend_card(capability: tuple[int, int], memory: list[int]) -> None:
@@ -202,13 +216,16 @@ def set_up(capability: str) -> tuple[dict[str, Any], list[int]]:
     lend_missing_kernels()
     major, _, minor = capability.partition(".")
     pretend_card((int(major), int(minor or 0)), memory)
+    import torch
     from vllm.config import VllmConfig, set_current_vllm_config
     from vllm.distributed import parallel_state
+    from vllm.v1.worker import workspace
 
     with set_current_vllm_config(VllmConfig()):
         rendezvous = f"file://{tempfile.mkdtemp()}/store"
         parallel_state.init_distributed_environment(1, 0, rendezvous, 0, "gloo")
         parallel_state.initialize_model_parallel(1, 1)
+    workspace.init_workspace_manager(torch.device("meta"))
     sys.meta_path.append(StandInFinder(LATE_STAND_INS))
     lift_kernel_checks()
     return {name: getattr(parallel_state, f"_{name.upper()}") for name in ("tp", "pp", "dp", "ep")}, memory
@@ -240,7 +257,10 @@ def on_meta() -> Iterator[None]:
 
     class ToMeta(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            return func(*map(moved, args), **{name: moved(value) for name, value in (kwargs or {}).items()})
+            named = {name: moved(value) for name, value in (kwargs or {}).items()}
+            if isinstance(named.get("device"), int):
+                named["device"] = "meta"
+            return func(*map(moved, args), **named)
 
     with torch.device("meta"), ToMeta():
         yield

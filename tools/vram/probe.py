@@ -1,7 +1,7 @@
 """Ask vLLM's own code what a GPU would hold: a script for the interpreter of vLLM's environment, never imported.
 
-No GPU and no weights are needed: the model is built on ``torch.device("meta")``, where tensors have shapes and types but
-no memory, and vLLM is told that it runs on a CUDA card (``--capability``, 9.0 = Hopper unless said). Kernels that this
+No GPU and no weights are needed: the model is built on ``torch.device("meta")``, where tensors have shapes and types
+but no memory; vLLM is told that it runs on a CUDA card (``--capability``, 9.0 = Hopper unless said). Kernels that this
 build lacks have stand-ins (``pretended.py``), for none is ever run; what one kernel would pad is left as in the file.
 
 Reads JSON lines from standard input and writes one JSON line each::
@@ -26,8 +26,8 @@ Reads JSON lines from standard input and writes one JSON line each::
               "request_pages"}]}}
     {"id": 1, "error": "ValueError: ..."}             # vLLM refuses the model or the split
 
-``kv`` is what ``get_kv_cache_spec`` says after vLLM has aligned block and page sizes (``update_block_size_for_backend``).
-``pool`` is ``get_kv_cache_configs`` and ``get_kv_cache_capacity`` of those: ``tokens`` and ``concurrency`` are what an
+``kv`` is what ``get_kv_cache_spec`` says once vLLM has aligned blocks and pages (``update_block_size_for_backend``).
+``pool`` is ``get_kv_cache_configs`` and ``get_kv_cache_capacity`` of those: ``tokens`` and ``concurrency`` are what the
 engine prints as "GPU KV cache size" and "Maximum concurrency"; ``starts`` is false where vLLM would refuse the pool as
 too small for one request. Example::
 
@@ -62,7 +62,7 @@ def engine_config(case: dict[str, Any], folder: str) -> Any:
     from vllm.usage.usage_lib import UsageContext
 
     config = dict(case["config"])
-    register_type(str(config["model_type"]))
+    register_type(config)
     (Path(folder) / "config.json").write_text(json.dumps(config))
     if case.get("quant_config"):
         (Path(folder) / "hf_quant_config.json").write_text(json.dumps(case["quant_config"]))
@@ -84,19 +84,38 @@ def engine_config(case: dict[str, Any], folder: str) -> Any:
     return built
 
 
-def register_type(model_type: str) -> None:
+class Fields(dict[str, Any]):
+    """A mapping whose entries can be read as attributes, too."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(name)
+        value = self[name]
+        return Fields(value) if isinstance(value, dict) else value
+
+
+def register_type(config: dict[str, Any]) -> None:
     """Stand in for the configuration class of a family whose own comes with its repository."""
     from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
     from vllm.transformers_utils.config import _CONFIG_REGISTRY
 
     class Plain(PreTrainedConfig):
-        def __init__(self, **fields: Any) -> None:
-            for name, value in fields.items():
-                object.__setattr__(self, name, value)
-            super().__init__(**fields)
+        model_type = str(config["model_type"])
+        # read before the fields are set, to complete the rotary ones
+        max_position_embeddings = config.get("max_position_embeddings")
 
-    if model_type not in CONFIG_MAPPING and model_type not in _CONFIG_REGISTRY:
-        AutoConfig.register(model_type, type("Plain", (Plain,), {"model_type": model_type}))
+        @classmethod
+        def from_dict(cls, config_dict: dict[str, Any], **rest: Any) -> Any:
+            def of_objects(value: Any) -> bool:
+                return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
+
+            lists = {name: list(map(Fields, value)) for name, value in config_dict.items() if of_objects(value)}
+            return super().from_dict(config_dict | lists, **rest)
+
+    name = Plain.model_type
+    plain = name in CONFIG_MAPPING and CONFIG_MAPPING[name].__name__ == "Plain"
+    if plain or (name not in CONFIG_MAPPING and name not in _CONFIG_REGISTRY):
+        AutoConfig.register(name, Plain, exist_ok=plain)
 
 
 def build(config: Any) -> Any:
