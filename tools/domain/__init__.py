@@ -21,7 +21,7 @@ from tools.domain.layers import (
     MoeMlp,
     ShortConv,
 )
-from tools.domain.model import Checkpoint, ModelSpec, Quantization
+from tools.domain.model import Checkpoint, FormatPart, ModelSpec, Quantization
 from tools.domain.plan import Costs, GpuUse, InstancePlan, InstanceRequest, Option, Placement, Plan, PlanRequest
 from tools.domain.said import GpuAsk, ModelAsk, Reading
 from tools.domain.words import Band, Note, OptionKind, Provenance, Relation, Residency, Verdict, note
@@ -34,6 +34,7 @@ __all__ = [
     "DenseMlp",
     "Deployment",
     "Footprint",
+    "FormatPart",
     "Gpu",
     "GpuAsk",
     "GpuUse",

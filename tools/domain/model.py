@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tools.domain.layers import Layer, Linear
 from tools.domain.words import Note, Provenance
@@ -21,6 +21,10 @@ class Quantization:
         group_size: weights sharing one scale; -1 = a whole channel; None = does not apply.
         block: (rows, columns) of one FP8 block scale.
         excluded: names or patterns of modules kept in the checkpoint's 16-bit type.
+        parts: modules stored in a format of their own; the first that names a module decides.
+        naming: how the writer's tools mean ``excluded`` and ``parts`` (see ``tools.vram.storage.names``).
+        head: the output head is stored in a format too.
+        extra: what else the writer's layout depends on (``writer``, ``activation``, ``kv_cache``, ...).
     """
 
     method: str = "none"
@@ -31,6 +35,24 @@ class Quantization:
     block: tuple[int, int] | None = None
     excluded: tuple[str, ...] = ("lm_head",)
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    parts: tuple[FormatPart, ...] = ()
+    naming: Literal["any", "exact", "substring", "regex", "fused", "wildcard"] = "any"
+    head: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FormatPart:
+    """Modules of a mixed checkpoint in a format of their own.
+
+    Attributes:
+        names: module names or patterns.
+        format: theirs; ``method`` is ``none`` for modules that stay unquantised.
+        naming: how ``names`` are meant, where not as the checkpoint's other names are.
+    """
+
+    names: tuple[str, ...]
+    format: Quantization
+    naming: Literal["", "any", "exact", "substring", "regex", "fused", "wildcard"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from tools.domain import Checkpoint, Deployment, Footprint, Gpu, ModelSpec
+from tools.domain import Checkpoint, Deployment, Footprint, Gpu, ModelSpec, Quantization
 from tools.errors import BadValue
 from tools.plan.kernels import Support, fp8_cache_runs, support
 from tools.units import MIB
 from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES
 from tools.vram.estimate import estimate
-from tools.vram.weights import matrices_of
+from tools.vram.loaded import is_by_size
+from tools.vram.weights import parameter_bytes
 
 RANKS = (1, 2, 3, 4, 6, 8)
 """Numbers of equal cards of one machine over which a model may be split."""
@@ -160,29 +161,17 @@ def runs_on(checkpoint: Checkpoint, gpu: Gpu) -> Support:
 
 
 def splits(model: ModelSpec, checkpoint: Checkpoint, tp: int) -> bool:
-    """Tell whether a rank's share of every layer is whole, also in the blocks or groups of its format.
+    """Tell whether the engine takes a rank's share of every layer: heads divide, and blocks and groups are whole.
 
-    Heads must divide (vLLM 0.32 ``config/model.py:verify_with_parallel_config``), and so must the inputs of
-    row-parallel layers by an FP8 block (``quantization/utils/fp8_utils.py:validate_fp8_block_shape``) or by a 4-bit
-    group (``quantization/utils/marlin_utils.py:verify_marlin_supports_shape``).
+    Sources: vLLM 0.32 ``config/model.py:verify_with_parallel_config``, and the refusals of ``tools.vram.storage``.
     """
-    if tp == 1:
-        return True
-    unit = _unit(checkpoint)
+    if is_by_size(checkpoint.quantization):
+        checkpoint = replace(checkpoint, quantization=Quantization())
     try:
-        stored = tuple(matrices_of(model, checkpoint, tp))
+        parameter_bytes(model, checkpoint, tp)
     except BadValue:
         return False
-    return all(matrix.inputs % unit == 0 for matrix, _ in stored if matrix.split == "in")
-
-
-def _unit(checkpoint: Checkpoint) -> int:
-    """Neighbouring inputs of a layer that share one scale and can't be torn apart."""
-    quantization = checkpoint.quantization
-    if quantization.block:
-        return max(quantization.block)
-    group = quantization.group_size or 1
-    return group if group > 0 else 1
+    return True
 
 
 def _demand(footprint: Footprint, pool: int) -> Demand:

@@ -69,8 +69,8 @@ def loaded(deployment: Deployment, gpu: Gpu | None, registered: int) -> Loaded:
     width, extra = element_bytes(deployment.checkpoint.dtype), 0
     if method == "mxfp4":
         name = f"mxfp4 {'Triton' if _is_hopper(gpu) else 'Marlin or FlashInfer'}"
-    for matrix, times in matrices_of(deployment.model, deployment.checkpoint, deployment.tp, deployment.pp):
-        extra += times * change(matrix, deployment.checkpoint.quantization, width, gpu)
+    for matrix, stored, times in matrices_of(deployment.model, deployment.checkpoint, deployment.tp, deployment.pp):
+        extra += times * change(matrix, stored, width, gpu) if stored else 0
     if method in _REPACKED:
         extra += _peak(deployment)
     return Loaded(max(0, total + extra), name, repacked=True)
@@ -104,7 +104,7 @@ def _peak(deployment: Deployment) -> int:
     """
     bits = deployment.checkpoint.quantization.bits
     found = matrices_of(deployment.model, deployment.checkpoint, deployment.tp, deployment.pp)
-    return max((int(max(1, m.experts) * m.rows * m.inputs * bits) // 16 for m, _ in found), default=0)
+    return max((int(max(1, m.experts) * m.rows * m.inputs * bits) // 16 for m, stored, _ in found if stored), default=0)
 
 
 def _drop_gptq_extras(matrix: Matrix, q: Quantization, width: int, _gpu: Gpu | None) -> int:

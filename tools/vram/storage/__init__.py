@@ -1,0 +1,34 @@
+"""Storage formats: which module is stored how (``names``, ``formats``) and in how many bytes (``rules``)."""
+
+from __future__ import annotations
+
+from tools.domain import Quantization
+from tools.vram.storage.formats import Formats, formats_of, scale_bytes
+from tools.vram.storage.matrix import Matrix
+from tools.vram.storage.names import names_of
+from tools.vram.storage.rules import groups_of, matrix_bytes, mxfp4_shape, runs_on_marlin
+
+__all__ = [
+    "Formats",
+    "Matrix",
+    "formats_of",
+    "groups_of",
+    "is_excluded",
+    "matrix_bytes",
+    "mxfp4_shape",
+    "names_of",
+    "runs_on_marlin",
+    "scale_bytes",
+]
+
+
+def is_excluded(quantization: Quantization, layer: int, name: str) -> bool:
+    """Tell whether the checkpoint keeps a module of a layer in 16 bits.
+
+    Args:
+        quantization: the checkpoint's.
+        layer: the layer's number.
+        name: a matrix of it, as ``tools.vram.storage.Matrix`` names it.
+    """
+    experts = 1 if ".experts." in name else 0
+    return formats_of(quantization).of(Matrix(name, (1,), 1, experts=experts), layer) is None

@@ -1,0 +1,119 @@
+"""The format of each module of a checkpoint: its own, the checkpoint's, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from tools.domain import Attention, MlaAttention, Quantization
+from tools.vram.storage.matrix import Matrix
+from tools.vram.storage.names import Names, names_of
+
+_USUAL = ("lm_head",)
+"""``Quantization.excluded`` when nothing was read: then the router stays in 16 bits too, except with GPTQ."""
+
+HEAD = "lm_head"
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """One checkpoint's formats, ready to be asked module by module.
+
+    Attributes:
+        whole: the checkpoint's.
+        kept: what it leaves as it is.
+        parts: what it stores otherwise.
+    """
+
+    whole: Quantization
+    kept: Names
+    parts: tuple[tuple[Names, Quantization], ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing at all is quantised."""
+        return self.whole.method == "none" and not self.parts
+
+    def signature(self, layer: int) -> Hashable:
+        """Return a value that is equal for layers that are stored alike."""
+        if not self.parts:
+            return self.kept.signature(layer)
+        return self.kept.signature(layer), *(names.signature(layer) for names, _ in self.parts)
+
+    def of(self, matrix: Matrix, layer: int | None = None) -> Quantization | None:
+        """Return the format of a module, or None where it stays in the model's own type.
+
+        Args:
+            matrix: the module.
+            layer: the number of its layer, or None outside the layers.
+
+        Raises:
+            BadValue: the parts of a fused module are stored differently; vLLM refuses such a checkpoint.
+        """
+        if matrix.plain or self.is_plain:
+            return None
+        path = _module(matrix)
+        if self._is_kept(path, layer):
+            return None
+        found = next((form for names, form in self.parts if names.hold(path, layer)), self.whole)
+        if found.method == "none" or (found.extra.get("only") == "experts" and not matrix.experts):
+            return None
+        return found
+
+    def of_head(self) -> Quantization | None:
+        """Return the format of the output head, or None where it stays in the model's own type."""
+        if not self.whole.head or self.kept.hold(HEAD):
+            return None
+        found = next((form for names, form in self.parts if names.hold(HEAD)), self.whole)
+        return None if found.method == "none" else found
+
+    def _is_kept(self, path: str, layer: int | None) -> bool:
+        if self.whole.excluded == _USUAL and self.whole.naming == "any":
+            return path == "mlp.gate" and self.whole.method != "gptq"
+        return bool(self.whole.excluded) and self.kept.hold(path, layer)
+
+
+def formats_of(quantization: Quantization) -> Formats:
+    """Make a checkpoint's formats ready to be asked."""
+    parts = tuple(
+        (names_of(part.names, part.naming or quantization.naming), part.format) for part in quantization.parts
+    )
+    return Formats(quantization, names_of(quantization.excluded, quantization.naming), parts)
+
+
+def _module(matrix: Matrix) -> str:
+    """The module a matrix is a parameter of: all experts of a layer are one."""
+    return matrix.name.rpartition(".")[0] if matrix.experts else matrix.name
+
+
+def scale_bytes(quantization: Quantization, mixer: object, kv_heads: int, width: int = 2) -> int:
+    """Bytes of query, key and value scales that an attention layer registers, by who wrote the checkpoint.
+
+    FP8, ModelOpt and Quark checkpoints: four scalars of the model's type (``layers/quantization/kv_cache.py``), with
+    ModelOpt on latent attention too; compressed-tensors: three float32 scales and three zero points of the model's
+    type, of each KV head where the cache is scaled by heads (``CompressedTensorsKVCacheMethod``).
+
+    Args:
+        quantization: the checkpoint's.
+        mixer: the layer's; others than attention have no cache scales.
+        kv_heads: KV heads on this rank.
+        width: bytes of an element of the model's type.
+    """
+    writer = str(quantization.extra.get("writer") or _WRITERS.get(quantization.method, ""))
+    if isinstance(mixer, MlaAttention):
+        return 4 * width if writer == "modelopt" else 0
+    if not isinstance(mixer, Attention):
+        return 0
+    if writer == "compressed-tensors":
+        return 3 * (4 + width) * (kv_heads if quantization.extra.get("kv_scale") == "head" else 1)
+    return 4 * width if writer in {"fp8", "modelopt", "quark"} else 0
+
+
+_WRITERS = {
+    "fp8_block": "fp8",
+    "fp8_tensor": "fp8",
+    "nvfp4": "modelopt",
+    "mxfp8": "modelopt",
+    **dict.fromkeys(("fp8_channel", "int8", "w4a16", "w8a16"), "compressed-tensors"),
+}
+"""Who usually writes a format, where the checkpoint's config was not read."""
