@@ -20,6 +20,7 @@ class Linear:
         element_bytes: bytes of an element where not the model's type (0 = the model's type).
         times: how many equal ones there are.
         is_last: with a pipeline it is on the last stage (else on the first); for a layer's own it has no meaning.
+        unit: where not 0, ranks that do not divide this number (of heads) have the whole.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Linear:
     element_bytes: int = 0
     times: int = 1
     is_last: bool = False
+    unit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,9 @@ class Mamba:
         state: elements of state a channel.
         heads, head_dim, groups: of version 2.
         time_step_rank: of version 1.
+        conv_bias, bias: of the convolution; of the projections in and out.
+        norm: version 1: norms on the time step and both projections of the state; 2: one on the gated output.
+        state_bytes: bytes of an element of the state where not the model's type.
     """
 
     version: Literal[1, 2]
@@ -149,6 +154,8 @@ class Mamba:
     time_step_rank: int = 0
     conv_bias: bool = True
     bias: bool = False
+    norm: bool = True
+    state_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +192,10 @@ class MoeMlp:
         router_quantised: the engine stores the router in the checkpoint's format unless the checkpoint excludes it.
         gated: experts have gate, up and down projections, else up and down.
         shared_name: what the shared expert's module is called.
+        shared_whole: the shared expert is whole on every rank where ranks run experts on a share of the tokens each
+            (expert parallelism with tensor- and data-parallel ranks).
         idle: experts that are only scored: they have a row in the router and no weights (LongCat's zero experts).
+        latent: width of tokens as experts see them, where they are projected down first (Nemotron-3).
     """
 
     experts: int
@@ -200,7 +210,9 @@ class MoeMlp:
     router_quantised: bool = False
     gated: bool = True
     shared_name: str = "shared_expert"
+    shared_whole: bool = False
     idle: int = 0
+    latent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,7 @@ def routed_experts(fields: Config, family: Latent) -> MoeMlp:
         score_bias=family.score_bias if method is None else method == "noaux_tc",
         router_bytes=family.router_bytes,
         shared_name="shared_experts",
+        shared_whole=True,
     )
 
 
