@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from tools.domain import Attention, Band, Deployment, Footprint, Gpu, MlaAttention, MoeMlp
 from tools.vram.loaded import is_by_size
 from tools.vram.storage import matrix_bytes
-from tools.vram.weights import element_bytes, fullest_layers, matrices_of
+from tools.vram.stages import fullest_layers
+from tools.vram.weights import element_bytes, matrices_of
 
 DECODE_EFFICIENCY = (0.55, 0.75, 0.90)
 """Share of the card's memory bandwidth that decoding reaches. Published: Llama-3.1-8B in BF16 on an A100 40 GB with

@@ -10,7 +10,8 @@ from tools.errors import BadValue, NotYetExact
 from tools.vram import kv
 from tools.vram.engines import vllm
 from tools.vram.loaded import Loaded, is_by_size, loaded, registered_bytes
-from tools.vram.weights import element_bytes, fullest_layers, not_exact
+from tools.vram.stages import fullest_layers
+from tools.vram.weights import element_bytes, not_exact
 
 
 def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:

@@ -14,7 +14,8 @@ from tools.vram import kv
 from tools.vram.architecture import layers_from_config, quantization_from_config, spec_from_config
 from tools.vram.estimate import kv_element_bytes
 from tools.vram.storage import Matrix, is_excluded, matrix_bytes
-from tools.vram.weights import parameter_bytes, parameter_count, stages
+from tools.vram.stages import stages
+from tools.vram.weights import parameter_bytes, parameter_count
 
 QWEN3_30B = {
     "model_type": "qwen3_moe",
