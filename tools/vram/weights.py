@@ -71,6 +71,8 @@ def parameter_bytes(
         NotYetExact: the model's architecture or the checkpoint's format is not covered.
         BadValue: the sizes do not divide among the ranks, or there are more stages than layers.
     """
+    if not model.layers:
+        raise not_exact(model)
     return max(stage_bytes(model, checkpoint, Ranks(tp, dp, ep), stages(model, pp)))
 
 
@@ -78,11 +80,9 @@ def stage_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, split: t
     """Sum what one rank of each pipeline stage registers, in bytes.
 
     Raises:
-        NotYetExact: the model's architecture or the checkpoint's format is not covered.
+        NotYetExact: the checkpoint's format is not covered.
         BadValue: the sizes do not divide among the ranks.
     """
-    if not model.layers:
-        raise not_exact(model)
     formats, width = formats_of(checkpoint.quantization), element_bytes(checkpoint.dtype)
     return tuple(_stage_bytes(model, formats, width, ranks, stage) for stage in split)
 
