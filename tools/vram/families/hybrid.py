@@ -38,12 +38,12 @@ def layer_count(config: Config) -> int:
     return number(config, "num_hidden_layers", maximum=MAX_LAYERS)
 
 
-def kinds_of(config: Config, allowed: frozenset[str], habit: Callable[[int], Sequence[str]]) -> Sequence[str]:
+def kinds_of(config: Config, words: Mapping[str, str], habit: Callable[[int], Sequence[str]]) -> Sequence[str]:
     """Name each layer's kind: as declared, else by the family's habit.
 
     Args:
         config: the fields.
-        allowed: kinds the family has.
+        words: kinds as configs call them to the family's own.
         habit: number of layers to their kinds where the config is silent.
 
     Raises:
@@ -52,9 +52,9 @@ def kinds_of(config: Config, allowed: frozenset[str], habit: Callable[[int], Seq
     count = layer_count(config)
     kinds = declared_kinds(config, count) or habit(count)
     for kind in kinds:
-        if kind not in allowed:
+        if kind not in words:
             raise NotYetExact("errors_vram.not_covered", architecture=str(config.get("model_type")), part=kind[:80])
-    return kinds
+    return [words[kind] for kind in kinds]
 
 
 def layers(kinds: Sequence[Kind], make: Callable[[Kind], Layer]) -> tuple[Layer, ...]:

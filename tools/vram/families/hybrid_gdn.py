@@ -16,7 +16,7 @@ from tools.vram.families.structure import Structure
 from tools.vram.fields import MAX_LAYERS, Config, flag, number
 
 _LINEAR, _FULL = "linear_attention", "full_attention"
-_KINDS = frozenset({_LINEAR, _FULL})
+_KINDS = {_LINEAR: _LINEAR, _FULL: _FULL}
 _ROTATED = 0.25
 """Share of a head that rotates where the config is silent."""
 

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tools.domain import Attention, LinearAttention, Mixer, MlaAttention
+from tools.domain import Attention, LinearAttention, Mamba, Mixer, MlaAttention, ShortConv
 from tools.errors import NotYetExact
 from tools.vram.kv.specs import CacheContext, KvSpec
-from tools.vram.mixers import attention, linear, mla
+from tools.vram.mixers import attention, linear, mamba, mla, short_conv
 from tools.vram.sharding import Vectors
 from tools.vram.storage import Matrix
 
 __all__ = ["kv_specs", "matrices", "vectors"]
 
-_MODULES: dict[type, Any] = {Attention: attention, MlaAttention: mla, LinearAttention: linear}
+_MODULES: dict[type, Any] = {
+    Attention: attention,
+    MlaAttention: mla,
+    LinearAttention: linear,
+    Mamba: mamba,
+    ShortConv: short_conv,
+}
 
 
 def matrices(mixer: Mixer, hidden: int, tp: int) -> Iterator[Matrix]:
