@@ -13,7 +13,7 @@ from typing import Any, cast
 from tools.domain import Layer, ModelSpec, Note, note
 from tools.errors import NotYetExact
 from tools.vram.checkpoint import native_checkpoint, quantization_from_config
-from tools.vram.families import Structure, structure_of
+from tools.vram.families import Structure, structure_of, towers
 from tools.vram.fields import Config, has_towers, number, text_config
 
 __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
@@ -65,7 +65,7 @@ def spec_from_config(
     if "checkpoints" not in known:
         known["checkpoints"] = (native_checkpoint(config, name, quant_config),)
     spec = replace(draft, **known)
-    return _settled(_with_towers(spec, structure, config), structure, text) if structure else spec
+    return _with_towers(spec, structure, config, text) if structure else spec
 
 
 def _draft(text: Config, config: Config, name: str, structure: Structure | None, not_exact: Note | None) -> ModelSpec:
@@ -73,7 +73,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
     architectures = config.get("architectures")
     kind = str(text.get("model_type"))
     names = cast("list[Any]", architectures) if isinstance(architectures, list) and architectures else [kind]
-    tied = text.get("tie_word_embeddings")
+    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
     active = config.get("params_active")
     made = structure or Structure(())
     return ModelSpec(
@@ -100,7 +100,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
     )
 
 
-def _settled(spec: ModelSpec, structure: Structure, text: Config) -> ModelSpec:
+def _settled(spec: ModelSpec, structure: Structure, text: Config, published: int) -> ModelSpec:
     """Settle what a catalogue row leaves unsaid by its published count of parameters.
 
     A row may lack switches that a ``config.json`` states (``attention_bias``, ``use_qk_norm``). Where the family's
@@ -108,28 +108,39 @@ def _settled(spec: ModelSpec, structure: Structure, text: Config) -> ModelSpec:
     """
     from tools.vram.weights import parameter_count
 
-    absent = structure.switches
-    if spec.tower_params or not spec.params_total or parameter_count(spec) == spec.params_total:
+    absent, own = structure.switches, len(structure.outer)
+    if not published or parameter_count(spec) == published:
         return spec
     for chosen in range(1, 1 << len(absent)):
         turned = {name: bool(chosen >> bit & 1) for bit, name in enumerate(absent)}
         made = structure_of({**text, **turned})
-        other = replace(spec, layers=made.layers, head_bias=made.head_bias, outer=made.outer)
-        if parameter_count(other) == spec.params_total:
+        outer = (*made.outer, *spec.outer[own:])
+        other = replace(spec, layers=made.layers, head_bias=made.head_bias, outer=outer)
+        if parameter_count(other) == published:
             return other
     return spec
 
 
-def _with_towers(spec: ModelSpec, structure: Structure, config: Config) -> ModelSpec:
-    """Settle the count of parameters: what a published total has beyond the text model is its towers'."""
+def _with_towers(spec: ModelSpec, structure: Structure, config: Config, text: Config) -> ModelSpec:
+    """Add the towers, and settle by the published count what the config leaves unsaid.
+
+    Towers are what the config describes; or, where a catalogue row does not, those of the family whose parameters make
+    up the published count; or just as many parameters as that count leaves.
+    """
     from tools.vram.weights import parameter_count
 
-    counted = parameter_count(spec)
-    if structure.knows_towers or not has_towers(config):
-        return spec if spec.params_total else replace(spec, params_total=counted)
-    published = config.get("params_counted_without_mtp")
-    towers = (published if isinstance(published, int) else spec.params_total) - counted
-    if not 0 < towers <= MAX_TOWER_SHARE * spec.params_total:
+    stated = config.get("params_counted_without_mtp")
+    published = stated if isinstance(stated, int) else spec.params_total
+    found = () if structure.knows_towers or not has_towers(config) else towers.of(config)
+    if found is not None:
+        made = _settled(replace(spec, outer=(*spec.outer, *found)), structure, text, published)
+        return made if made.params_total else replace(made, params_total=parameter_count(made))
+    for candidate in towers.candidates(config):
+        made = _settled(replace(spec, outer=(*spec.outer, *candidate)), structure, text, published)
+        if parameter_count(made) == published:
+            return made
+    left = published - parameter_count(spec)
+    if not 0 < left <= MAX_TOWER_SHARE * spec.params_total:
         reason = note("errors_vram.not_covered", architecture=spec.model_type, part="towers")
         return replace(spec, layers=(), not_exact=reason)
-    return replace(spec, tower_params=towers)
+    return replace(spec, tower_params=left)

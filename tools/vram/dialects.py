@@ -230,5 +230,13 @@ WRAPPERS: dict[str, str] = {
     "cohere2_vision": "cohere2",
     "aya_vision": "cohere2",
     "interns1": "qwen3",
+    "internvl": "qwen2",
+    "llava_next": "llama",
+    "llava_onevision": "qwen2",
+    "paligemma": "gemma",
+    "lighton_ocr": "qwen3",
 }
 """Models with vision or audio towers, by the family of their text model (``text_config``)."""
+
+ANY_TEXT = frozenset({"interns1", "internvl", "llava", "llava_next", "llava_onevision", "mistral3", "paligemma"})
+"""Wrappers around text models of several families: the text model's own ``model_type`` counts where it is stated."""

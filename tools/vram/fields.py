@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from tools.errors import BadValue
-from tools.vram.dialects import WRAPPERS, Flag, Says
+from tools.vram.dialects import ANY_TEXT, WRAPPERS, Flag, Says
 
 Config = Mapping[str, Any]
 
@@ -40,9 +40,11 @@ def number(config: Config, *names: str, default: int | None = None, maximum: int
 def text_config(config: Config) -> Config:
     """Return the fields of the text model: a wrapper's ``text_config`` over its own, with the family's name."""
     inner = config.get("text_config")
-    merged = {**config, **cast("Config", inner)} if isinstance(inner, Mapping) else config
-    family = WRAPPERS.get(str(config.get("model_type")))
-    return {**merged, "model_type": family} if family else merged
+    text: Config = cast("Config", inner) if isinstance(inner, Mapping) else {}
+    kind = str(config.get("model_type"))
+    family = text.get("model_type") if kind in ANY_TEXT else None
+    family = family or WRAPPERS.get(kind)
+    return {**config, **text, "model_type": family} if family else {**config, **text}
 
 
 def has_towers(config: Config) -> bool:

@@ -1,0 +1,88 @@
+"""Vision towers and their projectors: what a rank holds of them beside the text model.
+
+Each builder follows the code of vLLM 0.32 (``vllm/model_executor/models/``) that the model's wrapper runs, in its
+default mode (``--mm-encoder-tp-mode weights``): attention and feed-forward projections are shared out among ranks where
+that code uses parallel layers, everything else is whole on each rank. Where a config leaves a size unsaid, the family's
+class in transformers 5.19 says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, cast
+
+from tools.domain import Linear
+from tools.vram.families.towers import encoders, merging, sizes
+from tools.vram.fields import Config, number, text_config
+
+__all__ = ["Tower", "candidates", "of"]
+
+
+class Tower(NamedTuple):
+    """How to read a wrapper's tower: its builder, and its sizes where a config is silent.
+
+    Attributes:
+        build: ``(vision config, whole config, the text model's hidden size)`` to projections.
+    """
+
+    build: Callable[[Config, Config, int], list[Linear]]
+    defaults: sizes.Sizes
+
+
+def of(config: Config) -> tuple[Linear, ...] | None:
+    """List the projections of a model's towers, or None where the kind of tower is not known.
+
+    Args:
+        config: the whole ``config.json``, with ``vision_config`` and the like inside.
+
+    Raises:
+        BadValue: a field is missing or absurd.
+    """
+    tower, vision = _TOWERS.get(str(config.get("model_type"))), config.get("vision_config")
+    if tower is None or not isinstance(vision, Mapping) or isinstance(config.get("audio_config"), Mapping):
+        return None
+    hidden = number(text_config(config), "hidden_size")
+    given = {key: value for key, value in cast("Config", vision).items() if value is not None}
+    return tuple(tower.build({**tower.defaults, **given}, config, hidden))
+
+
+def candidates(config: Config) -> Iterator[tuple[Linear, ...]]:
+    """Yield the towers that published models of the family have, for a config that does not describe its own."""
+    kind = str(config.get("model_type"))
+    if isinstance(config.get("vision_config"), Mapping):
+        return
+    for published in sizes.PUBLISHED.get(kind, ({},)):
+        made = of({**config, "vision_config": published})
+        if made is not None:
+            yield made
+
+
+_TOWERS: dict[str, Tower] = {
+    "cohere2_vision": Tower(encoders.cohere2, sizes.COHERE2),
+    "gemma3": Tower(encoders.gemma3, sizes.SIGLIP),
+    "gemma4": Tower(encoders.gemma4, sizes.GEMMA4),
+    "glm4v": Tower(merging.glm4v, sizes.GLM4V),
+    "glm4v_moe": Tower(merging.glm4v, sizes.GLM4V),
+    "idefics3": Tower(encoders.idefics3, sizes.IDEFICS3),
+    "interns1": Tower(encoders.internvl, sizes.INTERNVL),
+    "internvl": Tower(encoders.internvl, sizes.INTERNVL),
+    "kimi_k25": Tower(merging.kimi, sizes.MOONVIT),
+    "kimi_k3": Tower(merging.kimi, sizes.MOONVIT),
+    "kimi_vl": Tower(merging.kimi, sizes.MOONVIT),
+    "lighton_ocr": Tower(encoders.mistral3, sizes.PIXTRAL),
+    "llama4": Tower(encoders.llama4, sizes.LLAMA4),
+    "llava": Tower(encoders.llava, sizes.CLIP),
+    "llava_next": Tower(encoders.llava_next, sizes.CLIP),
+    "llava_onevision": Tower(encoders.llava_onevision, sizes.ONEVISION),
+    "minimax_m3_vl": Tower(merging.minimax_m3, sizes.MINIMAX_M3),
+    "mistral3": Tower(encoders.mistral3, sizes.PIXTRAL),
+    "paligemma": Tower(encoders.paligemma, sizes.PALIGEMMA),
+    "qwen2_5_vl": Tower(merging.qwen2_5_vl, sizes.QWEN2_5_VL),
+    "qwen2_vl": Tower(merging.qwen2_vl, sizes.QWEN2_VL),
+    "qwen3_5": Tower(merging.qwen3_vl, sizes.QWEN3_5),
+    "qwen3_5_moe": Tower(merging.qwen3_vl, sizes.QWEN3_5),
+    "qwen3_vl": Tower(merging.qwen3_vl, sizes.QWEN3_VL),
+    "qwen3_vl_moe": Tower(merging.qwen3_vl, sizes.QWEN3_VL),
+    "smolvlm": Tower(encoders.idefics3, sizes.IDEFICS3),
+    "step3p7": Tower(merging.step3p7, sizes.STEP3P7),
+}
