@@ -11,9 +11,8 @@ import pytest
 
 from tools.domain import Deployment
 from tools.errors import BadValue
-from tools.vram import kv
 from tools.vram.architecture import spec_from_config
-from tools.vram.estimate import kv_element_bytes
+from tools.vram.kv.deployed import declared
 from tools.vram.weights import parameter_bytes
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -47,7 +46,7 @@ def test_bytes_and_pages_agree(case: dict[str, Any], answers: dict[str, dict[str
             parameter_bytes(spec, checkpoint, case["tp"])
         return
     assert parameter_bytes(spec, checkpoint, case["tp"]) == answer["parameter_bytes"]
-    caches = kv.caches(spec.layers, case["tp"], kv_element_bytes(Deployment(spec, checkpoint)))
+    caches = declared(Deployment(spec, checkpoint, tp=case["tp"]))
     ours = {(cache.window, cache.page_bytes, cache.layers) for cache in caches}
     theirs = {(kind["window"], kind["page_bytes"] * 16 // kind["block"], kind["count"]) for kind in answer["kv"]}
     assert ours == theirs

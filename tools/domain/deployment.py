@@ -20,6 +20,11 @@ class Deployment:
         gpu_memory_utilization: share of the whole card (vLLM's flag).
         kv_cache_memory_bytes: sets the pool outright (vLLM's flag).
         cpu_offload_bytes: weights held in CPU RAM, per GPU.
+        block_size: tokens a block of the cache (``--block-size``).
+        prefix_caching: keep blocks of earlier prompts; of models with a state it costs a slot a sequence more.
+        cache_groups: False keeps every token of windows too (``--disable-hybrid-kv-cache-manager``).
+        draft_tokens: tokens drafted ahead a step by speculative decoding.
+        dcp: ranks that share a sequence's cache by position (``--decode-context-parallel-size``).
     """
 
     model: ModelSpec
@@ -40,6 +45,11 @@ class Deployment:
     cpu_offload_bytes: int = 0
     sleep_mode: bool = False
     extra_flags: tuple[str, ...] = ()
+    block_size: int | None = None
+    prefix_caching: bool | None = None
+    cache_groups: bool | None = None
+    draft_tokens: int = 0
+    dcp: int = 1
 
 
 @dataclass(frozen=True, slots=True)

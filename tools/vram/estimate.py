@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from tools.domain import Band, Deployment, Footprint, Gpu, Note, Provenance, note
+from tools.domain import Band, Deployment, Footprint, Gpu, Note, Provenance, Verdict, note
 from tools.errors import BadValue, NotYetExact
-from tools.vram import kv
 from tools.vram.engines import vllm
+from tools.vram.kv import CachePlan
+from tools.vram.kv.deployed import cache_of, tokens_in_flight
 from tools.vram.loaded import Loaded, is_by_size, loaded, registered_bytes
-from tools.vram.stages import fullest_layers
-from tools.vram.weights import element_bytes, not_exact
+from tools.vram.weights import not_exact
 
 
 def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
@@ -32,14 +33,7 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
     registered = registered_bytes(deployment)
     held = loaded(deployment, gpu, registered)
     parts = vllm.parts_with(deployment, gpu, held)
-    layers = fullest_layers(deployment.model, deployment.pp)
-    kinds = kv.caches(layers, deployment.tp, kv_element_bytes(deployment))
-    length = deployment.max_model_len or deployment.model.max_context
-    in_flight = vllm.tokens_in_flight(deployment, gpu)
-    needed = kv.needed_bytes(kinds, length, deployment.max_num_seqs or 1, in_flight)
-    pool = vllm.pool(deployment, gpu, parts)
-    cache = max(0, math.floor(pool.value)) if pool else needed
-    crowd = kv.concurrency(kinds, cache, length, in_flight) if pool else None
+    cached = _cached(deployment, gpu, vllm.pool(deployment, gpu, parts))
     context = _shift(parts.non_torch, vllm.CUDA_CONTEXT_BYTES)
     rest = parts.activation.value + parts.graphs.value + context.value
     return Footprint(
@@ -47,35 +41,56 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
         parameter_bytes=registered,
         weights_bytes=parts.weights_bytes,
         backend=held.backend,
-        kv_bytes_per_token=kv.bytes_per_token(kinds),
-        kv_needed_bytes=needed,
-        kv_pool_bytes=pool,
-        kv_pool_tokens=None if crowd is None else math.floor(crowd * length),
-        max_concurrency=crowd,
+        kv_bytes_per_token=cached.plan.token_bytes,
+        kv_needed_bytes=cached.needed_bytes,
+        kv_pool_bytes=cached.pool,
+        kv_pool_tokens=cached.tokens,
+        max_concurrency=cached.concurrency,
         activation_bytes=parts.activation,
         cuda_graph_bytes=parts.graphs,
         context_bytes=context,
-        total_bytes=math.ceil(parts.weights_bytes + cache + rest),
-        verdict=None if crowd is None else ("fits" if crowd >= 1 else "does_not_fit"),
+        total_bytes=math.ceil(parts.weights_bytes + cached.bytes + rest),
+        verdict=cached.verdict,
         provenance=_provenance(deployment, held),
-        assumptions=tuple(_notes(deployment, gpu)),
+        assumptions=(*_notes(deployment, gpu), *cached.notes),
     )
 
 
-def kv_element_bytes(deployment: Deployment) -> int:
-    """Bytes of one cached element; ``auto`` follows the checkpoint, whose config may ask for an fp8 cache.
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """The cache's part of a footprint: ``bytes`` is the pool, or what is needed where there is no card."""
 
-    Raises:
-        BadValue: the cache type is not known.
-    """
-    size = kv.KV_BYTES.get(deployment.kv_dtype)
-    if size is None:
-        raise BadValue("errors_vram.bad_kv_dtype", value=deployment.kv_dtype, allowed=", ".join(kv.KV_BYTES))
-    if deployment.kv_dtype != "auto":
-        return size
-    if deployment.checkpoint.quantization.extra.get("kv_cache") == "fp8":
-        return 1
-    return element_bytes(deployment.checkpoint.dtype)
+    plan: CachePlan
+    pool: Band | None
+    needed_bytes: int
+    bytes: int
+    tokens: int | None = None
+    concurrency: float | None = None
+    verdict: Verdict | None = None
+    notes: tuple[Note, ...] = ()
+
+
+def _cached(deployment: Deployment, gpu: Gpu | None, pool: Band | None) -> _Cached:
+    plan = cache_of(deployment, gpu)
+    length = deployment.max_model_len or deployment.model.max_context
+    in_flight = tokens_in_flight(deployment, gpu)
+    needed = max(plan.needed(length, deployment.max_num_seqs or 1, in_flight), default=0)
+    if pool is None:
+        return _Cached(plan, None, needed, needed)
+    size = max(0, math.floor(pool.value))
+    pools = (size,) * len(plan.block_bytes)
+    step = vllm.batched_tokens_of(deployment, gpu)
+    starts = plan.fits_step(step)
+    return _Cached(
+        plan,
+        pool,
+        needed,
+        size,
+        plan.capacity(pools, length, in_flight),
+        plan.concurrency(pools, length, in_flight),
+        "fits" if starts and plan.holds_one(pools, length, in_flight) else "does_not_fit",
+        () if starts else (note("vram.block_exceeds_step", block=plan.block, tokens=step),),
+    )
 
 
 def _check(deployment: Deployment) -> None:
@@ -83,7 +98,7 @@ def _check(deployment: Deployment) -> None:
         raise not_exact(deployment.model)
     if deployment.engine != "vllm":
         raise NotYetExact("errors_vram.engine_not_covered", engine=deployment.engine)
-    for name in ("tp", "pp", "max_model_len", "max_num_seqs", "max_num_batched_tokens"):
+    for name in ("tp", "pp", "dcp", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size"):
         value = getattr(deployment, name)
         if value is not None and not 1 <= value <= 1 << 40:
             raise BadValue("errors_vram.bad_field", field=name, value=str(value)[:40])

@@ -10,11 +10,10 @@ import pytest
 from tools.domain import Checkpoint, Deployment, ModelSpec, Quantization
 from tools.errors import BadValue, NotYetExact
 from tools.units import GIB
-from tools.vram import kv
 from tools.vram.architecture import layers_from_config, quantization_from_config, spec_from_config
-from tools.vram.estimate import kv_element_bytes
-from tools.vram.storage import Matrix, is_excluded, matrix_bytes
+from tools.vram.kv.deployed import declared
 from tools.vram.stages import stages
+from tools.vram.storage import Matrix, is_excluded, matrix_bytes
 from tools.vram.weights import parameter_bytes, parameter_count
 
 QWEN3_30B = {
@@ -71,7 +70,7 @@ def test_agrees_to_the_byte_with_vllm(line: str):
             parameter_bytes(spec, checkpoint, case["tp"])
         return
     assert parameter_bytes(spec, checkpoint, case["tp"]) == case["parameter_bytes"]
-    caches = kv.caches(spec.layers, case["tp"], kv_element_bytes(Deployment(spec, checkpoint)))
+    caches = declared(Deployment(spec, checkpoint, tp=case["tp"]))
     assert sorted([c.window or 0, c.page_bytes, c.layers] for c in caches) == case["caches"]
 
 

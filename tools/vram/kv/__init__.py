@@ -1,31 +1,27 @@
-"""KV cache and state memory by vLLM's block and page arithmetic."""
+"""KV cache and state memory by vLLM's block and page arithmetic.
 
-from tools.vram.kv.groups import (
-    KV_BYTES,
-    Cache,
-    bytes_per_token,
-    caches,
-    concurrency,
-    group_size,
-    needed_bytes,
-    pool_block_bytes,
-    request_blocks,
-    sequence_blocks,
-)
+``specs`` is what a layer asks for, ``types`` the bytes of a cached element, ``rules`` the engine's versions,
+``groups`` which layers share block tables, ``plan`` what a sequence takes and a pool holds, ``deployed`` all of it
+for a deployment.
+"""
+
+from tools.vram.kv.groups import Cache, Group
+from tools.vram.kv.plan import CacheFlags, CachePlan, plan
+from tools.vram.kv.rules import KvRules, kv_rules
 from tools.vram.kv.specs import BLOCK_TOKENS, CacheContext, KvSpec
+from tools.vram.kv.types import element_bytes, pair_bytes
 
 __all__ = [
     "BLOCK_TOKENS",
-    "KV_BYTES",
     "Cache",
     "CacheContext",
+    "CacheFlags",
+    "CachePlan",
+    "Group",
+    "KvRules",
     "KvSpec",
-    "bytes_per_token",
-    "caches",
-    "concurrency",
-    "group_size",
-    "needed_bytes",
-    "pool_block_bytes",
-    "request_blocks",
-    "sequence_blocks",
+    "element_bytes",
+    "kv_rules",
+    "pair_bytes",
+    "plan",
 ]

@@ -50,6 +50,7 @@ class KvSpec:
         tokens_per_entry: tokens that one cached entry stands for (DeepSeek-V4's compression).
         alignment: a page is rounded up to a multiple of this many bytes.
         checkpoints: slots that prefix caching adds because a state can be saved within a prefill (Mamba-2).
+        kernel: blocks hold a multiple of this many tokens, which is what the layer's kernels read at once.
         packed: the backend wants the pages of all layers of a block side by side.
     """
 
@@ -60,6 +61,7 @@ class KvSpec:
     tokens_per_entry: int = 1
     alignment: int = 1
     checkpoints: int = 0
+    kernel: int = 1
     packed: bool = False
 
     def page_of(self, block: int) -> int:

@@ -1,7 +1,7 @@
 """Types of cached elements (``--kv-cache-dtype``) and what a head's key and value take in each.
 
-Source: vLLM 0.32 ``config/cache.py`` (``CacheDType``) and each backend's ``customize_spec``: ``triton_attn.py`` (a float32
-scale a token and head), ``flashinfer.py`` and ``utils/torch_utils.py:nvfp4_kv_cache_full_dim``,
+Source: vLLM 0.32 ``config/cache.py`` (``CacheDType``) and each backend's ``customize_spec``: ``triton_attn.py`` (a
+float32 scale a token and head), ``flashinfer.py`` with ``utils/torch_utils.py:nvfp4_kv_cache_full_dim``,
 ``layers/quantization/turboquant/config.py``.
 """
 
@@ -70,7 +70,8 @@ def pair_bytes(dtype: str, key_dim: int, value_dim: int, size: int) -> int:
 
     Args:
         dtype: the cache's type.
-        key_dim, value_dim: elements.
+        key_dim: elements of a key.
+        value_dim: elements of a value.
         size: bytes of an element.
     """
     if dtype.startswith("nvfp4"):

@@ -19,6 +19,9 @@ PACKED_TOKEN_BYTES = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 INDEX_BLOCK = 128
 """Elements of an indexer's key that share one float32 scale (``Indexer.quant_block_size``)."""
 
+INDEX_KERNEL = 64
+"""Tokens that the indexer's kernels read at once (``v1/attention/backends/mla/indexer.py``)."""
+
 
 def matrices(mixer: MlaAttention, hidden: int, tp: int) -> Iterator[Matrix]:
     """Yield the projections down (whole on every rank), up (heads shared out) and out, then the indexer's."""
@@ -73,7 +76,7 @@ def kv_specs(mixer: MlaAttention, context: CacheContext) -> tuple[KvSpec, ...]:
     found = (KvSpec("latent", BLOCK_TOKENS * token),)
     if mixer.indexer is None:
         return found
-    return (*found, KvSpec("latent", BLOCK_TOKENS * index_bytes(mixer.indexer)))
+    return (*found, KvSpec("latent", BLOCK_TOKENS * index_bytes(mixer.indexer), kernel=INDEX_KERNEL))
 
 
 def index_bytes(indexer: Indexer) -> int:

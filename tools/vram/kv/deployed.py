@@ -1,0 +1,133 @@
+"""The cache of a deployment: its type, its blocks by the attention backend that card and version take, its plan."""
+
+from __future__ import annotations
+
+from tools.domain import Deployment, Gpu, Mixer, MlaAttention
+from tools.vram.engines.rules import rules_for, runner_of, version_of
+from tools.vram.engines.vllm import batched_tokens_of
+from tools.vram.kv.groups import Cache
+from tools.vram.kv.plan import CacheFlags, CachePlan, plan, specs_by_stage
+from tools.vram.kv.rules import KvRules, kv_rules
+from tools.vram.kv.specs import BLOCK_TOKENS, CacheContext
+from tools.vram.kv.types import element_bytes
+from tools.vram.weights import element_bytes as model_bytes
+from tools.vram.stages import stages
+
+XPU_BLOCK = 64
+"""Tokens that attention on Intel cards reads at once (``v1/attention/backends/flash_attn.py``)."""
+
+
+def cache_of(deployment: Deployment, gpu: Gpu | None) -> CachePlan:
+    """Plan a deployment's cache.
+
+    Args:
+        deployment: model, checkpoint, ranks, version and flags.
+        gpu: the card, whose generation decides the attention backend; None stands for one of Ampere's or Ada's.
+
+    Raises:
+        BadValue: the cache type is not known, or heads do not divide among the ranks.
+        NotYetExact: a kind of mixer is not covered.
+    """
+    context = context_of(deployment, gpu)
+    ends = tuple(stage.end for stage in stages(deployment.model, deployment.pp))
+    flags = CacheFlags(
+        deployment.block_size or backend_block(deployment, gpu, context.dtype),
+        deployment.prefix_caching,
+        deployment.cache_groups,
+        deployment.dcp,
+    )
+    return plan(deployment.model.layers, ends, context, rules_of(deployment), flags)
+
+
+def context_of(deployment: Deployment, gpu: Gpu | None) -> CacheContext:
+    """What decides the size of pages beside the layers.
+
+    Raises:
+        BadValue: the cache type is not known.
+    """
+    dtype = cache_dtype(deployment, gpu)
+    width = model_bytes(deployment.checkpoint.dtype)
+    return CacheContext(deployment.tp, element_bytes(dtype, width), width, dtype, deployment.draft_tokens)
+
+
+def declared(deployment: Deployment) -> tuple[Cache, ...]:
+    """Count what layers ask for, in pages of ``BLOCK_TOKENS`` tokens, before blocks are aligned and grouped."""
+    layers = deployment.model.layers
+    asked = specs_by_stage(layers, (len(layers),), context_of(deployment, None))
+    return tuple(Cache(spec, stages, BLOCK_TOKENS, spec.page_of(BLOCK_TOKENS)) for spec, stages in asked.items())
+
+
+def rules_of(deployment: Deployment) -> KvRules:
+    """The rules of a deployment's version."""
+    accounting = rules_for(deployment.engine_version, deployment.engine_generation)
+    return kv_rules(version_of(deployment.engine_version), is_v0=accounting.is_v0)
+
+
+def cache_dtype(deployment: Deployment, gpu: Gpu | None) -> str:
+    """The type that an engine caches in: ``auto`` follows the checkpoint, whose config may ask for fp8.
+
+    Raises:
+        BadValue: the cache type is not known.
+    """
+    asked = deployment.kv_dtype
+    element_bytes(asked, 2)
+    if asked == "auto" and deployment.checkpoint.quantization.extra.get("kv_cache") == "fp8":
+        asked = "fp8"
+    if asked.startswith("fp8") and generation(gpu) == 9 and any(map(is_sparse, mixers_of(deployment))):
+        return "fp8_ds_mla"
+    return asked
+
+
+def backend_block(deployment: Deployment, gpu: Gpu | None, dtype: str) -> int:
+    """Tokens of a block that the default attention backend takes.
+
+    Latent attention: FlashMLA (Hopper; from 0.20 on with fp8 only) 64, CUTLASS (data-centre Blackwell before 0.20) 128,
+    FlashInfer (from 0.20) 32, Triton 16. Source: ``platforms/cuda.py`` and each backend's
+    ``get_supported_kernel_block_sizes``.
+    """
+    if gpu is not None and gpu.vendor.lower() == "intel":
+        return XPU_BLOCK
+    if not any(isinstance(mixer, MlaAttention) and not mixer.expanded for mixer in mixers_of(deployment)):
+        return BLOCK_TOKENS
+    is_old = version_of(deployment.engine_version) < (0, 20, 0)
+    match generation(gpu):
+        case 9:
+            return 64 if is_old or dtype.startswith("fp8") else BLOCK_TOKENS
+        case 10:
+            return 128 if is_old else 32
+        case _:
+            return BLOCK_TOKENS
+
+
+def tokens_in_flight(deployment: Deployment, gpu: Gpu | None) -> int:
+    """Tokens that may be scheduled and not yet settled (``VllmConfig.max_in_flight_tokens``).
+
+    A step's, before 0.26; then those of every step under way: two with asynchronous scheduling, as many as pipeline
+    stages, one more of them with the V2 runner (``VllmConfig.max_concurrent_batches``).
+    """
+    tokens = batched_tokens_of(deployment, gpu)
+    if not rules_of(deployment).overlaps_batches:
+        return tokens
+    accounting = rules_for(deployment.engine_version, deployment.engine_generation)
+    if runner_of(accounting, deployment.model) == "V2":
+        return tokens * (deployment.pp + 1)
+    return tokens * max(2, deployment.pp)
+
+
+def generation(gpu: Gpu | None) -> int | None:
+    """The first number of a card's compute capability: 9 is Hopper, 10 data-centre Blackwell."""
+    if gpu is None or not gpu.compute_capability:
+        return None
+    whole = gpu.compute_capability.partition(".")[0]
+    return int(whole) if whole.isdigit() else None
+
+
+def mixers_of(deployment: Deployment) -> tuple[Mixer, ...]:
+    """Every mixer of a model once."""
+    layers = {id(layer): layer for layer in deployment.model.layers}
+    return tuple(mixer for layer in layers.values() for mixer in layer.mixers)
+
+
+def is_sparse(mixer: Mixer) -> bool:
+    """Whether a layer attends to tokens chosen by an indexer."""
+    return isinstance(mixer, MlaAttention) and mixer.sparse
