@@ -17,7 +17,7 @@ from tools.errors import NotYetExact
 from tools.vram import feedforward, mixers
 from tools.vram.sharding import Ranks, Vectors, divide, on_rank
 from tools.vram.stages import Stage, fullest_stage, stages
-from tools.vram.storage import Formats, Matrix, formats_of, matrix_bytes, scale_bytes
+from tools.vram.storage import Formats, Matrix, formats_of, matrix_bytes
 
 VOCAB_PADDING = 64
 """Vocabulary rows are padded to a multiple of this (vLLM ``vocab_parallel_embedding.DEFAULT_VOCAB_PADDING_SIZE``)."""
@@ -89,7 +89,7 @@ def stage_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, split: t
 
 def _layer_bytes(layer: Layer, index: int, hidden: int, formats: Formats, ranks: Ranks, width: int) -> int:
     weights = layer_weights(layer, hidden, ranks)
-    scales = (scale_bytes(formats.whole, mixer, _kv_heads(mixer, ranks.tp), width) for mixer in layer.mixers)
+    scales = (formats.cache_scale_bytes(mixer, index, _kv_heads(mixer, ranks.tp), width) for mixer in layer.mixers)
     stored = (matrix_bytes(matrix, formats.of(matrix, index), width) for matrix in weights.matrices)
     return weights.vectors.bytes(width) + sum(scales) + sum(stored)
 

@@ -63,15 +63,16 @@ def _integers(weights: Config, inputs: Config, layout: str) -> Quantization:
     bits, symmetric = bits_of(weights, "num_bits", 8), bool(weights.get("symmetric", True))
     size = whole(weights, "group_size", -1) if weights.get("strategy") == "group" else -1
     extra: dict[str, Any] = {"writer": WRITER}
-    packed = layout == "pack-quantized"
-    if not inputs or packed or bits != 8:
-        if not packed and inputs:
-            extra["packed"] = False
+    if layout == "pack-quantized" or not inputs:
         if not 2 <= bits <= 8:
             raise BadValue("errors_vram.bad_field", field="num_bits", value=str(bits))
+        if inputs:
+            extra |= {"inputs": "fp8"} if inputs.get("type") == "float" else {"experts": False}
         return Quantization(f"w{bits}a16", bits, size, symmetric, excluded=(), extra=extra)
+    if bits != 8:
+        raise BadValue("errors_vram.no_kernel", what="compressed-tensors", format=f"int{bits}, {layout}"[:60])
     if inputs.get("dynamic") is False:
-        extra |= {"activation": "static", "input_zero": not inputs.get("symmetric", True)}
+        extra |= {"activation": "static", "input_zero": not inputs.get("symmetric", True), "experts": False}
     if weights.get("strategy") == "tensor":
         extra["scale"] = "tensor"
     return Quantization("int8", bits, -1, symmetric, excluded=(), extra=extra)
@@ -94,5 +95,7 @@ def _floats(weights: Config, inputs: Config) -> Quantization:
         block = pair(weights.get("block_structure"), "block_structure") or (128, 128)
         return Quantization("fp8_block", 8, block=block, excluded=(), extra=extra)
     extra["activation"] = "static" if inputs and inputs.get("dynamic") is False else "dynamic"
+    if not inputs or (strategy == "tensor") != (inputs.get("strategy") == "tensor"):
+        extra["experts"] = False
     method = "fp8_tensor" if strategy == "tensor" else "fp8_channel"
     return Quantization(method, 8, -1 if method == "fp8_channel" else None, excluded=(), extra=extra)

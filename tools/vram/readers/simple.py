@@ -159,7 +159,7 @@ def _rounded(config: Config, module: Config) -> Quantization:
         return PLAIN
     kind, block = str(config.get("data_type", "int")), pair(fields.get("group_size"), "group_size")
     if kind in {"fp", "fp8"} and block:
-        return Quantization("fp8_block", 8, block=block, excluded=(), extra={"writer": "auto-round"})
+        return Quantization("fp8_block", 8, block=block, excluded=(), extra={"writer": "auto-round", "experts": False})
     if "mx_fp" in kind:
         extra: dict[str, Any] = {"writer": "auto-round"}
         return Quantization("mxfp4" if bits == 4 else "mxfp8", bits, 32, excluded=(), extra=extra)
@@ -167,9 +167,8 @@ def _rounded(config: Config, module: Config) -> Quantization:
         raise NotYetExact("errors_vram.unknown_format", format=f"AutoRound {kind}"[:80])
     packing = f"{config.get('packing_format')} {config.get('backend')}"
     method = "awq" if "awq" in packing else "gptq"
-    return Quantization(
-        method, bits, whole(fields, "group_size", 128), symmetric=bool(fields.get("sym", True)), excluded=()
-    )
+    size, symmetric = whole(fields, "group_size", 128), bool(fields.get("sym", True))
+    return Quantization(method, bits, size, symmetric, excluded=(), extra={"writer": "auto-round"})
 
 
 def experts_int8(_config: Config) -> Quantization:

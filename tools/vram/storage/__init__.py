@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.domain import Quantization
-from tools.vram.storage.formats import Formats, formats_of, scale_bytes
+from tools.vram.storage.formats import Formats, formats_of
 from tools.vram.storage.matrix import Matrix
 from tools.vram.storage.names import names_of
 from tools.vram.storage.rules import groups_of, matrix_bytes, mxfp4_shape, runs_on_marlin
@@ -18,7 +18,6 @@ __all__ = [
     "mxfp4_shape",
     "names_of",
     "runs_on_marlin",
-    "scale_bytes",
 ]
 
 

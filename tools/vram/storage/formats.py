@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tools.domain import Attention, MlaAttention, Quantization
 from tools.vram.storage.matrix import Matrix
 from tools.vram.storage.names import Names, names_of
+from tools.vram.storage.rules import runs_on_marlin
 
 _USUAL = ("lm_head",)
 """``Quantization.excluded`` when nothing was read: then the router stays in 16 bits too, except with GPTQ."""
@@ -55,6 +56,8 @@ class Formats:
         path = _module(matrix)
         if self._is_kept(path, layer):
             return None
+        if self.whole.method == "gptq" and not runs_on_marlin(matrix, self.whole):
+            return self.whole  # the fallback reads the checkpoint's fields alone
         found = next((form for names, form in self.parts if names.hold(path, layer)), self.whole)
         if found.method == "none" or (found.extra.get("only") == "experts" and not matrix.experts):
             return None
@@ -72,6 +75,29 @@ class Formats:
             return path == "mlp.gate" and self.whole.method != "gptq"
         return bool(self.whole.excluded) and self.kept.hold(path, layer)
 
+    def cache_scale_bytes(self, mixer: object, layer: int, kv_heads: int, width: int) -> int:
+        """Bytes of query, key and value scales that an attention layer registers, by who wrote the checkpoint.
+
+        FP8, ModelOpt and Quark checkpoints: four scalars of the model's type (``layers/quantization/kv_cache.py``),
+        with ModelOpt on latent attention too, with Quark not in layers it excludes; compressed-tensors: three float32
+        scales and three zero points of the model's type, of each KV head where the cache is scaled by heads
+        (``CompressedTensorsKVCacheMethod``).
+
+        Args:
+            mixer: the layer's; others than attention have no cache scales.
+            layer: its number.
+            kv_heads: KV heads on this rank.
+            width: bytes of an element of the model's type.
+        """
+        writer = str(self.whole.extra.get("writer") or _WRITERS.get(self.whole.method, ""))
+        if isinstance(mixer, MlaAttention):
+            return 4 * width if writer == "modelopt" else 0
+        if not isinstance(mixer, Attention) or (writer == "quark" and self.kept.hold("self_attn.attn", layer)):
+            return 0
+        if writer == "compressed-tensors":
+            return 3 * (4 + width) * (kv_heads if self.whole.extra.get("kv_scale") == "head" else 1)
+        return 4 * width if writer in {"fp8", "modelopt", "quark"} else 0
+
 
 def formats_of(quantization: Quantization) -> Formats:
     """Make a checkpoint's formats ready to be asked."""
@@ -84,29 +110,6 @@ def formats_of(quantization: Quantization) -> Formats:
 def _module(matrix: Matrix) -> str:
     """The module a matrix is a parameter of: all experts of a layer are one."""
     return matrix.name.rpartition(".")[0] if matrix.experts else matrix.name
-
-
-def scale_bytes(quantization: Quantization, mixer: object, kv_heads: int, width: int = 2) -> int:
-    """Bytes of query, key and value scales that an attention layer registers, by who wrote the checkpoint.
-
-    FP8, ModelOpt and Quark checkpoints: four scalars of the model's type (``layers/quantization/kv_cache.py``), with
-    ModelOpt on latent attention too; compressed-tensors: three float32 scales and three zero points of the model's
-    type, of each KV head where the cache is scaled by heads (``CompressedTensorsKVCacheMethod``).
-
-    Args:
-        quantization: the checkpoint's.
-        mixer: the layer's; others than attention have no cache scales.
-        kv_heads: KV heads on this rank.
-        width: bytes of an element of the model's type.
-    """
-    writer = str(quantization.extra.get("writer") or _WRITERS.get(quantization.method, ""))
-    if isinstance(mixer, MlaAttention):
-        return 4 * width if writer == "modelopt" else 0
-    if not isinstance(mixer, Attention):
-        return 0
-    if writer == "compressed-tensors":
-        return 3 * (4 + width) * (kv_heads if quantization.extra.get("kv_scale") == "head" else 1)
-    return 4 * width if writer in {"fp8", "modelopt", "quark"} else 0
 
 
 _WRITERS = {

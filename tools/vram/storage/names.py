@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -162,7 +163,7 @@ def names_of(names: tuple[str, ...], naming: str) -> Names:
             if not _OTHER_STACK.search(name[: inside.start()]):
                 here.setdefault(int(inside[1]), []).extend(_below(inside[2]))
         elif "*" in name:
-            shells += _below(name)
+            shells += [name, f"{name}.*"] if naming == "any" else _below(name)
             numbered |= bool(re.search(r"\d", name))
         else:
             bare.append(name)
@@ -190,6 +191,8 @@ def _regex(pattern: str) -> re.Pattern[str] | None:
     if len(pattern) > MAX_PATTERN or _REPEATED_GROUP.search(pattern) or len(_REPEAT.findall(pattern)) > MAX_REPEATS:
         return None
     try:
-        return re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of sets that a later Python may read otherwise
+            return re.compile(pattern)
     except (re.error, RecursionError, OverflowError):
         return None

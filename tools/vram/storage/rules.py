@@ -33,7 +33,20 @@ def matrix_bytes(matrix: Matrix, quantization: Quantization | None, width: int =
     rule = _RULES.get(quantization.method)
     if rule is None:
         raise NotYetExact("errors_vram.unknown_format", format=quantization.method)
-    return max(1, matrix.experts) * (rule(matrix, quantization, width) + matrix.bias * width)
+    if matrix.experts and quantization.extra.get("experts") is False:
+        raise BadValue("errors_vram.no_kernel", what=matrix.name, format=quantization.method)
+    return max(1, matrix.experts) * (rule(matrix, quantization, width) + _bias(matrix, quantization) * width)
+
+
+def _bias(matrix: Matrix, q: Quantization) -> int:
+    """Elements of the bias; not every format's experts register it."""
+    drops = q.method in _WITHOUT_EXPERT_BIAS or (q.method == "mxfp4" and q.extra.get("writer") not in {None, "quark"})
+    if matrix.experts and (drops or (q.method == "gptq" and not runs_on_marlin(matrix, q))):
+        return 0
+    return matrix.bias
+
+
+_WITHOUT_EXPERT_BIAS = frozenset({"fp8_channel", "nvfp4", "mxfp8", "awq"})
 
 
 def _ceil(a: int, b: int) -> int:
@@ -72,6 +85,8 @@ def _fp8_block(matrix: Matrix, q: Quantization, _width: int) -> int:
 
 def _expert_block(matrix: Matrix, q: Quantization, rows: int, columns: int) -> tuple[int, int]:
     """Blocks of experts; where a rank's share is no whole number of them, vLLM refines the scales (``fp8.py``)."""
+    if min(rows, columns) < SMALLEST_BLOCK:
+        raise _refuse(matrix, matrix.inner, min(rows, columns))
     if matrix.inner % rows == 0 and (matrix.ranks == 1 or matrix.inner % columns == 0):
         return rows, columns
     size = math.gcd(rows, columns, matrix.inner)
@@ -133,7 +148,11 @@ def _zeros_and_scales(matrix: Matrix, q: Quantization, width: int) -> int:
 def runs_on_marlin(matrix: Matrix, q: Quantization) -> bool:
     """Tell whether integer experts keep their groups; else vLLM halves them (``marlin_utils.py``, ``moe_wna16.py``)."""
     size = q.group_size or -1
-    return not matrix.experts or (matrix.outer % 128 == 0 and (size <= 0 or matrix.inner % size == 0))
+    if not matrix.experts:
+        return True
+    padded = q.extra.get("writer") == "auto-round"
+    unit = max(64, size) if padded else max(1, size)
+    return matrix.outer % 128 == 0 and matrix.inner % unit == 0
 
 
 def _halved_groups(matrix: Matrix, q: Quantization, width: int) -> int:
@@ -159,7 +178,7 @@ def _check_kernel(matrix: Matrix, q: Quantization) -> None:
     size = q.group_size or -1
     whole = size == -1 or size >= matrix.inputs * (matrix.ranks if matrix.split == "in" else 1)
     marlin = size in _MARLIN_GROUPS and (whole or matrix.inputs % size == 0)
-    machete = size in _MACHETE_GROUPS and matrix.inputs % 64 == 0 and matrix.rows % 128 == 0 and q.symmetric
+    machete = size in _MACHETE_GROUPS and matrix.inputs % 64 == 0 and matrix.rows % 128 == 0
     if not marlin and not machete:
         raise _refuse(matrix, matrix.inputs, size)
 
@@ -181,7 +200,9 @@ def _awq(matrix: Matrix, q: Quantization, width: int) -> int:
     if not runs_on_marlin(matrix, q) or (matrix.experts and size <= 0):
         return _halved_groups(matrix, q, width)
     whole = matrix.inputs * (matrix.ranks if matrix.split == "in" else 1)
-    if 0 < size < whole:
+    if q.extra.get("writer") == "auto-round" and not q.symmetric and not matrix.experts:
+        _check_kernel(matrix, q)
+    elif 0 < size < whole:
         _whole(matrix, matrix.inputs, size)
     groups = matrix.inputs // (whole if size <= 0 else size)
     return _packed(matrix, q) + groups * (int(matrix.rows * q.bits) // 8 + width * matrix.rows)
@@ -190,17 +211,25 @@ def _awq(matrix: Matrix, q: Quantization, width: int) -> int:
 def _pack_quantized(matrix: Matrix, q: Quantization, width: int) -> int:
     """Compressed-tensors integers: packed weights, 16-bit scales, the weight's shape, zero points if asymmetric."""
     size = q.group_size or -1
+    if q.extra.get("inputs") == "fp8":
+        _check_cutlass(matrix)
     if size > 0:
-        share = matrix.inner if matrix.experts else matrix.inputs
-        _whole(matrix, share, size)
+        _whole(matrix, matrix.inner if matrix.experts else matrix.inputs, size)
+    elif matrix.experts:
+        _whole(matrix, matrix.outer, 128)
     if not matrix.experts:
         _check_kernel(matrix, q)
-    if q.extra.get("packed") is False:
-        return matrix.rows * matrix.inputs + width * groups_of(matrix, q) * matrix.rows
     shape = 2 * width if matrix.experts else 16
     packed = 4 * matrix.rows * _ceil(int(matrix.inputs * q.bits), 32)
     zeros = 0 if q.symmetric else 4 * _ceil(int(matrix.rows * q.bits), 32)
     return packed + groups_of(matrix, q) * (width * matrix.rows + zeros) + shape
+
+
+def _check_cutlass(matrix: Matrix) -> None:
+    """Refuse what the kernel for 4-bit weights and FP8 inputs does not run (``mixed_precision/cutlass.py``)."""
+    unit = 256 if matrix.experts else 128
+    for size in (matrix.inner, matrix.outer) if matrix.experts else (matrix.rows, matrix.inputs):
+        _whole(matrix, size, unit)
 
 
 def _nvfp4(matrix: Matrix, q: Quantization, width: int) -> int:
@@ -209,7 +238,8 @@ def _nvfp4(matrix: Matrix, q: Quantization, width: int) -> int:
     With 16-bit activations the inputs' scales are absent (compressed-tensors) or of the model's type and dropped after
     loading (ModelOpt); experts register them all the same.
     """
-    _whole(matrix, matrix.inputs, 16)
+    if q.extra.get("writer") == "modelopt" and not matrix.experts:
+        _whole(matrix, matrix.inputs, 16)
     inputs = 4
     if q.extra.get("activation") == "none" and not matrix.experts:
         inputs = width if q.extra.get("writer") == "modelopt" else 0
@@ -218,26 +248,32 @@ def _nvfp4(matrix: Matrix, q: Quantization, width: int) -> int:
 
 
 def mxfp4_shape(matrix: Matrix) -> tuple[int, int]:
-    """Rows and columns of an MXFP4 expert as registered: a rank's share is rounded up to whole blocks of 32."""
-    if matrix.split == "out":
-        return sum(_ceil(part, 32) * 32 for part in matrix.outputs), matrix.inputs
-    return matrix.rows, _ceil(matrix.inputs, 32) * 32
+    """Rows and columns of an MXFP4 expert as registered: both sides are rounded up to whole blocks of 32."""
+    return sum(_ceil(part, 32) * 32 for part in matrix.outputs), _ceil(matrix.inputs, 32) * 32
 
 
 def _mxfp4(matrix: Matrix, q: Quantization, width: int) -> int:
-    """Half a byte a weight and a shared exponent a block of 32; ``mxfp4.py`` stores experts alone so."""
-    if matrix.experts:
+    """Half a byte a weight and a shared exponent a block of 32.
+
+    gpt-oss' own format (no writer) stores experts alone so; they are rounded up to whole blocks, Quark's too. With
+    compressed-tensors, AutoRound and Quark linear layers are stored so as well; Quark refuses shares that cut a block.
+    """
+    writer = q.extra.get("writer")
+    if not matrix.experts:
+        if writer is None:
+            return matrix.rows * matrix.inputs * width
+        if writer == "quark":
+            _whole(matrix, matrix.inputs, 32)
+    elif writer in {None, "quark"}:
         rows, columns = mxfp4_shape(matrix)
         bias = width * (rows - matrix.rows) if matrix.bias else 0
         return rows * (columns // 2 + _ceil(columns, 32)) + bias
-    if "writer" not in q.extra:
-        return matrix.rows * matrix.inputs * width
-    _whole(matrix, matrix.inputs, 32)
     return matrix.rows * (matrix.inputs // 2 + matrix.inputs // 32)
 
 
-def _mxfp8(matrix: Matrix, _q: Quantization, _width: int) -> int:
-    _whole(matrix, matrix.inner if matrix.experts else matrix.inputs, 32)
+def _mxfp8(matrix: Matrix, q: Quantization, _width: int) -> int:
+    if q.extra.get("writer") != "compressed-tensors":
+        _whole(matrix, matrix.inner if matrix.experts else matrix.inputs, 32)
     return matrix.rows * (matrix.inputs + matrix.inputs // 32)
 
 
