@@ -25,6 +25,7 @@ from agent.answer.compose import write_answer
 from agent.answer.steps import summarise
 from agent.events import AnswerText, AskedBack, FilesReady, PlanMade, StepFinished, StepStarted
 from agent.grounding import ground_draft
+from agent.logs import intent_after, is_wordless, log_in
 from agent.reader import read
 from agent.reader.report import reading_json
 from agent.rigs import current_rig, is_yes
@@ -82,6 +83,9 @@ def _read(state: State) -> State:
     turns = [str(m.content) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
     reading = dict(reading_json(read(turns)))
     reading["wants_search"] = read(turns[-1:]).wants_search
+    reading["intent"] = intent_after(reading, turns)
+    if all(is_wordless(turn) for turn in turns):
+        reading["language"] = state.get("language_hint", "en")
     target = target_named(turns[-1])
     if target and state.get("plan"):
         reading.update(intent="config", config_kind=target, expect="answer")
@@ -153,11 +157,12 @@ def _given(state: State) -> dict[str, Any]:
     """What a tool gets besides its arguments: never from a model, always from the conversation."""
     planned = artifact(state, "calculate_vram")
     plan = planned["request"] if planned and planned.get("plan") else (state.get("plan") or {}).get("request")
-    reading = state.get("reading", {})
+    reading, logged = state.get("reading", {}), log_in(state.get("turns", []))
     return {
         "rig": current_rig(state),
         "language": reading.get("language", state.get("language_hint", "en")),
         "plan": plan,
+        "log": logged[1].text if logged else None,
         "turn": len(state.get("records", [])) + 1,
     }
 

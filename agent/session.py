@@ -37,13 +37,14 @@ from agent.threads import ThreadStore, open_threads
 from prompts import text as say
 from tools.domain import Note, Plan, Rig
 from tools.errors import RigfitError
+from tools.logs.paste import excerpt
 from tools.settings import Settings
 from tools.specs.probes import Probes
 from tools.toolkit import build_tools
 from tools.workbench import Workbench
 
 MAX_CHARS = 20_000
-"""Longest message that is read, in characters; a pasted log of this length is about 200 lines."""
+"""Longest message that is read, in characters, about 200 lines; a longer log is cut to its telling lines."""
 _RECURSION_LIMIT = 40
 
 RigSource = Rig | Literal["detect"] | None
@@ -109,6 +110,8 @@ class Assistant:
             Events as of ``agent.events``; ``Finished`` is always the last.
         """
         words = _clean(text)
+        if len(words) > MAX_CHARS:
+            words = await asyncio.to_thread(excerpt, words, MAX_CHARS) or words
         refusal = _refusal(words)
         if refusal:
             yield AnswerText(say(language_hint, refusal.code, **refusal.params))

@@ -124,6 +124,29 @@ class _Tools:
         }
         return json.dumps({k: artifact[k] for k in ("target", "option", "names", "checks")}), artifact
 
+    def read_engine_log(
+        self,
+        given: Given,
+        log: Annotated[str | None, Field(description="The log; leave out where the user pasted it")] = None,
+        model: Annotated[str | None, Field(description="Model as the user named it, if said outside the log")] = None,
+        gpu: Annotated[str | None, Field(description="Card as the user named it, if said outside the log")] = None,
+        changes: Annotated[
+            str | None, Field(description='Flags to compute with instead, e.g. "--gpu-memory-utilization 0.85"')
+        ] = None,
+    ) -> Result:
+        from tools.logs.result import log_result
+
+        artifact = log_result(
+            given.get("log") or log or "",
+            self._bench.models,
+            self._bench.gpus,
+            model=model,
+            gpu=gpu,
+            changes=changes,
+            language=given.get("language", "en"),
+        )
+        return _brief({name: part for name, part in artifact.items() if name != "rows"}), artifact
+
     def detect_hardware(self, given: Given) -> Result:
         rig = self._bench.detect()
         artifact = {"kind": "hardware", "rig": self._bench.rig_json(rig) if rig else None}
@@ -135,6 +158,7 @@ def build_tools(bench: Workbench) -> list[BaseTool]:
     own = _Tools(bench)
     functions: list[Callable[..., Result]] = [
         own.look_up_specs, own.search_web, own.calculate_vram, own.generate_launch_config,
+        own.read_engine_log,
     ]  # fmt: skip
     if bench.can_detect:
         functions.append(own.detect_hardware)

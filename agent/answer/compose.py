@@ -84,6 +84,8 @@ def _template(view: Mapping[str, Any]) -> str:
     reading, made = view["reading"], view["calculation"]
     if view["thanks"]:
         return "thanks"
+    if view["log"]:
+        return "log"
     if view["failures"]:
         return "problem"
     if reading.get("expect") == "scope":

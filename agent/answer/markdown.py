@@ -51,6 +51,12 @@ def link(title: object, url: str) -> Markdown:
     return Markdown(f"[{quote_markdown(title, 120)}]({quote(url, safe=':/?#@!$&*+,;=%~-._')})")
 
 
+def code(text: object) -> Markdown:
+    """Return text as a code span that neither ends early nor breaks a table; nothing for nothing."""
+    plain = " ".join(str(text).replace("`", "'").split())[:MAX_CHARS]
+    return Markdown(f"`{plain}`".replace("|", "\\|") if plain else "")
+
+
 def gib(size_bytes: float, digits: int = 1) -> Markdown:
     """Return bytes as ``56.9 GiB``."""
     return Markdown(f"{size_bytes / 2**30:.{digits}f} GiB")
@@ -84,7 +90,7 @@ def environment(language: str) -> Environment:
     """Return the templates of a language; whatever they print is quoted unless it is ``Markdown``.
 
     Filters: ``gib``, ``n`` (whole number), ``billions``, ``band`` (an estimate's ends), ``precision`` and ``card`` (as
-    people write them), ``memory`` (a card, an unnamed one by its memory),
+    people write them), ``memory`` (a card, an unnamed one by its memory), ``code`` (a command),
     ``short`` (a model without its publisher), ``say`` (a note or message code), ``link``.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -103,6 +109,7 @@ def environment(language: str) -> Environment:
     )
     templates.filters.update(
         gib=gib,
+        code=code,
         n=lambda value: group(value, known),
         billions=billions,
         band=lambda band: Markdown(span(band["low"], band["high"])),

@@ -24,6 +24,8 @@ def summarise(message: ToolMessage, language: str) -> str:
         return say(language, "agent.step_search", count=len(found["hits"]), query=found["query"])
     if kind == "files":
         return say(language, "agent.step_files", names=", ".join(found["names"]))
+    if kind == "log":
+        return str(found["summary"])
     if kind == "hardware":
         return _hardware(found, language)
     return _calculation(found, language)

@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
+from agent.logs import is_about_log, log_arguments, log_in
 from agent.rigs import current_rig
 from agent.smalltalk import is_thanks
 from agent.state import State, artifact, failures, tool_calls
@@ -30,14 +31,14 @@ class RulesDecider:
 
     def __init__(self, available: frozenset[str]) -> None:
         self._available = available
-        self._stages: tuple[Callable[[State], list[Call]], ...] = (_facts, _plan, _files)
+        self._stages: tuple[Callable[[State], list[Call]], ...] = (_log, _facts, _plan, _files)
 
     async def __call__(self, state: State) -> AIMessage:
         """Return the first stage's calls that were not made yet in this turn; none when all is done."""
         if is_thanks(state.get("turns", [""])[-1]):
             return AIMessage(content="")
         made = {call["name"] for call in tool_calls(state)}
-        for stage in self._stages:
+        for stage in self._stages if "read_engine_log" not in made else ():
             calls = [(n, a) for n, a in stage(state) if n not in made and n in self._available]
             if calls:
                 return AIMessage(
@@ -45,6 +46,15 @@ class RulesDecider:
                     tool_calls=[{"name": n, "args": a, "id": f"call_{uuid.uuid4().hex[:12]}"} for n, a in calls],
                 )
         return AIMessage(content="")
+
+
+def _log(state: State) -> list[Call]:
+    """Read the log that the turn holds or goes on about; it answers by itself, with a search where one is asked for."""
+    reading, turns = state.get("reading", {}), state.get("turns", [])
+    found = log_in(turns)
+    if found is None or not is_about_log(reading, found, turns):
+        return []
+    return [("read_engine_log", log_arguments(reading, found, turns)), *_search(reading)]
 
 
 def _facts(state: State) -> list[Call]:

@@ -12,6 +12,7 @@ from agent.reader.gpus import GpuMention, find_names
 from agent.reader.intent import structural, weigh_intents
 from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon, lexicon
+from agent.reader.logs import add_facts, model_words, without_log
 from agent.reader.model_name import ModelMention
 from agent.reader.models import read_models
 from agent.reader.normalise import language_of
@@ -57,7 +58,18 @@ _SHARE_GPU = Lazy(
 
 
 def read_text(raw: str) -> Said:
-    """Read one turn by itself."""
+    """Read one turn by itself; a pasted log is read for what it states."""
+    words, log = without_log(raw)
+    if log is None:
+        return _read_words(raw)
+    said = _read_words(words)
+    if not said.models:
+        said.models = _read_words(model_words(log)).models[:1]
+    add_facts(said, log)
+    return said
+
+
+def _read_words(raw: str) -> Said:
     words = lexicon()
     sheet = Sheet.of(raw)
     said = Said(low=sheet.low, language=language_of(sheet.text))

@@ -189,7 +189,7 @@ def test_what_can_be_read_from_a_log_is_used(tmp_path: Path) -> None:
     )
     [turn] = talk(tmp_path, log)
     assert "Qwen2.5-14B-Instruct" in turn.answer_markdown
-    assert "can't take an engine's log apart yet" in turn.answer_markdown
+    assert "Paste the start-up log" in turn.answer_markdown
     assert turn.plan is not None
     assert turn.plan.request.instances[0].context == 32_768
 

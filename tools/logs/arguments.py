@@ -93,7 +93,7 @@ def _words(text: str) -> Iterator[str]:
     except ValueError:
         words = text[:8000].split()
     for word in words:
-        bare = word.strip('",[]\\')
+        bare = word.strip('",[]\\').rstrip("?!;.")
         if bare and bare != "-":
             yield bare
 

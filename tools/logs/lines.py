@@ -78,6 +78,12 @@ def read_lines(text: str) -> Iterator[Line]:
                     before = line
 
 
+def has_prefix(raw: str) -> bool:
+    """Whether a line begins with what an engine, a container or a service manager prints before a message."""
+    text = _plain(raw[:MAX_LINE]).lstrip()
+    return any(one.match(text) for one in (_PROCESS, _STAMP, _CONTAINER))
+
+
 def _plain(raw: str) -> str:
     """Undo what wraps a line: JSON of a container's log file, colours, a quotation's marks."""
     if raw.startswith('{"log":'):

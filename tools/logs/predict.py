@@ -101,7 +101,7 @@ def predict(
     if not said:
         return Prediction(gpu=card, problem=note("logs.no_model"))
     problem: RigfitError = UnknownModel("errors_logs.no_model", name="")
-    for name in _names(said, log, given=model is not None):
+    for name in names_of(said, "" if model else str(log.arguments.get("served_model_name") or "")):
         try:
             return _predicted(log, name, gpu, models, gpus, dict(changes or {}))
         except UnknownModel as error:
@@ -181,8 +181,13 @@ def _version(log: EngineLog) -> tuple[str | None, tuple[Note, ...]]:
     return inferred, (note("logs.version_inferred", version=inferred),) if inferred else ()
 
 
-def _names(said: str, log: EngineLog, *, given: bool) -> Iterator[str]:
-    """Yield names a model's path may mean: ``/models/Qwen3-8B-AWQ`` is tried whole, then by its last parts."""
+def names_of(said: str, served: str = "") -> Iterator[str]:
+    """Yield names a model's path may mean: ``/models/Qwen3-8B-AWQ`` is tried whole, then by its last parts.
+
+    Args:
+        said: a name, hub id or path as an engine prints it.
+        served: the name it is served under, tried last.
+    """
     snapshot = _SNAPSHOT.search(said)
     if snapshot:
         yield f"{snapshot.group(1)}/{snapshot.group(2)}"
@@ -191,8 +196,7 @@ def _names(said: str, log: EngineLog, *, given: bool) -> Iterator[str]:
     path = _SHARD.sub("", path)
     parts = [part for part in re.split(r"[/\\]+", path) if part not in {"", ".", "~"}][-2:]
     candidates = ["/".join(parts), *reversed(parts)] if parts else []
-    served = str(log.arguments.get("served_model_name") or log.arguments.get("model_name") or "")
-    if served and not given:
+    if served:
         candidates.append(served)
     for name in dict.fromkeys(candidates):
         form = _GGUF.search(name)

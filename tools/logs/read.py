@@ -94,6 +94,14 @@ def read_log(text: str) -> EngineLog | None:
     return _finished(chosen, len(starts), {name: held for name, held in others.items() if held})
 
 
+def tells(text: str) -> bool:
+    """Whether a line says something that is read here: a size, an argument, a failure, a function of a traceback."""
+    kinds = (*(one for patterns in ENGINES.values() for one in patterns), *(one for _, _, one in FAILURES))
+    if any(one.read(text) is not None for one in (*kinds, *SOME_FAILURE, OUT_OF_MEMORY)):
+        return True
+    return any(word in text for word in (*_PRINTED_ARGUMENTS, *_FRAMES)) or is_command(text.strip())
+
+
 def _starts(lines: Iterable[Line]) -> Iterator[_Start]:
     """Group the lines by service and start, in the order of the starts."""
     current: dict[str, _Start] = {}

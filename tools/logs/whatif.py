@@ -52,12 +52,17 @@ class WhatIf:
     def freed_bytes(self, **changes: Any) -> int | None:
         """Bytes of everything but the cache that a change gives back."""
         other = self.changed(**changes)
-        return None if other is None else round(_rest(self.footprint) - _rest(other))
+        return None if other is None else freed_between(self.footprint, other)
 
     def one_sequence_bytes(self, **changes: Any) -> int | None:
         """Cache that one sequence of the longest allowed length takes."""
         other = self.changed(**{"max_num_seqs": 1, **changes})
         return None if other is None else other.kv_needed_bytes
+
+
+def freed_between(before: Footprint, after: Footprint) -> int:
+    """Bytes of everything but the cache that one way of running gives back against another."""
+    return round(_rest(before) - _rest(after))
 
 
 def _rest(footprint: Footprint) -> float:

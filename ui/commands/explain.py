@@ -95,60 +95,21 @@ def explanation_lines(result: dict[str, Any], language: str) -> Iterator[str]:
         yield from (f"- {line}" for line in assumed)
 
 
-def _table(result: dict[str, Any], language: str) -> list[tuple[str, ...]]:
+def _table(result: dict[str, Any], language: str) -> Iterator[tuple[str, ...]]:
     from prompts import text
     from tools.logs.report import part_name
+    from tools.logs.result import measured_rows
 
-    facts, compared = result["facts"], {row["part"]: row for row in result["differences"]}
     head = tuple(text(language, f"logs.{name}") for name in ("part", "measured", "predicted", "difference"))
-    rows: list[tuple[str, ...]] = [(*head, "")]
-    for part, size in measured_parts(facts):
-        row = compared.get(part)
-        if row is None:
-            rows.append((part_name(language, part), _number(size), "", "", ""))
+    yield (*head, "")
+    for row in measured_rows(result):
+        name, size, band = part_name(language, row["part"]), _number(row["measured_bytes"]), row["predicted_bytes"]
+        if band is None:
+            yield name, size, "", "", ""
             continue
-        band, within = row["predicted_bytes"], "in_band" if row["within"] else "out_of_band"
-        rows.append(
-            (
-                part_name(language, part),
-                _number(size),
-                f"{_number(band['value'])} ({_number(band['low'])}..{_number(band['high'])})",
-                f"{row['difference_bytes'] / GIB:+.2f}",
-                text(language, f"logs.{within}"),
-            )
-        )
-    return rows
-
-
-def measured_parts(facts: dict[str, Any]) -> Iterator[tuple[str, int]]:
-    """Yield the parts that the log prints, in the order of the budget, with their bytes."""
-    estimated, activation = facts.get("graphs_estimated_bytes"), facts.get("activation_bytes")
-    apart = not facts.get("activation_with_graphs")
-    graphs = facts.get("graphs_bytes") if estimated is None else estimated
-    parts = {
-        "total": facts.get("total_bytes"),
-        "free": facts.get("free_bytes"),
-        "budget": facts.get("budget_bytes"),
-        "weights": facts.get("weights_bytes"),
-        "non_torch": facts.get("non_torch_bytes"),
-        "activation": activation,
-        "graphs": graphs,
-        "compute": facts.get("compute_bytes"),
-        "recurrent": facts.get("recurrent_bytes"),
-        "kv_pool": facts.get("kv_bytes"),
-        "host_weights": facts.get("host_weights_bytes"),
-        "host_kv": facts.get("host_kv_bytes"),
-    }
-    if parts["weights"] is None and facts.get("consumed_bytes") is not None:
-        parts["weights_and_non_torch"] = facts["consumed_bytes"]
-    if not apart and activation is not None and estimated is not None:
-        parts["activation"] = activation - estimated
-    elif not apart:
-        parts["activation"], parts["graphs"], parts["activation_and_graphs"] = None, None, activation
-    rest = facts.get("unexplained_bytes")
-    if rest is not None and abs(rest) > GIB // 20:
-        parts["unexplained"] = rest
-    yield from ((part, size) for part, size in parts.items() if size is not None)
+        expected = f"{_number(band['value'])} ({_number(band['low'])}..{_number(band['high'])})"
+        judged = text(language, "logs.in_band" if row["within"] else "logs.out_of_band")
+        yield name, size, expected, f"{row['difference_bytes'] / GIB:+.2f}", judged
 
 
 def _number(size: float) -> str:
