@@ -103,6 +103,11 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         enforce_eager=bool(merged.get("enforce_eager", False)),
         cpu_offload_bytes=int(merged.get("cpu_offload_bytes", 0)),
         sleep_mode=bool(merged.get("sleep_mode", False)),
+        block_size=_whole(merged, "block_size"),
+        prefix_caching=merged.get("prefix_caching"),
+        cache_groups=merged.get("cache_groups"),
+        draft_tokens=_whole(merged, "draft_tokens") or 0,
+        dcp=_whole(merged, "dcp") or 1,
     )
     return EstimateRequest(deployment, gpu, (*notes, *gpu_notes, *tp_notes, *flag_notes), given.get("id"))
 
@@ -244,8 +249,20 @@ _FLAGS: dict[str, tuple[str, Callable[[str], int | float | str]]] = {
     "gpu-memory-utilization": ("gpu_memory_utilization", float),
     "kv-cache-dtype": ("kv_cache_dtype", str),
     "cpu-offload-gb": ("cpu_offload_bytes", _gibibytes),
+    "block-size": ("block_size", int),
+    "num-speculative-tokens": ("draft_tokens", int),
+    "decode-context-parallel-size": ("dcp", int),
+    "dcp": ("dcp", int),
 }
-_SWITCHES = {"enforce-eager": "enforce_eager", "enable-expert-parallel": "ep", "enable-sleep-mode": "sleep_mode"}
+_SWITCHES: dict[str, tuple[str, bool]] = {
+    "enforce-eager": ("enforce_eager", True),
+    "enable-expert-parallel": ("ep", True),
+    "enable-sleep-mode": ("sleep_mode", True),
+    "enable-prefix-caching": ("prefix_caching", True),
+    "no-enable-prefix-caching": ("prefix_caching", False),
+    "disable-hybrid-kv-cache-manager": ("cache_groups", False),
+    "no-disable-hybrid-kv-cache-manager": ("cache_groups", True),
+}
 
 
 def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
@@ -267,7 +284,8 @@ def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
     while index < len(words):
         name = words[index].lstrip("-").replace("_", "-")
         if name in _SWITCHES:
-            found[_SWITCHES[name]] = True
+            switch, value = _SWITCHES[name]
+            found[switch] = value
         elif name in _FLAGS and index + 1 < len(words):
             index += _flag_value(name, words[index + 1], found, unused)
         elif words[index]:

@@ -24,11 +24,14 @@ def kv_heads_on_rank(attention: Attention, tp: int) -> int:
 
 def matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
     """Yield the fused query, key and value projection, the output projection, and the gate where there is one."""
+    if mixer.borrowed:
+        return
     heads, kv_heads = divide(mixer.heads, tp, "num_attention_heads"), kv_heads_on_rank(mixer, tp)
     value_dim = mixer.v_head_dim or mixer.head_dim
     queries = heads * mixer.head_dim * (2 if mixer.q_gate else 1)
-    qkv = (queries, kv_heads * mixer.head_dim, kv_heads * value_dim)
-    yield Matrix("self_attn.qkv_proj", qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0, split="out", ranks=tp)
+    qkv = (queries,) if mixer.shares_kv else (queries, kv_heads * mixer.head_dim, kv_heads * value_dim)
+    name = "self_attn.q_proj" if mixer.shares_kv else "self_attn.qkv_proj"
+    yield Matrix(name, qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0, split="out", ranks=tp)
     o_bias = hidden if mixer.o_bias else 0
     yield Matrix("self_attn.o_proj", (hidden,), heads * value_dim, bias=o_bias, split="in", ranks=tp)
     if mixer.gate_width:
@@ -40,7 +43,7 @@ def vectors(mixer: Attention, _hidden: int, tp: int) -> Vectors:
     elements = mixer.heads // tp if mixer.sinks else 0
     if mixer.qk_norm:
         spans = {
-            "head": 2,
+            "head": 1 if mixer.shares_kv else 2,
             "rank": mixer.heads // tp + kv_heads_on_rank(mixer, tp),
             "all": mixer.heads + mixer.kv_heads,
         }
@@ -55,8 +58,8 @@ def kv_specs(mixer: Attention, context: CacheContext) -> tuple[KvSpec, ...]:
     """
     if mixer.shares_kv:
         return ()
-    token = kv_heads_on_rank(mixer, context.tp) * (mixer.head_dim + (mixer.v_head_dim or mixer.head_dim))
-    page = BLOCK_TOKENS * token * context.element_bytes
+    pair = context.pair_bytes(mixer.head_dim, mixer.v_head_dim or mixer.head_dim)
+    page = BLOCK_TOKENS * kv_heads_on_rank(mixer, context.tp) * pair
     if mixer.window:
         return (KvSpec("sliding", page, mixer.window),)
     return (KvSpec("chunked", page, mixer.chunk),) if mixer.chunk else (KvSpec("full", page),)
