@@ -49,9 +49,11 @@ class Attention:
         qk_norm_bias: the q and k norms are LayerNorms with a bias.
         gate_width: outputs a head of a separate gate projection: ``head_dim``, 1, or 0 for none.
         v_head_dim: size of a value head where it differs from ``head_dim``.
-        shares_kv: keys and values are read from an earlier layer's cache; this layer has no cache of its own.
+        shares_kv: keys and values are read from an earlier layer's cache; this layer projects and caches none.
+        k_is_v: keys and values are one projection, published once and held twice by the engine (Gemma 4).
         q_gate: the query projection also makes a gate of the queries' size (Qwen3-Next).
         rotary_dim: elements of a head that rotate, where not all do; 0 where positions are not rotated.
+        borrowed: its weights are another layer's (Zamba2); only the cache is its own.
     """
 
     heads: int
@@ -68,8 +70,10 @@ class Attention:
     chunk: int | None = None
     v_head_dim: int | None = None
     shares_kv: bool = False
+    k_is_v: bool = False
     q_gate: bool = False
     rotary_dim: int | None = None
+    borrowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class Experts:
         experts, active, width: config fields in order of preference.
         shared_width: field with the shared expert's width.
         shared_count: field that counts shared experts of ``width`` each; ``shared_absent`` where it is silent.
+        shared_whole: see ``tools.domain.MoeMlp``.
         dense_first: field with the number of leading dense layers.
         every: field with the step between sparse layers (1 = all).
         router_bytes: bytes of a router weight; 4 where vLLM keeps it in float32.
@@ -41,6 +42,7 @@ class Experts:
     shared_count: tuple[str, ...] = ()
     shared_absent: int = 0
     shared_gate: bool = False
+    shared_whole: bool = False
     dense_first: str | None = None
     every: str | None = None
     router_bias: Flag = False
@@ -186,7 +188,7 @@ DIALECTS: dict[str, Dialect] = {
         qkv_bias=Says("attention_bias", absent=True),
         moe=replace(_DEEPSEEK_STYLE, score_bias=True, router_bytes=4),
     ),
-    "deepseek": Dialect(qkv_bias=_BIAS, o_bias=_BIAS, moe=_DEEPSEEK_STYLE),
+    "deepseek": Dialect(qkv_bias=_BIAS, o_bias=_BIAS, moe=replace(_DEEPSEEK_STYLE, shared_whole=True)),
     "dots1": Dialect(qk_norm=True, qkv_bias=_BIAS, moe=_DEEPSEEK_STYLE),
     "minimax_m2": Dialect(qk_norm=True, qk_norm_span="rank", moe=Experts(score_bias=True, router_bytes=4)),
     "ernie4_5_moe": Dialect(
@@ -215,6 +217,8 @@ DIALECTS: dict[str, Dialect] = {
 
 WRAPPERS: dict[str, str] = {
     "gemma3": "gemma3_text",
+    "gemma3n": "gemma3n_text",
+    "gemma4": "gemma4_text",
     "qwen2_vl": "qwen2",
     "qwen2_5_vl": "qwen2",
     "qwen3_vl": "qwen3",

@@ -115,19 +115,20 @@ def matrices_of(
 
 def _stage_bytes(model: ModelSpec, formats: Formats, width: int, ranks: Ranks, stage: Stage) -> int:
     """Bytes of one stage; the table of tied embeddings is on the first and on the last."""
-    tp = ranks.tp
+    tp, every = ranks.tp, model.every_stage
+    has_head, has_norm = stage.is_last or "head" in every, stage.is_last or "norm" in every
     rows = divide(padded_vocab(model), tp, "vocab_size")
-    is_shared = model.tied_embeddings and stage.is_first and stage.is_last
-    elements = model.hidden_size * rows * (stage.is_first or is_shared)
-    if stage.is_last and model.final_norm:
+    is_shared = model.tied_embeddings and has_head
+    elements = model.hidden_size * rows * (stage.is_first or is_shared or "embeddings" in every)
+    if has_norm and model.final_norm:
         elements += model.hidden_size * (2 if model.final_norm_bias else 1)
-    if stage.is_last and model.head_bias:
+    if has_head and model.head_bias:
         elements += rows
     if stage.is_first:
         elements += model.outer_elements + -(-model.tower_params // tp)
     total = width * elements + _outer_linears(model, formats, tp, width, (stage.is_first, stage.is_last))
-    if stage.is_last and not is_shared:
-        total += matrix_bytes(_head(model, tp), None if model.tied_embeddings else formats.of_head(), width)
+    if has_head and not model.tied_embeddings:
+        total += matrix_bytes(_head(model, tp), formats.of_head(), width)
     for layer, first, times in _grouped(model.layers[stage.start : stage.end], formats, stage.start):
         total += times * _layer_bytes(layer, first, model.hidden_size, formats, ranks, width)
     return total
@@ -173,7 +174,12 @@ def parameter_count(model: ModelSpec) -> int:
 
 def _layer_count(layer: Layer, hidden: int) -> int:
     weights = layer_weights(layer, hidden, Ranks())
-    return sum(weights.vectors) + sum(matrix.elements for matrix in weights.matrices)
+    twice = sum(
+        mixer.kv_heads * mixer.head_dim * hidden
+        for mixer in layer.mixers
+        if isinstance(mixer, Attention) and mixer.k_is_v and not mixer.shares_kv
+    )
+    return sum(weights.vectors) + sum(matrix.elements for matrix in weights.matrices) - twice
 
 
 def element_bytes(dtype: str) -> int:

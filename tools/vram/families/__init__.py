@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.vram.families import hybrid_gdn, hybrid_mamba2, mla, regular
+from tools.vram.families import gemma, hybrid_conv, hybrid_gdn, hybrid_mamba1, hybrid_mamba2, hybrid_zamba, mla, regular
 from tools.vram.families.structure import Structure
 from tools.vram.fields import Config
 
 __all__ = ["Structure", "structure_of"]
 
-_BUILDERS: dict[str, Callable[[Config], Structure]] = {**hybrid_gdn.BUILDERS, **hybrid_mamba2.BUILDERS, **mla.BUILDERS}
+_BUILDERS: dict[str, Callable[[Config], Structure]] = {
+    **gemma.BUILDERS,
+    **hybrid_conv.BUILDERS,
+    **hybrid_gdn.BUILDERS,
+    **hybrid_mamba1.BUILDERS,
+    **hybrid_mamba2.BUILDERS,
+    **hybrid_zamba.BUILDERS,
+    **mla.BUILDERS,
+}
 
 
 def structure_of(config: Config) -> Structure:

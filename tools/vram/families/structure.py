@@ -16,6 +16,7 @@ class Structure:
         tied: embeddings are tied where the config is silent.
         switches: fields the config is silent about that turn parts of the family on and off; a published count of
             parameters may settle them.
+        choices: fields the config is silent about that are no switches, with the values they may have.
         knows_towers: ``outer`` has the towers' parameters too (else their count is what a published total leaves).
     """
 
@@ -29,4 +30,5 @@ class Structure:
     shared_rotary: bool = True
     prefix: str = "model.layers"
     switches: tuple[str, ...] = ()
+    choices: tuple[tuple[str, tuple[int | None, ...]], ...] = ()
     knows_towers: bool = False

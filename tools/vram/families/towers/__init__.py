@@ -38,8 +38,9 @@ def of(config: Config) -> tuple[Linear, ...] | None:
     Raises:
         BadValue: a field is missing or absurd.
     """
-    tower, vision = _TOWERS.get(str(config.get("model_type"))), config.get("vision_config")
-    if tower is None or not isinstance(vision, Mapping) or isinstance(config.get("audio_config"), Mapping):
+    kind, vision = str(config.get("model_type")), config.get("vision_config")
+    tower, hears = _TOWERS.get(kind), isinstance(config.get("audio_config"), Mapping)
+    if tower is None or not isinstance(vision, Mapping) or (hears and kind != "gemma4"):
         return None
     hidden = number(text_config(config), "hidden_size")
     given = {key: value for key, value in cast("Config", vision).items() if value is not None}

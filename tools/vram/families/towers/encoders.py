@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from tools.domain import Linear
+from tools.vram.families.towers import audio, sizes
 from tools.vram.families.towers.parts import Block, Config, blocks, column, numbers, row, table, vector, whole
 from tools.vram.fields import number
 
@@ -192,8 +194,8 @@ def llama4(vision: Config, _config: Config, hidden: int) -> list[Linear]:
     ]
 
 
-def gemma4(vision: Config, _config: Config, hidden: int) -> list[Linear]:
-    """The tower of transformers' own code, whole on each rank."""
+def gemma4(vision: Config, config: Config, hidden: int) -> list[Linear]:
+    """Gemma 4's towers of transformers' own code, whole on each rank."""
     width, inner, depth = numbers(vision, "hidden_size", "intermediate_size", "num_hidden_layers")
     patch, positions = numbers(vision, "patch_size", "position_embedding_size")
     heads, kv_heads, head_dim = numbers(vision, "num_attention_heads", "num_key_value_heads", "head_dim")
@@ -207,4 +209,13 @@ def gemma4(vision: Config, _config: Config, hidden: int) -> list[Linear]:
         *(whole(f"{layer}{name}.linear", *shape, plain=plain, times=depth) for name, shape in size.items()),
         vector(layer + "norms", 4 * width + 2 * head_dim, depth),
         whole("embed_vision.embedding_projection", hidden, width, plain=plain),
+        *_gemma4_audio(config, hidden, plain=plain),
     ]
+
+
+def _gemma4_audio(config: Config, hidden: int, *, plain: bool) -> list[Linear]:
+    said = config.get("audio_config")
+    if not isinstance(said, Mapping):
+        return []
+    given = {key: value for key, value in cast("Config", said).items() if value is not None}
+    return audio.gemma4({**sizes.GEMMA4_AUDIO, **given}, hidden, plain=plain)

@@ -62,6 +62,13 @@ GEMMA4: Sizes = {
     "head_dim": 64,
     "position_embedding_size": 10240,
 }
+GEMMA4_AUDIO: Sizes = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "conv_kernel_size": 5,
+    "output_proj_dims": 1536,
+}
 MOONVIT: Sizes = {
     "hidden_size": 1152,
     "intermediate_size": 4304,
