@@ -1,13 +1,14 @@
-"""Gated delta nets: Qwen3-Next, Qwen3.5 to 3.8 (dense, and a mixture of experts).
+"""Gated delta nets: Qwen3-Next, Qwen3.5 to 3.8 (dense, and a mixture of experts), Olmo Hybrid.
 
 Three of four layers hold a state, the fourth attends with a gate that the query projection makes too. Source: vLLM 0.32
-``model_executor/models/qwen3_next.py``, ``qwen3_5.py``.
+``model_executor/models/qwen3_next.py``, ``qwen3_5.py``, ``olmo_hybrid.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Literal, cast
 
 from tools.domain import Attention, Layer, LinearAttention
 from tools.vram.dialects import Dialect, Experts, Says
@@ -15,6 +16,7 @@ from tools.vram.families import hybrid, regular
 from tools.vram.families.structure import Structure
 from tools.vram.fields import MAX_LAYERS, Config, flag, number
 
+_Layout = Literal["gdn", "gdn_fused", "gdn_olmo"]
 _LINEAR, _FULL = "linear_attention", "full_attention"
 _KINDS = {_LINEAR: _LINEAR, _FULL: _FULL}
 _ROTATED = 0.25
@@ -30,6 +32,7 @@ _SPARSE = replace(
         every="decoder_sparse_step",
     ),
 )
+_OLMO = Dialect(qk_norm=True, qk_norm_span="all", derived_head_dim=True)
 
 
 def qwen3_next(config: Config) -> Structure:
@@ -51,11 +54,28 @@ def qwen3_5_moe(config: Config) -> Structure:
     return _build(fields, "gdn", _SPARSE, [True] * hybrid.layer_count(fields), _state_bytes(fields))
 
 
+def olmo_hybrid(config: Config) -> Structure:
+    """Describe an Olmo Hybrid: plain attention, normed over all heads, in every fourth layer."""
+    fields = hybrid.spread(config)
+    kinds = hybrid.kinds_of(fields, _KINDS, lambda count: _habit(fields, count))
+    mlp = regular.dense_mlp(fields, _OLMO)
+    attention = regular.attention(fields, _OLMO, _FULL)
+    mixers = {_LINEAR: _delta_net(fields, "gdn_olmo", 0), _FULL: replace(attention, rotary_dim=_olmo_rotary(fields))}
+    return Structure(hybrid.layers(kinds, lambda kind: Layer((mixers[kind],), mlp)))
+
+
+def _olmo_rotary(config: Config) -> int | None:
+    """Positions are rotated only where a base for it is stated."""
+    rope = config.get("rope_parameters")
+    theta = cast("Config", rope).get("rope_theta") if isinstance(rope, Mapping) else config.get("rope_theta")
+    return None if theta else 0
+
+
 def _state_bytes(config: Config) -> int:
     return hybrid.state_bytes(config, "mamba_ssm_dtype", "float32" if hybrid.is_row(config) else "auto")
 
 
-def _build(config: Config, kind: str, dialect: Dialect, sparse: list[bool], state_bytes: int) -> Structure:
+def _build(config: Config, kind: _Layout, dialect: Dialect, sparse: list[bool], state_bytes: int) -> Structure:
     kinds = hybrid.kinds_of(config, _KINDS, lambda count: _habit(config, count))
     mixers = {_LINEAR: _delta_net(config, kind, state_bytes), _FULL: _attention(config, dialect)}
 
@@ -82,9 +102,9 @@ def _attention(config: Config, dialect: Dialect) -> Attention:
     return replace(made, q_gate=flag(config, Says("attn_output_gate", absent=True)), rotary_dim=rotated)
 
 
-def _delta_net(config: Config, kind: str, state_bytes: int) -> LinearAttention:
+def _delta_net(config: Config, kind: _Layout, state_bytes: int) -> LinearAttention:
     return LinearAttention(
-        kind="gdn_fused" if kind == "gdn_fused" else "gdn",
+        kind=kind,
         key_heads=number(config, "linear_num_key_heads"),
         value_heads=number(config, "linear_num_value_heads"),
         key_head_dim=number(config, "linear_key_head_dim"),
@@ -98,4 +118,5 @@ BUILDERS: dict[str, Callable[[Config], Structure]] = {
     "qwen3_next": qwen3_next,
     "qwen3_5_text": qwen3_5,
     "qwen3_5_moe_text": qwen3_5_moe,
+    "olmo_hybrid": olmo_hybrid,
 }

@@ -51,7 +51,7 @@ def nemotron_h(config: Config) -> Structure:
     ``M`` a state, ``*`` attention without positions, ``-`` a feed-forward block, ``E`` a mixture of experts, which
     may see tokens in a latent width.
     """
-    fields = hybrid.spread(config)
+    fields = regular.moe_fields(hybrid.spread(config))
     pattern = _pattern(fields)
     widths = _widths(fields, pattern.count("-"))
     kinds: list[tuple[str, int]] = []
@@ -121,7 +121,7 @@ def _nemotron_experts(config: Config) -> Layer:
     made = regular.moe_mlp(config, _NEMOTRON)
     latent = number(config, "moe_latent_size", default=0)
     shared = made.shared_intermediate * number(config, "n_shared_experts", default=0)
-    mlp = replace(made, gated=False, latent=latent, shared_intermediate=shared, shared_name="shared_experts")
+    mlp = replace(made, gated=False, latent=latent, shared_intermediate=shared)
     if not latent:
         return Layer((), mlp, norms=1)
     hidden, bias = number(config, "hidden_size"), flag(config, _NEMOTRON.mlp_bias)
@@ -138,7 +138,8 @@ def falcon_h1(config: Config) -> Structure:
     width = fields.get("mamba_d_ssm")
     state = _state(fields, number(fields, "mamba_d_ssm") if width else None, flag(fields, Says("mamba_rms_norm")))
     layer = Layer((attention, state), regular.dense_mlp(fields, _FALCON))
-    return Structure((layer,) * hybrid.layer_count(fields))
+    switches = () if "mamba_rms_norm" in fields else ("mamba_rms_norm",)
+    return Structure((layer,) * hybrid.layer_count(fields), switches=switches)
 
 
 def granite(config: Config) -> Structure:
@@ -159,8 +160,8 @@ def granite(config: Config) -> Structure:
 
 def _granite_mlp(config: Config) -> DenseMlp | MoeMlp | None:
     if config.get("num_local_experts") or config.get("num_experts"):
-        return replace(regular.moe_mlp(config, _GRANITE), shared_name="shared_mlp")
-    width = number(config, "shared_intermediate_size", "intermediate_size", default=0)
+        return regular.moe_mlp(config, _GRANITE)
+    width = number(config, "shared_intermediate_size", default=None if hybrid.is_row(config) else 0)
     return DenseMlp(width) if width else None
 
 

@@ -30,7 +30,8 @@ def matrices(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
             yield _out("a_proj", (heads,), hidden, tp)
         case _:
             pass
-    yield on_rank(Linear("linear_attn.out_proj", (hidden,), values, split="in", plain=False), tp)
+    out = "o_proj" if mixer.kind == "gdn_olmo" else "out_proj"
+    yield on_rank(Linear(f"linear_attn.{out}", (hidden,), values, split="in", plain=False), tp)
 
 
 def vectors(mixer: LinearAttention, _hidden: int, tp: int) -> Vectors:
