@@ -1,6 +1,6 @@
-"""Record vLLM's answers for the unit tests, which run without vLLM.
+"""Record vLLM's answers to the generated cases for the unit tests, which run without vLLM.
 
-``python tests/vllm/cases.py | VLLM_PYTHON scripts/oracle_probe.py | python tests/vllm/record.py``
+``RIGFIT_VLLM_PYTHON=.vllm/bin/python .venv/bin/python tests/vllm/record.py [GROUP ...]``
 """
 
 from __future__ import annotations
@@ -9,30 +9,22 @@ import gzip
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from cases import cases
+import oracle
+from agreement import theirs
+from generated import GROUPS, cases
 
-TARGET = Path(__file__).parents[1] / "unit" / "vram" / "registered.jsonl.gz"
-
-
-def line(case: dict[str, Any], answer: dict[str, Any]) -> str:
-    """One recorded case; a cache is (window or 0, bytes of a page of 16 tokens, layers)."""
-    kept = {key: case[key] for key in ("id", "config", "tp")}
-    caches = [
-        [kind["window"] or 0, kind["page_bytes"] * 16 // kind["block"], kind["count"]] for kind in answer.get("kv", ())
-    ]
-    return json.dumps(
-        {**kept, "parameter_bytes": answer.get("parameter_bytes"), "caches": sorted(caches)}, sort_keys=True
-    )
+TARGET = Path(__file__).parents[1] / "unit" / "vram"
 
 
-def main() -> None:
-    answers = {answer["id"]: answer for answer in map(json.loads, sys.stdin)}
-    lines = "".join(line(case, answers[case["id"]]) + "\n" for case in cases())
-    TARGET.write_bytes(gzip.compress(lines.encode(), mtime=0))
+def record(group: str) -> None:
+    """Write one group's cases with what vLLM said of them, a JSON line each."""
+    asked = list(cases(group))
+    answers = oracle.answers(asked)
+    lines = (json.dumps({"case": case, "said": theirs(answers[case["id"]])}, sort_keys=True) + "\n" for case in asked)
+    (TARGET / f"registered-{group}.jsonl.gz").write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
 
 
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:] or GROUPS:
+        record(name)

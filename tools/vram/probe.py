@@ -20,7 +20,8 @@ Reads JSON lines from standard input and writes one JSON line each::
     {"id": 1, "vllm": "0.32.0", "parameter_bytes": 16060522496, "stage_bytes": [...], "parameters": 8030261248,
      "dtypes": {"bfloat16": 8030261248},              # elements by type (packed integers count as they are stored)
      "runner": 2, "block_size": 16, "backends": ["FLASH_ATTN"],
-     "kv": [{"kind", "page_bytes", "block", "window", "count", ...}],      # kinds of cache in all stages together
+     "kv": [{"kind", "page_bytes", "block", "window", "count", ...}],      # kinds of cache in all stages together;
+                                                      # "state_bytes" is a state's page before it is padded
      "pool": {"bytes", "max_model_len", "in_flight_tokens", "layout", "block_bytes", "num_blocks", "tokens",
               "concurrency", "request_bytes", "starts", "groups": [{"kind", "layers", "block", "page_bytes",
               "request_pages"}]}}
@@ -214,12 +215,13 @@ def described(spec: Any) -> dict[str, Any]:
         "compress_ratio": "compress_ratio",
         "shapes": "shapes",
         "dtypes": "dtypes",
-        "padded": "page_size_padded",
     }
     fields = {name: getattr(spec, field, None) for name, field in names.items()}
     said = {name: value for name, value in fields.items() if value is not None and name != "window"}
     plain = json.loads(json.dumps(said, default=lambda value: str(value).removeprefix("torch.")))
     fixed = {"kind": type(spec).__name__, "page_bytes": spec.page_size_bytes, "block": spec.block_size}
+    if fixed["kind"] == "MambaSpec":
+        fixed["state_bytes"] = spec.real_page_size_bytes
     return fixed | {"window": fields["window"]} | plain
 
 
