@@ -97,6 +97,7 @@ class ModelSpec:
         outer: projections and tables outside the layers beside embeddings, head and last norm (towers, projectors).
         outer_elements: further elements of the model's type outside the layers, on every rank of the first stage.
         prefix: module path of the layers, as checkpoints name it.
+        every_stage: which of ``embeddings``, ``norm`` and ``head`` the engine keeps on each pipeline stage.
     """
 
     name: str
@@ -126,3 +127,4 @@ class ModelSpec:
     outer: tuple[Linear, ...] = ()
     outer_elements: int = 0
     prefix: str = "model.layers"
+    every_stage: tuple[str, ...] = ()

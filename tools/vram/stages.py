@@ -1,11 +1,34 @@
-"""Pipeline stages: which layers each holds."""
+"""Pipeline stages: which layers each holds, and what models keep on every stage beside them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tools.domain import Layer, ModelSpec
 from tools.errors import BadValue
+
+Part = Literal["embeddings", "norm", "head"]
+
+_ALL: tuple[Part, ...] = ("embeddings", "norm", "head")
+_WITHOUT_HEAD: tuple[Part, ...] = ("embeddings", "norm")
+_WITHOUT_NORM: tuple[Part, ...] = ("embeddings", "head")
+
+EVERY_STAGE: dict[str, tuple[Part, ...]] = {
+    **dict.fromkeys(("gemma", "gemma3_text", "gemma4_text", "gpt_oss", "granitemoe", "granitemoehybrid"), _ALL),
+    **dict.fromkeys(("granitemoeshared", "hy_v3", "jamba", "minicpm", "minicpm3", "mixtral", "muse_glimmer"), _ALL),
+    **dict.fromkeys(("olmo_hybrid", "olmoe", "orion", "phimoe", "plamo3", "qwen2_moe", "qwen3_moe"), _ALL),
+    **dict.fromkeys(("stablelm", "zamba2"), _ALL),
+    **dict.fromkeys(("cohere", "cohere2", "cohere2_moe", "gemma2", "gemma3n_text"), _WITHOUT_HEAD),
+    **dict.fromkeys(("dbrx", "falcon", "gpt2", "gpt_neox", "nemotron_h", "qwen3_next"), _WITHOUT_NORM),
+    **dict.fromkeys(("exaone", "lfm2", "lfm2_moe", "qwen3_5", "qwen3_5_moe"), ("embeddings",)),
+    "internlm2": ("norm",),
+}
+"""What the engine's code of a family makes on each stage, not only on the first or the last, by ``model_type``.
+
+Source: vLLM 0.32 ``model_executor/models/``: the code that does not ask for ``get_pp_group().is_first_rank`` or
+``is_last_rank``. Qwen3-235B-A22B in bfloat16 keeps 2.3 GiB of tables on every stage so.
+"""
 
 
 @dataclass(frozen=True, slots=True)

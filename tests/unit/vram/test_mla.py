@@ -103,7 +103,8 @@ def test_projections_down_are_on_every_rank_and_heads_are_shared():
 def test_a_latent_is_cached_whole_on_every_rank():
     assert token_bytes(DEEPSEEK_V3) == token_bytes(DEEPSEEK_V3, tp=8) == 70_272
     assert token_bytes(DEEPSEEK_V3, dtype="fp8") == 35_136
-    assert kv.bytes_per_token(kv.caches(layers_from_config(DEEPSEEK_V3), 8, 2)) == 70_272
+    layers = layers_from_config(DEEPSEEK_V3)
+    assert kv.plan(layers, (61,), CacheContext(8), kv.kv_rules((0, 32, 0))).token_bytes == 70_272
 
 
 def test_an_indexer_caches_132_bytes_a_token_in_its_layers():

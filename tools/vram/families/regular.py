@@ -95,11 +95,8 @@ def dense_mlp(config: Config, dialect: Dialect) -> DenseMlp:
 
 def moe_mlp(config: Config, dialect: Dialect) -> MoeMlp:
     """A sparse layer's mixture of experts."""
-    return experts(moe_fields(config), dialect.moe or Experts())
-
-
-def experts(fields: Config, rules: Experts) -> MoeMlp:
-    """A mixture of experts by a family's rules for reading it."""
+    rules = dialect.moe or Experts()
+    fields = moe_fields(config)
     width = number(fields, *rules.width)
     shared = number(fields, *rules.shared_width, default=0) if rules.shared_width else 0
     if rules.shared_count:
