@@ -24,32 +24,49 @@ def quantization_from_config(config: Config | None) -> Quantization:
         NotYetExact: the method is not known.
         BadValue: a field is absurd.
     """
-    if config is None:
+    found = _quantization_in(config) if config else None
+    if found is None:
         return Quantization()
-    for key in _HOLDERS:
-        inner = config.get(key)
-        if isinstance(inner, Mapping):
-            return quantization_from_config(cast("Config", inner))
-    text = config.get("text_config")
-    if isinstance(text, Mapping) and isinstance(cast("Config", text).get("quantization_config"), Mapping):
-        return quantization_from_config(cast("Config", text))
-    method = config.get("quant_method") or ("modelopt" if _is_modelopt(config) else None)
-    if method is None:
+    method = str(found.get("quant_method") or ("modelopt" if _is_modelopt(found) else "")).lower()
+    if not method:
         return Quantization()
-    reader = READERS.get(str(method).lower())
+    reader = READERS.get(method.replace("_tensors", "-tensors"))
     if reader is None:
-        raise NotYetExact("errors_vram.unknown_format", format=str(method)[:80])
-    return reader(config)
+        raise NotYetExact("errors_vram.unknown_format", format=method[:80])
+    return reader(found)
+
+
+def _quantization_in(config: Config) -> Config | None:
+    """Return the quantisation a config holds or is, or None.
+
+    Source: vLLM 0.32 ``model_executor/model_loader/weight_utils.py:get_quant_config``.
+    """
+    if "quant_method" in config or "quantization" in config or "quant_algo" in config:
+        return config
+    text = config.get("text_config")
+    places = (config, cast("Config", text)) if isinstance(text, Mapping) else (config,)
+    for place in places:
+        for key in _HOLDERS:
+            if isinstance(place.get(key), Mapping):
+                return cast("Config", place[key])
+    return None
 
 
 def _is_modelopt(config: Config) -> bool:
-    inner = config.get("quantization")
-    return bool(config.get("quant_algo")) or (isinstance(inner, Mapping) and "quant_algo" in inner)
+    """Tell whether a file that names no method is ModelOpt's.
+
+    Source: vLLM 0.32 ``transformers_utils/model_arch_config_convertor.py:_normalize_quantization_config``.
+    """
+    inner, producer = config.get("quantization"), config.get("producer")
+    if not isinstance(inner, Mapping):
+        return False
+    named = isinstance(producer, Mapping) and cast("Config", producer).get("name") == "modelopt"
+    return named or "modelopt_quant_config" in inner
 
 
 def native_checkpoint(config: Config, name: str, quant_config: Config | None) -> Checkpoint:
-    """Describe the checkpoint that a config belongs to."""
-    quantization = quantization_from_config(quant_config or config)
+    """Describe the checkpoint that a config belongs to; a file beside it counts where it says nothing itself."""
+    quantization = quantization_from_config(config if _quantization_in(config) else quant_config)
     dtype = str(config.get("torch_dtype") or config.get("dtype") or "bfloat16")
     dtype = "float16" if dtype.endswith("float16") and not dtype.endswith("bfloat16") else "bfloat16"
     return Checkpoint(name, precision_of(quantization, dtype), quantization, dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.domain import FormatPart, Quantization
-from tools.errors import BadValue, RigfitError
+from tools.errors import BadValue
 from tools.vram.storage import Matrix, formats_of, is_excluded, names_of
 
 
@@ -116,7 +117,5 @@ def test_a_hostile_pattern_names_nothing(pattern: str):
     layer=st.none() | st.integers(0, 99),
 )
 def test_any_names_can_be_asked(names: list[str], naming: str, path: str, layer: int | None):
-    try:
+    with suppress(BadValue):
         assert names_of(tuple(names), naming).hold(path, layer) in {True, False}
-    except RigfitError as error:
-        assert error.code == "errors_vram.parts_differ"

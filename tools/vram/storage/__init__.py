@@ -6,7 +6,7 @@ from tools.domain import Quantization
 from tools.vram.storage.formats import Formats, formats_of
 from tools.vram.storage.matrix import Matrix
 from tools.vram.storage.names import names_of
-from tools.vram.storage.rules import groups_of, matrix_bytes, mxfp4_shape, runs_on_marlin
+from tools.vram.storage.rules import groups_of, matrix_bytes, mxfp4_shape, runs_on_marlin, tensor_sizes
 
 __all__ = [
     "Formats",
@@ -18,6 +18,7 @@ __all__ = [
     "mxfp4_shape",
     "names_of",
     "runs_on_marlin",
+    "tensor_sizes",
 ]
 
 

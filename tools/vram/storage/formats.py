@@ -54,7 +54,7 @@ class Formats:
         if matrix.plain or self.is_plain:
             return None
         path = _module(matrix)
-        if self._is_kept(path, layer):
+        if self._is_kept(path, layer) or (layer is None and self._spares_tower(path)):
             return None
         if self.whole.method == "gptq" and not runs_on_marlin(matrix, self.whole):
             return self.whole  # the fallback reads the checkpoint's fields alone
@@ -69,6 +69,11 @@ class Formats:
             return None
         found = next((form for names, form in self.parts if names.hold(HEAD)), self.whole)
         return None if found.method == "none" else found
+
+    def _spares_tower(self, path: str) -> bool:
+        """ModelOpt's reader never quantises towers of these names, listed or not (``modelopt.py``)."""
+        one = self.whole.naming == "wildcard" and self.whole.method != "none"
+        return one and any(name in path for name in ("vision_tower", "vision_model", "vit_large_projector"))
 
     def _is_kept(self, path: str, layer: int | None) -> bool:
         if self.whole.excluded == _USUAL and self.whole.naming == "any":

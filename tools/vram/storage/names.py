@@ -50,6 +50,8 @@ MAX_REPEATS = 4
 _IN_LAYER = re.compile(r"(?:^|\.)layers\.(\d{1,4})\.(.+)", re.DOTALL)
 _OTHER_STACK = re.compile(r"vision|visual|audio|tower|mtp|encoder|draft|eagle")
 _ALIASES = (("block_sparse_moe", "mlp"), ("feed_forward", "mlp"), ("shared_experts", "shared_expert"))
+_CONTAINERS = frozenset({"self_attn", "mlp", "mamba", "linear_attn"})
+"""What layers keep their modules in; Nemotron-H calls each of them ``mixer``."""
 _OWN_MIXER = re.compile(r"\.mixer\b")
 
 
@@ -106,7 +108,7 @@ class Names:
     def _own(self, path: str) -> str:
         path = _canonical(path)
         head, dot, rest = path.partition(".")
-        return f"mixer.{rest}" if dot and self.one_mixer and head in {"self_attn", "mlp", "linear_attn"} else path
+        return f"mixer.{rest}" if dot and self.one_mixer and head in _CONTAINERS else path
 
     def _holds_experts(self, path: str, layer: int | None) -> bool:
         if self.naming == "regex":

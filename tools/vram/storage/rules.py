@@ -13,7 +13,8 @@ from tools.domain import Quantization
 from tools.errors import BadValue, NotYetExact
 from tools.vram.storage.matrix import Matrix
 
-Rule = Callable[[Matrix, Quantization, int], int]
+Rule = Callable[[Matrix, Quantization, int], tuple[int, ...]]
+"""Bytes of each tensor of one expert (or of the layer): weights, scales, zero points, input scales, indices."""
 
 
 def matrix_bytes(matrix: Matrix, quantization: Quantization | None, width: int = 2) -> int:
@@ -28,14 +29,26 @@ def matrix_bytes(matrix: Matrix, quantization: Quantization | None, width: int =
         NotYetExact: the format is not one that vLLM stores by a known layout.
         BadValue: a rank's share is no whole number of the format's blocks or groups; vLLM refuses such a start.
     """
+    return sum(tensor_sizes(matrix, quantization, width))
+
+
+def tensor_sizes(matrix: Matrix, quantization: Quantization | None, width: int = 2) -> tuple[int, ...]:
+    """Bytes of each tensor of a matrix: weights first, bias last.
+
+    Raises:
+        NotYetExact, BadValue: as ``matrix_bytes``.
+    """
+    experts = max(1, matrix.experts)
     if quantization is None or quantization.method == "none":
-        return matrix.elements * (matrix.element_bytes or width)
+        width = matrix.element_bytes or width
+        return experts * matrix.rows * matrix.inputs * width, experts * matrix.bias * width
     rule = _RULES.get(quantization.method)
     if rule is None:
         raise NotYetExact("errors_vram.unknown_format", format=quantization.method)
     if matrix.experts and quantization.extra.get("experts") is False:
         raise BadValue("errors_vram.no_kernel", what=matrix.name, format=quantization.method)
-    return max(1, matrix.experts) * (rule(matrix, quantization, width) + _bias(matrix, quantization) * width)
+    bias = _bias(matrix, quantization) * width
+    return *(experts * size for size in rule(matrix, quantization, width)), experts * bias
 
 
 def _bias(matrix: Matrix, q: Quantization) -> int:
@@ -66,12 +79,12 @@ def _is_static(q: Quantization) -> bool:
     return q.extra.get("activation") == "static"
 
 
-def _in_flight(matrix: Matrix, _q: Quantization, width: int) -> int:
+def _in_flight(matrix: Matrix, _q: Quantization, width: int) -> tuple[int, ...]:
     """Registered unquantised; the engine converts while it loads (see ``tools.vram.loaded``)."""
-    return matrix.rows * matrix.inputs * width
+    return (matrix.rows * matrix.inputs * width,)
 
 
-def _fp8_block(matrix: Matrix, q: Quantization, _width: int) -> int:
+def _fp8_block(matrix: Matrix, q: Quantization, _width: int) -> tuple[int, ...]:
     rows, columns = q.block or (128, 128)
     parts = matrix.outputs if matrix.experts else (matrix.rows,)
     if matrix.experts:
@@ -80,7 +93,8 @@ def _fp8_block(matrix: Matrix, q: Quantization, _width: int) -> int:
         _whole(matrix, matrix.inputs, columns)
     else:
         _check_blocks(matrix, rows, columns)
-    return matrix.rows * matrix.inputs + 4 * sum(_ceil(part, rows) for part in parts) * _ceil(matrix.inputs, columns)
+    scales = sum(_ceil(part, rows) for part in parts) * _ceil(matrix.inputs, columns)
+    return matrix.rows * matrix.inputs, 4 * scales
 
 
 def _expert_block(matrix: Matrix, q: Quantization, rows: int, columns: int) -> tuple[int, int]:
@@ -108,26 +122,26 @@ SMALLEST_BLOCK = 32
 """Narrowest group or block of experts that vLLM's kernels take."""
 
 
-def _fp8_tensor(matrix: Matrix, q: Quantization, _width: int) -> int:
+def _fp8_tensor(matrix: Matrix, q: Quantization, _width: int) -> tuple[int, ...]:
     inputs = 0 if not _is_static(q) else 1 if matrix.experts else len(matrix.outputs)
-    return matrix.rows * matrix.inputs + 4 * (len(matrix.outputs) + inputs)
+    return matrix.rows * matrix.inputs, 4 * len(matrix.outputs), 4 * inputs
 
 
-def _fp8_channel(matrix: Matrix, q: Quantization, _width: int) -> int:
+def _fp8_channel(matrix: Matrix, q: Quantization, _width: int) -> tuple[int, ...]:
     """One float32 scale an output row; a scale for each fused output's inputs where they are static; FBGEMM's bound."""
     static = _is_static(q) and not matrix.experts
     inputs = 4 * len(matrix.outputs) if static else 4 if q.extra.get("writer") == "fbgemm" else 0
-    return matrix.rows * matrix.inputs + 4 * matrix.rows + inputs
+    return matrix.rows * matrix.inputs, 4 * matrix.rows, inputs
 
 
-def _int8(matrix: Matrix, q: Quantization, _width: int) -> int:
+def _int8(matrix: Matrix, q: Quantization, _width: int) -> tuple[int, ...]:
     """INT8: a scale a row or a fused output; Quark stores a zero point beside each scale, also of inputs."""
     scales = len(matrix.outputs) if q.extra.get("scale") == "tensor" else matrix.rows
     inputs = (4 if _is_static(q) else 0) + (1 if q.extra.get("input_zero") else 0)
     if q.extra.get("writer") == "quark":
         inputs = (5 + (len(matrix.outputs) - 1 if matrix.experts else 0)) if _is_static(q) else 0
-        return matrix.rows * matrix.inputs + 5 * scales + inputs
-    return matrix.rows * matrix.inputs + 4 * scales + inputs
+        return matrix.rows * matrix.inputs, 4 * scales, scales, inputs
+    return matrix.rows * matrix.inputs, 4 * scales, inputs
 
 
 def groups_of(matrix: Matrix, q: Quantization) -> int:
@@ -141,8 +155,9 @@ def _packed(matrix: Matrix, q: Quantization) -> int:
     return int(matrix.rows * matrix.inputs * q.bits) // 8
 
 
-def _zeros_and_scales(matrix: Matrix, q: Quantization, width: int) -> int:
-    return groups_of(matrix, q) * (int(matrix.rows * q.bits) // 8 + width * matrix.rows)
+def _zeros_and_scales(matrix: Matrix, q: Quantization, width: int) -> tuple[int, int]:
+    groups = groups_of(matrix, q)
+    return groups * (int(matrix.rows * q.bits) // 8), groups * width * matrix.rows
 
 
 def runs_on_marlin(matrix: Matrix, q: Quantization) -> bool:
@@ -155,7 +170,7 @@ def runs_on_marlin(matrix: Matrix, q: Quantization) -> bool:
     return matrix.outer % 128 == 0 and matrix.inner % unit == 0
 
 
-def _halved_groups(matrix: Matrix, q: Quantization, width: int) -> int:
+def _halved_groups(matrix: Matrix, q: Quantization, width: int) -> tuple[int, ...]:
     """Integer experts whose share of a rank cuts a group: groups are halved until they fit both sides."""
     size = q.group_size or 128
     while size < SMALLEST_BLOCK or matrix.inner % size or matrix.outer % size:
@@ -163,7 +178,8 @@ def _halved_groups(matrix: Matrix, q: Quantization, width: int) -> int:
         if size < SMALLEST_BLOCK:
             raise _refuse(matrix, matrix.inner, q.group_size or 128)
     zeros = 0 if q.symmetric else int(matrix.rows * q.bits) // 8
-    return _packed(matrix, q) + matrix.inputs // size * (width * matrix.rows + zeros)
+    groups = matrix.inputs // size
+    return _packed(matrix, q), groups * zeros, groups * width * matrix.rows
 
 
 _MARLIN_GROUPS = (-1, 32, 64, 128)
@@ -183,7 +199,7 @@ def _check_kernel(matrix: Matrix, q: Quantization) -> None:
         raise _refuse(matrix, matrix.inputs, size)
 
 
-def _gptq(matrix: Matrix, q: Quantization, width: int) -> int:
+def _gptq(matrix: Matrix, q: Quantization, width: int) -> tuple[int, ...]:
     """GPTQ experts register a bias whether the architecture has one or not (``auto_gptq.py``)."""
     if not runs_on_marlin(matrix, q):
         return _halved_groups(matrix, q, width)
@@ -191,10 +207,10 @@ def _gptq(matrix: Matrix, q: Quantization, width: int) -> int:
         _check_kernel(matrix, q)
     order = 4 * matrix.inputs if q.desc_act and (q.group_size or -1) > 0 and not matrix.experts else 0
     bias = width * matrix.rows if matrix.experts and not matrix.bias else 0
-    return _packed(matrix, q) + _zeros_and_scales(matrix, q, width) + bias + order
+    return _packed(matrix, q), *_zeros_and_scales(matrix, q, width), bias, order
 
 
-def _awq(matrix: Matrix, q: Quantization, width: int) -> int:
+def _awq(matrix: Matrix, q: Quantization, width: int) -> tuple[int, ...]:
     """AWQ falls back from Marlin to its own kernels, which refuse groups that two ranks share (``auto_awq.py``)."""
     size = q.group_size or -1
     if not runs_on_marlin(matrix, q) or (matrix.experts and size <= 0):
@@ -205,10 +221,10 @@ def _awq(matrix: Matrix, q: Quantization, width: int) -> int:
     elif 0 < size < whole:
         _whole(matrix, matrix.inputs, size)
     groups = matrix.inputs // (whole if size <= 0 else size)
-    return _packed(matrix, q) + groups * (int(matrix.rows * q.bits) // 8 + width * matrix.rows)
+    return _packed(matrix, q), groups * (int(matrix.rows * q.bits) // 8), groups * width * matrix.rows
 
 
-def _pack_quantized(matrix: Matrix, q: Quantization, width: int) -> int:
+def _pack_quantized(matrix: Matrix, q: Quantization, width: int) -> tuple[int, ...]:
     """Compressed-tensors integers: packed weights, 16-bit scales, the weight's shape, zero points if asymmetric."""
     size = q.group_size or -1
     if q.extra.get("inputs") == "fp8":
@@ -222,7 +238,8 @@ def _pack_quantized(matrix: Matrix, q: Quantization, width: int) -> int:
     shape = 2 * width if matrix.experts else 16
     packed = 4 * matrix.rows * _ceil(int(matrix.inputs * q.bits), 32)
     zeros = 0 if q.symmetric else 4 * _ceil(int(matrix.rows * q.bits), 32)
-    return packed + groups_of(matrix, q) * (width * matrix.rows + zeros) + shape
+    groups = groups_of(matrix, q)
+    return packed, groups * zeros, groups * width * matrix.rows, shape
 
 
 def _check_cutlass(matrix: Matrix) -> None:
@@ -232,7 +249,7 @@ def _check_cutlass(matrix: Matrix) -> None:
         _whole(matrix, size, unit)
 
 
-def _nvfp4(matrix: Matrix, q: Quantization, width: int) -> int:
+def _nvfp4(matrix: Matrix, q: Quantization, width: int) -> tuple[int, ...]:
     """Half a byte a weight, a float8 scale a block of 16, float32 scales of each output's weights and inputs.
 
     With 16-bit activations the inputs' scales are absent (compressed-tensors) or of the model's type and dropped after
@@ -244,7 +261,7 @@ def _nvfp4(matrix: Matrix, q: Quantization, width: int) -> int:
     if q.extra.get("activation") == "none" and not matrix.experts:
         inputs = width if q.extra.get("writer") == "modelopt" else 0
     scales = (4 + inputs) * len(matrix.outputs)
-    return matrix.rows * (matrix.inputs // 2 + matrix.inputs // 16) + scales
+    return matrix.rows * (matrix.inputs // 2), matrix.rows * (matrix.inputs // 16), scales
 
 
 def mxfp4_shape(matrix: Matrix) -> tuple[int, int]:
@@ -252,7 +269,7 @@ def mxfp4_shape(matrix: Matrix) -> tuple[int, int]:
     return sum(_ceil(part, 32) * 32 for part in matrix.outputs), _ceil(matrix.inputs, 32) * 32
 
 
-def _mxfp4(matrix: Matrix, q: Quantization, width: int) -> int:
+def _mxfp4(matrix: Matrix, q: Quantization, width: int) -> tuple[int, ...]:
     """Half a byte a weight and a shared exponent a block of 32.
 
     gpt-oss' own format (no writer) stores experts alone so; they are rounded up to whole blocks, Quark's too. With
@@ -261,31 +278,31 @@ def _mxfp4(matrix: Matrix, q: Quantization, width: int) -> int:
     writer = q.extra.get("writer")
     if not matrix.experts:
         if writer is None:
-            return matrix.rows * matrix.inputs * width
+            return (matrix.rows * matrix.inputs * width,)
         if writer == "quark":
             _whole(matrix, matrix.inputs, 32)
     elif writer in {None, "quark"}:
         rows, columns = mxfp4_shape(matrix)
         bias = width * (rows - matrix.rows) if matrix.bias else 0
-        return rows * (columns // 2 + _ceil(columns, 32)) + bias
-    return matrix.rows * (matrix.inputs // 2 + matrix.inputs // 32)
+        return rows * (columns // 2), rows * _ceil(columns, 32), bias
+    return matrix.rows * (matrix.inputs // 2), matrix.rows * (matrix.inputs // 32)
 
 
-def _mxfp8(matrix: Matrix, q: Quantization, _width: int) -> int:
+def _mxfp8(matrix: Matrix, q: Quantization, _width: int) -> tuple[int, ...]:
     if q.extra.get("writer") != "compressed-tensors":
         _whole(matrix, matrix.inner if matrix.experts else matrix.inputs, 32)
-    return matrix.rows * (matrix.inputs + matrix.inputs // 32)
+    return matrix.rows * matrix.inputs, matrix.rows * (matrix.inputs // 32)
 
 
-def _nf4(matrix: Matrix, _q: Quantization, _width: int) -> int:
+def _nf4(matrix: Matrix, _q: Quantization, _width: int) -> tuple[int, ...]:
     """Half a byte a weight and a float32 maximum a block of 64; double quantisation is undone while loading."""
     weights = matrix.rows * matrix.inputs
-    return weights // 2 + 4 * _ceil(weights, 64)
+    return weights // 2, 4 * _ceil(weights, 64)
 
 
-def _bnb_int8(matrix: Matrix, _q: Quantization, _width: int) -> int:
+def _bnb_int8(matrix: Matrix, _q: Quantization, _width: int) -> tuple[int, ...]:
     """One byte a weight and a float32 maximum a row."""
-    return matrix.rows * matrix.inputs + 4 * matrix.rows
+    return matrix.rows * matrix.inputs, 4 * matrix.rows
 
 
 _RULES: dict[str, Rule] = {
