@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice, product
 from typing import Any, cast
 
 from tools.domain import Layer, ModelSpec, Note, note
@@ -18,6 +19,9 @@ from tools.vram.fields import Config, has_towers, number, text_config
 from tools.vram.stages import EVERY_STAGE
 
 __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
+
+MAX_CHOICES = 256
+"""Most ways to fill in unsaid fields that are tried against the published count."""
 
 MAX_TOWER_SHARE = 0.35
 """Largest share of a model that towers may be; more means that the text model was not understood."""
@@ -110,12 +114,12 @@ def _settled(spec: ModelSpec, structure: Structure, text: Config, published: int
     """
     from tools.vram.weights import parameter_count
 
-    absent, own = structure.switches, len(structure.outer)
+    own, unsaid = len(structure.outer), [(name, (False, True)) for name in structure.switches]
+    names, values = zip(*(*unsaid, *structure.choices), strict=True) if unsaid or structure.choices else ((), ())
     if not published or parameter_count(spec) == published:
         return spec
-    for chosen in range(1, 1 << len(absent)):
-        turned = {name: bool(chosen >> bit & 1) for bit, name in enumerate(absent)}
-        made = structure_of({**text, **turned})
+    for chosen in islice(product(*values), 1, MAX_CHOICES):
+        made = structure_of({**text, **dict(zip(names, chosen, strict=True))})
         outer = (*made.outer, *spec.outer[own:])
         other = replace(spec, layers=made.layers, head_bias=made.head_bias, outer=outer)
         if parameter_count(other) == published:

@@ -174,7 +174,12 @@ def parameter_count(model: ModelSpec) -> int:
 
 def _layer_count(layer: Layer, hidden: int) -> int:
     weights = layer_weights(layer, hidden, Ranks())
-    return sum(weights.vectors) + sum(matrix.elements for matrix in weights.matrices)
+    twice = sum(
+        mixer.kv_heads * mixer.head_dim * hidden
+        for mixer in layer.mixers
+        if isinstance(mixer, Attention) and mixer.k_is_v and not mixer.shares_kv
+    )
+    return sum(weights.vectors) + sum(matrix.elements for matrix in weights.matrices) - twice
 
 
 def element_bytes(dtype: str) -> int:

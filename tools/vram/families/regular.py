@@ -95,8 +95,11 @@ def dense_mlp(config: Config, dialect: Dialect) -> DenseMlp:
 
 def moe_mlp(config: Config, dialect: Dialect) -> MoeMlp:
     """A sparse layer's mixture of experts."""
-    rules = dialect.moe or Experts()
-    fields = moe_fields(config)
+    return experts(moe_fields(config), dialect.moe or Experts())
+
+
+def experts(fields: Config, rules: Experts) -> MoeMlp:
+    """A mixture of experts by a family's rules for reading it."""
     width = number(fields, *rules.width)
     shared = number(fields, *rules.shared_width, default=0) if rules.shared_width else 0
     if rules.shared_count:
