@@ -6,13 +6,13 @@ Both carry the same field names. A catalogue row may say ``moe`` as one object, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice, product
 from typing import Any, cast
 
-from tools.domain import Layer, ModelSpec, Note, note
-from tools.errors import NotYetExact
+from tools.domain import Layer, Linear, ModelSpec, Note, note
+from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import native_checkpoint, quantization_from_config
 from tools.vram.families import Structure, structure_of, towers
 from tools.vram.fields import Config, has_towers, number, text_config
@@ -60,6 +60,7 @@ def spec_from_config(
         BadValue: a field is missing or absurd.
     """
     text = text_config(config)
+    text = {**text, **deduced_fields(text, config, known.get("params_total"))}
     structure: Structure | None = None
     not_exact: Note | None = None
     try:
@@ -73,14 +74,75 @@ def spec_from_config(
     return _with_towers(spec, structure, config, text) if structure else spec
 
 
+def deduced_fields(text: Config, config: Config, total: object) -> Config:
+    """Find the feed-forward width that a catalogue row lacks, from the published count of parameters.
+
+    The count is linear in the width, so it gives one; it is taken only if it is a whole multiple of 32 that makes the
+    count exact, with the family's habits or with some of its switches, tying and published towers.
+
+    Returns:
+        The fields found, or none.
+    """
+    from tools.vram.weights import parameter_count
+
+    published = _published(config, total)
+    if text.get("intermediate_size") is not None or not published or not needs_width(text):
+        return {}
+    for fields, outer in _guesses(text, config):
+        draft = {**text, **fields}
+        counts: list[int] = []
+        for width in (1024, 2048):
+            made = structure_of({**draft, "intermediate_size": width})
+            spec = _draft(draft, draft, "", made, None)
+            counts.append(parameter_count(replace(spec, outer=(*spec.outer, *outer))))
+        width, rest = divmod(1024 * (published - 2 * counts[0] + counts[1]), max(1, counts[1] - counts[0]))
+        if not rest and width % 32 == 0 and 0 < width <= 16 * number(text, "hidden_size"):
+            return {**fields, "intermediate_size": width}
+    return {}
+
+
+def needs_width(text: Config) -> bool:
+    """Tell whether a config is only short of its feed-forward width."""
+    try:
+        structure_of(text)
+    except BadValue as missing:
+        return missing.params.get("field") == "intermediate_size" and "missing" in missing.code
+    except NotYetExact:
+        return False
+    return False
+
+
+def _guesses(text: Config, config: Config) -> Iterator[tuple[Config, tuple[Linear, ...]]]:
+    """Yield ways to fill in what a row lacks beside its width, the family's habits first."""
+    made = structure_of({**text, "intermediate_size": 1024})
+    stated = next((said for said in map(_says_tied, (config, text)) if said is not None), None)
+    tied = ("tie_word_embeddings", (made.tied, not made.tied) if stated is None else (stated,))
+    names, values = zip(tied, *_unsaid(made), strict=True)
+    found = list(towers.candidates(config)) if has_towers(config) else [()]
+    for chosen in islice(product(*values), MAX_CHOICES):
+        for outer in found:
+            yield dict(zip(names, chosen, strict=True)), outer
+
+
+def _unsaid(structure: Structure) -> list[tuple[str, tuple[Any, ...]]]:
+    """List what the config is silent about, with the values it may have; the family's habit is the first."""
+    return [*((name, (False, True)) for name in structure.switches), *structure.choices]
+
+
+def _published(config: Config, total: object) -> int:
+    """Read the published count of parameters without draft heads; 0 where none is known."""
+    stated = config.get("params_counted_without_mtp")
+    return stated if isinstance(stated, int) else total if isinstance(total, int) else 0
+
+
 def _draft(text: Config, config: Config, name: str, structure: Structure | None, not_exact: Note | None) -> ModelSpec:
     """Fill in what the config itself says."""
     architectures = config.get("architectures")
+    made = structure or Structure(())
     kind = str(text.get("model_type"))
     names = cast("list[Any]", architectures) if isinstance(architectures, list) and architectures else [kind]
-    tied = config.get("tie_word_embeddings", text.get("tie_word_embeddings"))
+    tied = next((said for said in map(_says_tied, (config, text)) if said is not None), made.tied)
     active = config.get("params_active")
-    made = structure or Structure(())
     return ModelSpec(
         name=name,
         model_type=str(config.get("model_type")),
@@ -89,7 +151,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         params_active=active if isinstance(active, int) else None,
         hidden_size=number(text, "hidden_size"),
         vocab_size=number(text, "vocab_size"),
-        tied_embeddings=made.tied if tied is None else bool(tied),
+        tied_embeddings=tied,
         max_context=number(text, "max_position_embeddings", "max_sequence_length", default=8192),
         layers=made.layers,
         checkpoints=(),
@@ -106,6 +168,11 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
     )
 
 
+def _says_tied(config: Config) -> bool | None:
+    stated = config.get("tie_word_embeddings")
+    return None if stated is None else bool(stated)
+
+
 def _settled(spec: ModelSpec, structure: Structure, text: Config, published: int) -> ModelSpec:
     """Settle what a catalogue row leaves unsaid by its published count of parameters.
 
@@ -114,12 +181,11 @@ def _settled(spec: ModelSpec, structure: Structure, text: Config, published: int
     """
     from tools.vram.weights import parameter_count
 
-    own, unsaid = len(structure.outer), [(name, (False, True)) for name in structure.switches]
-    names, values = zip(*(*unsaid, *structure.choices), strict=True) if unsaid or structure.choices else ((), ())
+    own, unsaid = len(structure.outer), _unsaid(structure)
     if not published or parameter_count(spec) == published:
         return spec
-    for chosen in islice(product(*values), 1, MAX_CHOICES):
-        made = structure_of({**text, **dict(zip(names, chosen, strict=True))})
+    for chosen in islice(product(*(values for _, values in unsaid)), 1, MAX_CHOICES):
+        made = structure_of({**text, **{name: value for (name, _), value in zip(unsaid, chosen, strict=True)}})
         outer = (*made.outer, *spec.outer[own:])
         other = replace(spec, layers=made.layers, head_bias=made.head_bias, outer=outer)
         if parameter_count(other) == published:
@@ -135,8 +201,7 @@ def _with_towers(spec: ModelSpec, structure: Structure, config: Config, text: Co
     """
     from tools.vram.weights import parameter_count
 
-    stated = config.get("params_counted_without_mtp")
-    published = stated if isinstance(stated, int) else spec.params_total
+    published = _published(config, spec.params_total)
     found = () if structure.knows_towers or not has_towers(config) else towers.of(config)
     if found is not None:
         made = _settled(replace(spec, outer=(*spec.outer, *found)), structure, text, published)

@@ -122,7 +122,7 @@ def _gemma3n(config: Config) -> Structure:
             attention = regular.attention(config, DIALECTS["gemma3_text"], kind)
             extras = (*_per_layer(config, hidden), *_altup(config, hidden, streams))
             mixers = (replace(attention, shares_kv=key[1]),)
-            made[key] = Layer(mixers, DenseMlp(key[2]), 4 + 4, extras)
+            made[key] = Layer(mixers, DenseMlp(key[2]), 7, extras)
         layers.append(made[key])
     streams_out = tuple(
         Linear(f"model.{name}.0", (hidden,), hidden, split="out", plain=False, times=streams - 1)
@@ -136,6 +136,7 @@ def _gemma3n(config: Config) -> Structure:
 def _altup(config: Config, hidden: int, streams: int) -> tuple[Linear, ...]:
     rank = number(config, "laurel_rank", default=64)
     return (
+        Linear("altup.correct_output_scale", (hidden,), 1, element_bytes=4),
         Linear("altup.correction_coefs", (streams,), streams, plain=False),
         Linear("altup.prediction_coefs", (streams * streams,), streams, plain=False),
         Linear("altup.modality_router", (streams,), hidden, plain=False),
