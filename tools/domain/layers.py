@@ -200,6 +200,7 @@ class MoeMlp:
             (expert parallelism with tensor- and data-parallel ranks).
         idle: experts that are only scored: they have a row in the router and no weights (LongCat's zero experts).
         latent: width of tokens as experts see them, where they are projected down first (Nemotron-3).
+        beside: experts are modules of the layer itself, beside its ``mlp`` (Gemma 4).
     """
 
     experts: int
@@ -217,6 +218,7 @@ class MoeMlp:
     shared_whole: bool = False
     idle: int = 0
     latent: int = 0
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

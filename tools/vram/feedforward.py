@@ -7,8 +7,8 @@ ranks one more where they do not divide (``expert_map_manager.py:determine_exper
 
 from __future__ import annotations
 
-from tools.domain import DenseMlp, MoeMlp
-from tools.vram.sharding import Ranks, divide
+from tools.domain import DenseMlp, MoeMlp, Ranks
+from tools.vram.sharding import divide
 from tools.vram.storage import Matrix
 
 
@@ -28,11 +28,13 @@ def _experts(mlp: MoeMlp, hidden: int, ranks: Ranks) -> list[Matrix]:
     inner = divide(mlp.intermediate, width, "moe_intermediate_size")
     held = -(-mlp.experts // ranks.sharing_experts)
     up = (inner, inner) if mlp.gated else (inner,)
-    bias = (sum(up), hidden) if mlp.expert_bias else (0, 0)
+    outer = mlp.latent or hidden
+    name = "experts" if mlp.beside else "mlp.experts"
+    bias = (sum(up), outer) if mlp.expert_bias else (0, 0)
     found = [
         _router(mlp, hidden),
-        Matrix("mlp.experts.w13", up, hidden, bias=bias[0], experts=held, split="out", ranks=width),
-        Matrix("mlp.experts.w2", (hidden,), inner, bias=bias[1], experts=held, split="in", ranks=width),
+        Matrix(f"{name}.w13", up, outer, bias=bias[0], experts=held, split="out", ranks=width),
+        Matrix(f"{name}.w2", (outer,), inner, bias=bias[1], experts=held, split="in", ranks=width),
     ]
     if mlp.shared_intermediate:
         shared = DenseMlp(mlp.shared_intermediate, mlp.gated)

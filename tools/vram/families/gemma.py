@@ -61,7 +61,7 @@ def _gemma4_layer(config: Config, kind: str, shares: bool) -> Layer:
     fields = regular.moe_fields(config)
     if not fields.get("num_experts"):
         return Layer((attention,), DenseMlp(inner), 4 + bool(extras), extras)
-    experts = regular.experts(fields, _MOE)
+    experts = replace(regular.experts(fields, _MOE), beside=True)
     dense = (
         Linear("mlp.gate_up_proj", (inner, inner), hidden, split="out", plain=False),
         Linear("mlp.down_proj", (hidden,), inner, split="in", plain=False),

@@ -26,6 +26,8 @@ from tools.errors import BadValue
 
 ROOTS = ("model.layers", "language_model.model.layers", "model.language_model.layers", "backbone.layers")
 """Where the decoder's layers lie in models of different wrappers."""
+OUTER_ROOTS = ("", "model.", "language_model.")
+"""Where the modules outside the layers lie."""
 
 FUSED = {
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
@@ -92,7 +94,7 @@ class Names:
             BadValue: some parts of a fused module are named and others not; vLLM refuses such a checkpoint.
         """
         path = self._own(path)
-        if path.endswith(".experts"):
+        if path.rpartition(".")[2] == "experts":
             return self._holds_experts(path, layer)
         if self._named(path, layer):
             return True
@@ -120,11 +122,12 @@ class Names:
 
     def _named(self, path: str, layer: int | None) -> bool:
         here = self.bare if layer is None else self.here.get(layer, ())
-        if path in here:
+        roots = OUTER_ROOTS if layer is None else tuple(f"{root}.{layer}." for root in ROOTS)
+        full = tuple(root + path for root in roots)
+        if path in here or (layer is None and any(name in here for name in full)):
             return True
         if self.naming == "exact":
             return False
-        full = (path, f"model.{path}") if layer is None else tuple(f"{root}.{layer}.{path}" for root in ROOTS)
         if any(regex.match(name) for regex in self.regexes for name in full):
             return True
         if self.naming in {"regex", "fused"}:
