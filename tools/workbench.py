@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from tools.domain import Gpu, GpuAsk, ModelAsk, ModelSpec, Note, Plan, Reading, Rig
-from tools.errors import BadValue, UnknownModel
+from tools.calibrations import Calibrations
+from tools.domain import Gpu, GpuAsk, Measured, ModelAsk, ModelSpec, Note, Plan, Reading, Rig
+from tools.errors import BadValue, StorageError, UnknownModel
 from tools.live_models import LiveModels
 from tools.plan.limits import MAX_GPUS, within
+from tools.plan.measured import with_own
 from tools.plan.planner import make_plan
 from tools.plan.resolve import Resolution, resolve
 from tools.search.web import Hit, WebSearch
@@ -117,7 +119,16 @@ class Workbench:
             RequestError: the request names something unknown or impossible.
         """
         rig = self.rig_from_json(request["rig"]) if request.get("rig") else None
-        return resolve(reading_of(request["reading"]), models=self.models, gpus=self.gpus, rig=rig)
+        found = resolve(reading_of(request["reading"]), models=self.models, gpus=self.gpus, rig=rig)
+        measured = self._measured() if found.request else ()
+        return replace(found, request=with_own(found.request, measured)) if found.request and measured else found
+
+    def _measured(self) -> tuple[Measured, ...]:
+        """What was measured on this machine, where its hardware may be known; planning goes on without."""
+        try:
+            return Calibrations(self.settings.data_dir).measured() if self.can_detect else ()
+        except StorageError:
+            return ()
 
     def plan(self, request: Mapping[str, Any]) -> Plan | None:
         """Return the plan of a request, remembered or made again; None where something must be asked first.
@@ -128,7 +139,7 @@ class Workbench:
         Raises:
             RequestError: the request names something unknown or impossible.
         """
-        key = json.dumps(request, sort_keys=True, default=str)
+        key = json.dumps([request, Calibrations(self.settings.data_dir).stamp()], sort_keys=True, default=str)
         if key not in self._plans:
             found = self.resolution(request)
             self._plans[key] = make_plan(found.request) if found.request else None

@@ -1,7 +1,13 @@
-"""The model catalogue as the command line uses it: instant, and the hub is asked only about ids it does not know."""
+"""What the command line opens: the model catalogue, and what was measured on this machine.
+
+The catalogue is instant: the hub is asked only about ids it does not know.
+"""
 
 from __future__ import annotations
 
+from tools.calibrations import Calibrations
+from tools.domain import Measured
+from tools.errors import StorageError
 from tools.live_models import LiveModels
 from tools.settings import Settings
 
@@ -9,3 +15,11 @@ from tools.settings import Settings
 def open_models() -> LiveModels:
     """Return the catalogue; a hub id that it does not know is read from the hub where the network is allowed."""
     return LiveModels(Settings.from_env(), override=False)
+
+
+def open_measured() -> tuple[Measured, ...]:
+    """Return what was measured on this machine; a file that can't be read is as good as none, for planning goes on."""
+    try:
+        return Calibrations(Settings.from_env().data_dir).measured()
+    except StorageError:
+        return ()

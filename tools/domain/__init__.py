@@ -21,6 +21,7 @@ from tools.domain.layers import (
     MoeMlp,
     ShortConv,
 )
+from tools.domain.measured import Measured
 from tools.domain.model import Checkpoint, FormatPart, ModelSpec, Quantization
 from tools.domain.plan import Costs, GpuUse, InstancePlan, InstanceRequest, Option, Placement, Plan, PlanRequest
 from tools.domain.said import GpuAsk, ModelAsk, Reading
@@ -45,6 +46,7 @@ __all__ = [
     "Linear",
     "LinearAttention",
     "Mamba",
+    "Measured",
     "Mixer",
     "MlaAttention",
     "ModelAsk",

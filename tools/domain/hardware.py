@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from tools.domain.measured import Measured
 from tools.domain.words import Note, Provenance
 
 
@@ -21,6 +22,7 @@ class Gpu:
         compute_capability: ``"8.6"``, ``"12.0"``, ``"gfx942"``, ``"metal"``.
         unified: memory is shared with the CPU (Apple, Strix Halo, DGX Spark).
         node: index of the machine it sits in.
+        measured: what the user's own starts measured on such a card, newest first.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Gpu:
     node: int = 0
     memory_verified: bool = False
     source: str = ""
+    measured: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,14 @@ def rig_json(rig: Rig) -> dict[str, Any]:
         "nodes": rig.nodes,
         "ram_bytes": rig.ram_bytes,
         "disk_free_bytes": rig.disk_free_bytes,
-        "gpus": [{"index": index, **asdict(gpu)} for index, gpu in enumerate(rig.gpus)],
+        "gpus": [{"index": index, **_facts(gpu)} for index, gpu in enumerate(rig.gpus)],
         "notes": notes,
     }
+
+
+def _facts(gpu: Gpu) -> dict[str, Any]:
+    """The card's own facts; what was measured on it is kept elsewhere."""
+    return {name: value for name, value in asdict(gpu).items() if name != "measured"}
 
 
 def rig_from_json(data: Mapping[str, Any]) -> Rig:

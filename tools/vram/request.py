@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tools.domain import Checkpoint, Deployment, Gpu, ModelSpec, Note, note
+from tools.domain import Checkpoint, Deployment, Gpu, Measured, ModelSpec, Note, note
 from tools.errors import BadValue, RigfitError, UnknownGpu
 from tools.units import GIB
 
@@ -113,11 +113,16 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
 
 
 def answer_request(
-    fields: Mapping[str, Any], models: ModelCatalogue, gpus: GpuCatalogue, language: str = "en"
+    fields: Mapping[str, Any],
+    models: ModelCatalogue,
+    gpus: GpuCatalogue,
+    language: str = "en",
+    measured: Sequence[Measured] = (),
 ) -> dict[str, Any]:
     """Answer one batch row: the object of ``rigfit estimate``, with ``ok: false`` where it can't be answered.
 
-    Where only the card is not known, what does not depend on it is still answered.
+    Where only the card is not known, what does not depend on it is still answered. ``measured`` is what the user's own
+    starts measured.
     """
     from tools.vram.estimate import estimate
     from tools.vram.report import footprint_json, refusal_json
@@ -126,16 +131,25 @@ def answer_request(
     request: EstimateRequest | None = None
     try:
         request = deployment_from_request(fields, models, gpus)
-        footprint = estimate(request.deployment, request.gpu)
+        footprint = estimate(request.deployment, _own(request.gpu, measured))
     except UnknownGpu as error:
         without = {name: value for name, value in fields.items() if name not in {"gpu", "gpu_total_bytes"}}
         refusal = refusal_json(error, request_id=request_id, language=language)
-        return answer_request(without, models, gpus, language) | {"ok": False, "error": refusal["error"]}
+        return answer_request(without, models, gpus, language, measured) | {"ok": False, "error": refusal["error"]}
     except RigfitError as error:
         return refusal_json(
             error, request_id=request_id, deployment=request.deployment if request else None, language=language
         )
     return footprint_json(footprint, request_id=request_id, assumptions=request.assumptions, language=language)
+
+
+def _own(gpu: Gpu | None, measured: Sequence[Measured]) -> Gpu | None:
+    """The card with what was measured on the user's own."""
+    if gpu is None or not measured:
+        return gpu
+    from tools.vram.calibration import with_measured
+
+    return with_measured([gpu], measured)[0]
 
 
 def _model(given: Mapping[str, Any], models: ModelCatalogue) -> tuple[ModelSpec, Checkpoint, tuple[Note, ...]]:

@@ -81,9 +81,10 @@ class Estimator:
 
     def __init__(self, language: str) -> None:
         from tools.specs.gpus import GpuCatalogue
-        from ui.catalogue import open_models
+        from ui.catalogue import open_measured, open_models
 
         self._models, self._gpus, self._language = open_models(), GpuCatalogue.load(), language
+        self._measured = open_measured()
 
     def one(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Answer a request.
@@ -91,19 +92,21 @@ class Estimator:
         Raises:
             RequestError: it can't be read or names something unknown.
         """
+        from tools.vram.calibration import with_measured
         from tools.vram.estimate import estimate
         from tools.vram.report import footprint_json
         from tools.vram.request import deployment_from_request
 
         asked = deployment_from_request(fields, self._models, self._gpus)
-        footprint = estimate(asked.deployment, asked.gpu)
+        gpu = with_measured([asked.gpu], self._measured)[0] if asked.gpu else None
+        footprint = estimate(asked.deployment, gpu)
         return footprint_json(footprint, request_id=asked.id, assumptions=asked.assumptions, language=self._language)
 
     def row(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Answer a batch row; one that can't be answered whole keeps what is known, such as published bytes."""
         from tools.vram.request import answer_request
 
-        return answer_request(fields, self._models, self._gpus, self._language)
+        return answer_request(fields, self._models, self._gpus, self._language, self._measured)
 
 
 def _human(result: dict[str, Any], language: str) -> list[str]:

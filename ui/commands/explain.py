@@ -27,15 +27,25 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("log", nargs="?", default="-", metavar="LOGFILE|-", help="the log; - is standard input")
     parser.add("--model", "the model, where the log does not name it")
     parser.add("--gpu", "the card, where the log does not name it")
+    parser.add_argument(
+        "--remember", action="store_true", help="use what this log measured on this machine from now on"
+    )
+    parser.add_argument("--remembered", action="store_true", help="list what is remembered")
+    parser.add("--forget", "forget a measurement by its number, or all", metavar="N|all")
     parser.add_output()
 
 
 def run(arguments: Namespace) -> int:
-    """Print the explanation.
+    """Print the explanation, or what is remembered.
 
     Raises:
         BadValue: the file can't be read, or holds no engine's log.
+        StorageError: what is remembered can't be read or written.
     """
+    if arguments.remembered or arguments.forget is not None:
+        from ui.commands.explain_memory import remembered
+
+        return remembered(arguments)
     from tools.logs.explain import explain
     from tools.logs.report import explanation_json
     from tools.specs.gpus import GpuCatalogue
@@ -45,6 +55,10 @@ def run(arguments: Namespace) -> int:
     text = _read(arguments.log)
     found = explain(text, open_models(), GpuCatalogue.load(), model=arguments.model, gpu=arguments.gpu)
     result = explanation_json(found, language)
+    if arguments.remember:
+        from ui.commands.explain_memory import remember
+
+        result["remembered"] = remember(found, arguments.log, language)
     if arguments.json:
         print_json(result)
     else:
@@ -89,6 +103,9 @@ def explanation_lines(result: dict[str, Any], language: str) -> Iterator[str]:
         yield ""
         yield text(language, "logs.fixes") + ":"
         yield from columns([_fix(fix, language) for fix in result["fixes"]])
+    if result.get("remembered"):
+        yield ""
+        yield result["remembered"]["said"]
     assumed = prediction.get("assumptions") or ([prediction["error"]] if prediction.get("error") else [])
     if assumed:
         yield ""

@@ -45,12 +45,13 @@ def plan_from_words(arguments: Namespace) -> Plan:
         RequestError: a word can't be read or names something unknown.
     """
     from tools.errors import NotYetExact
+    from tools.plan.measured import with_own
     from tools.plan.planner import make_plan
     from tools.plan.resolve import resolve_arguments
-    from ui.catalogue import open_models
+    from ui.catalogue import open_measured, open_models
 
     words = {name: getattr(arguments, name) for name in PLAN_WORDS if getattr(arguments, name) is not None}
-    request = resolve_arguments(arguments.models, models=open_models(), **words)
+    request = with_own(resolve_arguments(arguments.models, models=open_models(), **words), open_measured())
     try:
         return make_plan(request)
     except NotYetExact as error:

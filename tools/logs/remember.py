@@ -1,0 +1,59 @@
+"""A log's measurements as those of the user's own machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tools.domain import Gpu, Measured
+from tools.errors import BadValue
+from tools.logs.explain import Explanation
+from tools.vram.engines.vllm import batched_tokens_of, sequences_of
+
+
+def measured_of(explanation: Explanation, gpu: Gpu | None, *, date: str, log: str) -> Measured:
+    """Return what a log measured, as it is remembered.
+
+    Args:
+        explanation: the log, explained.
+        gpu: the card it ran on, where the log does not name it.
+        date: the day, ``YYYY-MM-DD``.
+        log: name of the log's file.
+
+    Raises:
+        BadValue: the engine is another than vLLM, the model or the card is not known, or nothing was measured.
+    """
+    told, made = explanation.log, explanation.prediction
+    card = made.gpu if made.gpu and made.gpu.vendor else gpu
+    if told.engine != "vllm":
+        raise BadValue("errors_logs.remember_engine", engine=told.engine)
+    if made.footprint is None:
+        raise BadValue("errors_logs.remember_model")
+    if card is None:
+        raise BadValue("errors_logs.remember_card")
+    deployment, memory = made.footprint.deployment, told.memory
+    if memory.weights_bytes is None and memory.total_bytes is None:
+        raise BadValue("errors_logs.remember_nothing")
+    seen = replace(card, cuda_total_bytes=memory.total_bytes or card.cuda_total_bytes)
+    estimated, apart = memory.graphs_estimated_bytes, not memory.activation_with_graphs
+    activation = memory.activation_bytes
+    if not apart:
+        activation = activation - estimated if activation is not None and estimated is not None else None
+    return Measured(
+        card=card.name,
+        engine=told.engine,
+        version=deployment.engine_version,
+        checkpoint=deployment.checkpoint.repo,
+        precision=deployment.checkpoint.precision,
+        tp=deployment.tp,
+        pp=deployment.pp,
+        sequences=sequences_of(deployment, seen),
+        step_tokens=batched_tokens_of(deployment, seen),
+        enforce_eager=deployment.enforce_eager,
+        date=date,
+        log=log,
+        total_bytes=memory.total_bytes,
+        weights_bytes=memory.weights_bytes if not deployment.cpu_offload_bytes else None,
+        non_torch_bytes=memory.non_torch_bytes,
+        activation_bytes=activation,
+        graphs_bytes=memory.graphs_bytes if estimated is None else estimated,
+    )
