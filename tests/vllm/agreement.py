@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,16 +31,17 @@ KINDS = {
 """The calculator's word for each of vLLM's kinds of cache."""
 
 
-@lru_cache(maxsize=1)
-def card() -> Gpu:
+@lru_cache(maxsize=8)
+def card(capability: str = "9.0") -> Gpu:
     from tools.specs.gpus import GpuCatalogue
 
-    return GpuCatalogue.load().find("H100 SXM 80GB").gpu
+    return replace(GpuCatalogue.load().find("H100 SXM 80GB").gpu, compute_capability=capability)
 
 
 def deployment(case: Mapping[str, Any]) -> Deployment:
     """Read a case as the calculator is asked."""
     spec = spec_from_config(case["config"], name=case["id"], quant_config=case.get("quant_config"))
+    arguments = case.get("arguments", {})
     return Deployment(
         spec,
         spec.checkpoints[0],
@@ -52,15 +54,18 @@ def deployment(case: Mapping[str, Any]) -> Deployment:
         max_model_len=case.get("max_model_len"),
         max_num_seqs=case.get("max_num_seqs"),
         max_num_batched_tokens=case.get("max_num_batched_tokens"),
+        block_size=case.get("block_size"),
+        prefix_caching=arguments.get("enable_prefix_caching"),
+        cache_groups=False if arguments.get("disable_hybrid_kv_cache_manager") else None,
     )
 
 
 def ours(case: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a case with the calculator, in the words of ``theirs``; or say why not."""
     try:
-        asked = deployment(case)
-        footprint = estimate(asked, card())
-        return {"parameter_bytes": footprint.parameter_bytes, "layers": layers(asked), **cache(footprint)}
+        asked, gpu = deployment(case), card(case.get("capability", "9.0"))
+        footprint = estimate(asked, gpu)
+        return {"parameter_bytes": footprint.parameter_bytes, "layers": layers(asked, gpu), **cache(footprint, gpu)}
     except RigfitError as error:
         return {"refused": error.code}
 
@@ -86,21 +91,21 @@ def theirs(answer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def layers(asked: Deployment) -> list[list[Any]]:
+def layers(asked: Deployment, gpu: Gpu) -> list[list[Any]]:
     """Count caches of all layers by kind, window and bytes of a block."""
     ends = tuple(stage.end for stage in stages(asked.model, asked.pp))
-    specs = specs_by_stage(asked.model.layers, ends, context_of(asked, card()))
-    block = cache_of(asked, card()).block
+    specs = specs_by_stage(asked.model.layers, ends, context_of(asked, gpu))
+    block = cache_of(asked, gpu).block
     found = Counter[tuple[Any, ...]]()
     for spec, counts in specs.items():
         found[spec.kind, spec.window or 0, spec.page_of(spec.block or block)] += sum(counts)
     return sorted([*key, count] for key, count in found.items())
 
 
-def cache(footprint: Footprint) -> dict[str, Any]:
+def cache(footprint: Footprint, gpu: Gpu) -> dict[str, Any]:
     """Say what becomes of the pool."""
     asked = footprint.deployment
-    plan = cache_of(asked, card())
+    plan = cache_of(asked, gpu)
     pools = (asked.kv_cache_memory_bytes or 0,) * len(plan.block_bytes)
     return {
         "block": plan.block,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.domain import Deployment, Gpu, Mixer, MlaAttention
+from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention
 from tools.vram.engines.rules import rules_for, runner_of, version_of
 from tools.vram.engines.vllm import batched_tokens_of
 from tools.vram.kv.groups import Cache
@@ -10,11 +10,14 @@ from tools.vram.kv.plan import CacheFlags, CachePlan, plan, specs_by_stage
 from tools.vram.kv.rules import KvRules, kv_rules
 from tools.vram.kv.specs import BLOCK_TOKENS, CacheContext
 from tools.vram.kv.types import element_bytes
+from tools.vram.stages import stages_of
 from tools.vram.weights import element_bytes as model_bytes
-from tools.vram.stages import stages
 
 XPU_BLOCK = 64
 """Tokens that attention on Intel cards reads at once (``v1/attention/backends/flash_attn.py``)."""
+
+TURBOQUANT_BLOCK = 2 * BLOCK_TOKENS
+"""Blocks of eight bits a value that hold a 16-bit page (``Platform._align_heterogeneous_kv_block_size``)."""
 
 
 def cache_of(deployment: Deployment, gpu: Gpu | None) -> CachePlan:
@@ -29,7 +32,7 @@ def cache_of(deployment: Deployment, gpu: Gpu | None) -> CachePlan:
         NotYetExact: a kind of mixer is not covered.
     """
     context = context_of(deployment, gpu)
-    ends = tuple(stage.end for stage in stages(deployment.model, deployment.pp))
+    ends = tuple(stage.end for stage in stages_of(deployment))
     flags = CacheFlags(
         deployment.block_size or backend_block(deployment, gpu, context.dtype),
         deployment.prefix_caching,
@@ -87,6 +90,8 @@ def backend_block(deployment: Deployment, gpu: Gpu | None, dtype: str) -> int:
     """
     if gpu is not None and gpu.vendor.lower() == "intel":
         return XPU_BLOCK
+    if dtype.startswith("turboquant") and all(isinstance(mixer, Attention) for mixer in mixers_of(deployment)):
+        return TURBOQUANT_BLOCK
     if not any(isinstance(mixer, MlaAttention) and not mixer.expanded for mixer in mixers_of(deployment)):
         return BLOCK_TOKENS
     is_old = version_of(deployment.engine_version) < (0, 20, 0)

@@ -197,18 +197,38 @@ def specs_by_stage(
     layers: Sequence[Layer], ends: Sequence[int], context: CacheContext
 ) -> dict[KvSpec, tuple[int, ...]]:
     """Count how many layers ask for each cache on each pipeline stage."""
-    asked: dict[int, tuple[KvSpec, ...]] = {}
+    asked: dict[tuple[int, bool], tuple[KvSpec, ...]] = {}
     found: dict[KvSpec, list[int]] = {}
+    left_out = _boundary(layers, context)
     start = 0
     for stage, end in enumerate(ends):
-        for key, times in Counter(map(id, layers[start:end])).items():
-            layer = next(layer for layer in layers[start:end] if id(layer) == key)
+        counts = Counter((id(layer), index in left_out) for index, layer in enumerate(layers[start:end], start))
+        known = {id(layer): layer for layer in layers[start:end]}
+        for key, times in counts.items():
             if key not in asked:
-                asked[key] = tuple(spec for mixer in layer.mixers for spec in mixers.kv_specs(mixer, context))
+                asked[key] = _specs(known[key[0]], context.unquantised() if key[1] else context)
             for spec in asked[key]:
                 found.setdefault(spec, [0] * len(ends))[stage] += times
         start = end
     return {spec: tuple(stages) for spec, stages in found.items()}
+
+
+def _specs(layer: Layer, context: CacheContext) -> tuple[KvSpec, ...]:
+    return tuple(spec for mixer in layer.mixers for spec in mixers.kv_specs(mixer, context))
+
+
+def _boundary(layers: Sequence[Layer], context: CacheContext) -> frozenset[int]:
+    """Numbers of the layers whose cache keeps the model's type: TurboQuant's first and last, states apart."""
+    count = len(layers)
+    if not context.dtype.startswith("turboquant") or _has_states(layers, context):
+        return frozenset()
+    left = min(BOUNDARY_LAYERS, count // 2)
+    return frozenset((*range(left), *range(count - left, count)))
+
+
+def _has_states(layers: Sequence[Layer], context: CacheContext) -> bool:
+    distinct = {id(layer): layer for layer in layers}
+    return any(spec.kind == "state" for layer in distinct.values() for spec in _specs(layer, context))
 
 
 def aligned_block(specs: dict[KvSpec, tuple[int, ...]], block: int, rules: KvRules) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tools.vram.kv.types import pair_bytes
@@ -30,6 +30,10 @@ class CacheContext:
     width: int = 2
     dtype: str = "auto"
     drafts: int = 0
+
+    def unquantised(self) -> CacheContext:
+        """The same with a cache of the model's type."""
+        return replace(self, element_bytes=self.width, dtype="auto")
 
     def pair_bytes(self, key_dim: int, value_dim: int) -> int:
         """Bytes of one head's key and value of one token, scales included."""
