@@ -32,15 +32,17 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
     """
     _check(deployment)
     registered = registered_bytes(deployment)
-    held = loaded(deployment, gpu, registered)
+    stages = loaded(deployment, gpu, registered)
+    held = max(stages, key=lambda stage: stage.bytes)
     own = calibrated(vllm.parts_with(deployment, gpu, held), deployment, gpu)
     parts = own.parts
-    cached = _cached(deployment, gpu, vllm.pool(deployment, gpu, parts))
+    spare = tuple(held.bytes - stage.bytes for stage in stages)
+    cached = _cached(deployment, gpu, vllm.pool(deployment, gpu, parts), spare)
     context = _shift(parts.non_torch, vllm.CUDA_CONTEXT_BYTES)
     rest = parts.activation.value + parts.graphs.value + context.value
     return Footprint(
         deployment=deployment,
-        parameter_bytes=registered,
+        parameter_bytes=max(registered),
         weights_bytes=parts.weights_bytes,
         backend=held.backend,
         kv_bytes_per_token=cached.plan.token_bytes,
@@ -72,7 +74,8 @@ class _Cached:
     notes: tuple[Note, ...] = ()
 
 
-def _cached(deployment: Deployment, gpu: Gpu | None, pool: Band | None) -> _Cached:
+def _cached(deployment: Deployment, gpu: Gpu | None, pool: Band | None, spare: tuple[int, ...]) -> _Cached:
+    """Plan the cache for the fullest stage's pool; others have ``spare`` bytes more, unless the pool was set outright."""
     plan = cache_of(deployment, gpu)
     length = deployment.max_model_len or deployment.model.max_context
     in_flight = tokens_in_flight(deployment, gpu)
@@ -80,7 +83,8 @@ def _cached(deployment: Deployment, gpu: Gpu | None, pool: Band | None) -> _Cach
     if pool is None:
         return _Cached(plan, None, needed, needed)
     size = max(0, math.floor(pool.value))
-    pools = (size,) * len(plan.block_bytes)
+    is_set = deployment.kv_cache_memory_bytes is not None
+    pools = tuple(size + (0 if is_set else more) for more in spare)
     step = vllm.batched_tokens_of(deployment, gpu)
     starts = plan.fits_step(step)
     return _Cached(
@@ -100,7 +104,7 @@ def _check(deployment: Deployment) -> None:
         raise not_exact(deployment.model)
     if deployment.engine != "vllm":
         raise NotYetExact("errors_vram.engine_not_covered", engine=deployment.engine)
-    for name in ("tp", "pp", "dcp", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size"):
+    for name in ("tp", "pp", "dp", "dcp", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size"):
         value = getattr(deployment, name)
         if value is not None and not 1 <= value <= 1 << 40:
             raise BadValue("errors_vram.bad_field", field=name, value=str(value)[:40])
@@ -123,8 +127,8 @@ def _notes(deployment: Deployment, gpu: Gpu | None) -> Iterator[Note]:
         yield note("vram.by_size", format=deployment.checkpoint.precision)
     if deployment.model.tower_params:
         yield note("vram.towers", params=deployment.model.tower_params)
-    if deployment.ep and deployment.tp > 1:
-        yield note("vram.experts_spread", ranks=deployment.tp)
+    if deployment.ranks.sharing_experts > 1:
+        yield note("vram.experts_spread", ranks=deployment.ranks.sharing_experts)
 
 
 def _shift(band: Band, by: float) -> Band:

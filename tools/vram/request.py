@@ -29,6 +29,7 @@ FIELDS = frozenset(
         "gpu_total_bytes",
         "tp",
         "pp",
+        "dp",
         "ep",
         "gpu_memory_utilization",
         "kv_cache_memory_bytes",
@@ -83,8 +84,8 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
     spec, checkpoint, notes = _model(given, models)
     gpu, gpu_notes = _gpu(given, gpus)
     flags, flag_notes = read_flags(given.get("extra_flags"))
-    tp, tp_notes = _ranks(given, flags)
     merged = flags | given
+    tp, tp_notes = _ranks(merged)
     deployment = Deployment(
         model=spec,
         checkpoint=checkpoint,
@@ -96,7 +97,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         max_num_batched_tokens=_whole(merged, "max_num_batched_tokens"),
         kv_dtype=str(merged.get("kv_cache_dtype", "auto")),
         tp=tp,
-        pp=_whole(merged, "pp") or 1,
+        pp=_whole(merged, "pp") or len(merged.get("pp_layers", ())) or 1,
         ep=bool(merged.get("ep", False)),
         gpu_memory_utilization=_share(merged),
         kv_cache_memory_bytes=_whole(merged, "kv_cache_memory_bytes"),
@@ -108,6 +109,8 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         cache_groups=merged.get("cache_groups"),
         draft_tokens=_whole(merged, "draft_tokens") or 0,
         dcp=_whole(merged, "dcp") or 1,
+        dp=_whole(merged, "dp") or 1,
+        pp_layers=merged.get("pp_layers", ()),
     )
     return EstimateRequest(deployment, gpu, (*notes, *gpu_notes, *tp_notes, *flag_notes), given.get("id"))
 
@@ -239,13 +242,13 @@ def _gpu(given: Mapping[str, Any], gpus: GpuCatalogue) -> tuple[Gpu | None, tupl
     return replace(match.gpu, cuda_total_bytes=total, total_provenance="measured"), match.notes
 
 
-def _ranks(given: Mapping[str, Any], flags: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
-    """Tensor-parallel ranks: as said, else all cards (less those of a pipeline)."""
-    tp = _whole(given, "tp") or _whole(flags, "tp")
+def _ranks(merged: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
+    """Tensor-parallel ranks: as said, else all cards over pipeline stages and data-parallel ranks."""
+    tp = _whole(merged, "tp")
     if tp is not None:
         return tp, ()
-    count = _whole(given, "gpu_count") or 1
-    ranks = max(1, count // (_whole(given, "pp") or 1))
+    count = _whole(merged, "gpu_count") or 1
+    ranks = max(1, count // ((_whole(merged, "pp") or 1) * (_whole(merged, "dp") or 1)))
     return ranks, (note("vram.assume_tp", ranks=ranks),) if ranks > 1 else ()
 
 
@@ -257,6 +260,8 @@ _FLAGS: dict[str, tuple[str, Callable[[str], int | float | str]]] = {
     "tensor-parallel-size": ("tp", int),
     "tp": ("tp", int),
     "pipeline-parallel-size": ("pp", int),
+    "data-parallel-size": ("dp", int),
+    "dp": ("dp", int),
     "max-num-seqs": ("max_num_seqs", int),
     "max-model-len": ("max_model_len", int),
     "max-num-batched-tokens": ("max_num_batched_tokens", int),
@@ -268,6 +273,7 @@ _FLAGS: dict[str, tuple[str, Callable[[str], int | float | str]]] = {
     "decode-context-parallel-size": ("dcp", int),
     "dcp": ("dcp", int),
 }
+_PARTITION = re.compile(r"VLLM_PP_LAYER_PARTITION[=:\s\"']{1,3}(\d{1,4}(?:,\d{1,4}){0,63})[\"']?")
 _SWITCHES: dict[str, tuple[str, bool]] = {
     "enforce-eager": ("enforce_eager", True),
     "enable-expert-parallel": ("ep", True),
@@ -291,8 +297,12 @@ def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
     if text is None:
         return {}, ()
     hint = " ".join(map(str, cast("Iterable[Any]", text))) if isinstance(text, list | tuple) else str(text)
-    words = re.split(r"[\s=,;]+", hint[:4000])
     found: dict[str, Any] = {}
+    partition = _PARTITION.search(hint := hint[:4000])
+    if partition:
+        found["pp_layers"] = tuple(int(size) for size in partition[1].split(","))
+        hint = hint.replace(partition[0], " ")
+    words = re.split(r"[\s=,;]+", hint)
     unused: list[str] = []
     index = 0
     while index < len(words):
