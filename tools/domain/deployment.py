@@ -10,6 +10,36 @@ from tools.domain.words import Band, Note, Provenance, Verdict
 
 
 @dataclass(frozen=True, slots=True)
+class Ranks:
+    """GPUs of one pipeline stage that hold a model together.
+
+    Attributes:
+        tp: tensor-parallel ranks: they share every projection.
+        dp: data-parallel ranks: each has attention and dense blocks (shared among its ``tp``) and a cache of its own.
+        ep: experts are spread whole over all ``tp x dp`` ranks, not each of them cut into as many pieces.
+    """
+
+    tp: int = 1
+    dp: int = 1
+    ep: bool = False
+
+    @property
+    def sharing_an_expert(self) -> int:
+        """Ranks among which one expert's width is divided."""
+        return 1 if self.ep else self.tp * self.dp
+
+    @property
+    def sharing_experts(self) -> int:
+        """Ranks among which experts are spread whole."""
+        return self.tp * self.dp if self.ep else 1
+
+    @property
+    def splits_sequences(self) -> bool:
+        """Each rank runs experts on a share of the tokens (``ParallelConfig.use_sequence_parallel_moe``)."""
+        return self.ep and self.tp > 1 and self.dp > 1
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One model served by one engine in one way. ``None`` = the engine's own default for that card and version.
 
@@ -24,6 +54,8 @@ class Deployment:
         prefix_caching: keep blocks of earlier prompts; of models with a state it costs a slot a sequence more.
         cache_groups: False keeps every token of windows too (``--disable-hybrid-kv-cache-manager``).
         draft_tokens: tokens drafted ahead a step by speculative decoding.
+        dp: data-parallel ranks (``--data-parallel-size``), each with a cache of its own.
+        pp_layers: layers of each pipeline stage where they were set (``VLLM_PP_LAYER_PARTITION``).
         dcp: ranks that share a sequence's cache by position (``--decode-context-parallel-size``).
     """
 
@@ -50,6 +82,13 @@ class Deployment:
     cache_groups: bool | None = None
     draft_tokens: int = 0
     dcp: int = 1
+    dp: int = 1
+    pp_layers: tuple[int, ...] = ()
+
+    @property
+    def ranks(self) -> Ranks:
+        """The GPUs of one pipeline stage."""
+        return Ranks(self.tp, self.dp, self.ep)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class Checkpoint:
         file_bytes: size of the weight files, with ``file_provenance``.
         sibling_of: set where ``repo`` is not this model but its nearest quantised relative.
         hypothetical: no repository in this format is known; it stands for the format's arithmetic and can't be run.
+        config_overrides: fields of its ``config.json`` that differ from the model's (a width padded for packing).
     """
 
     repo: str
@@ -80,6 +81,7 @@ class Checkpoint:
     sibling_of: str | None = None
     revision: str | None = None
     hypothetical: bool = False
+    config_overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
