@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tools.domain import Attention, Band, Deployment, Footprint, Gpu, MlaAttention, MoeMlp
 from tools.vram.loaded import is_by_size
 from tools.vram.storage import matrix_bytes
-from tools.vram.stages import fullest_layers
+from tools.vram.stages import fullest_layers, fullest_stage
 from tools.vram.weights import element_bytes, matrices_of
 
 DECODE_EFFICIENCY = (0.55, 0.75, 0.90)
@@ -168,7 +168,9 @@ def _experts(deployment: Deployment, sequences: int) -> tuple[float, float]:
     if not mixtures:
         return 0.0, 1.0
     quantization, width = deployment.checkpoint.quantization, element_bytes(deployment.checkpoint.dtype)
-    stored = matrices_of(deployment.model, deployment.checkpoint, deployment.tp, deployment.pp)
+    stored = matrices_of(
+        deployment.model, deployment.checkpoint, deployment.ranks, fullest_stage(deployment.model, deployment.pp)
+    )
     sized = is_by_size(quantization)
     bits = quantization.bits / 8
     held = sum(

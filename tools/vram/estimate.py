@@ -75,7 +75,7 @@ class _Cached:
 
 
 def _cached(deployment: Deployment, gpu: Gpu | None, pool: Band | None, spare: tuple[int, ...]) -> _Cached:
-    """Plan the cache for the fullest stage's pool; others have ``spare`` bytes more, unless the pool was set outright."""
+    """Plan the cache for the fullest stage's pool; each has ``spare`` bytes more, unless the pool was set outright."""
     plan = cache_of(deployment, gpu)
     length = deployment.max_model_len or deployment.model.max_context
     in_flight = tokens_in_flight(deployment, gpu)

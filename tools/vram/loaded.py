@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, Quantization
+from tools.vram.stages import Stage, stages_of
 from tools.vram.storage import Matrix, mxfp4_shape, runs_on_marlin
-from tools.vram.weights import element_bytes, matrices_of, parameter_bytes
+from tools.vram.weights import element_bytes, matrices_of, stage_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +25,17 @@ class Loaded:
     repacked: bool
 
 
-def registered_bytes(deployment: Deployment) -> int:
-    """Bytes vLLM's model code registers on the fullest rank (of the fullest pipeline stage).
+def registered_bytes(deployment: Deployment) -> tuple[int, ...]:
+    """Bytes vLLM's model code registers on the fullest rank of each pipeline stage.
 
     Raises:
         NotYetExact: the model or its format is not covered.
         BadValue: the sizes do not divide among the ranks.
     """
+    split = stages_of(deployment)
     if is_by_size(deployment.checkpoint.quantization):
-        return _by_size(deployment)
-    return parameter_bytes(deployment.model, deployment.checkpoint, deployment.tp, deployment.pp)
+        return (_by_size(deployment),) * len(split)
+    return stage_bytes(deployment.model, deployment.checkpoint, deployment.ranks, split)
 
 
 def is_by_size(quantization: Quantization) -> bool:
@@ -51,14 +53,19 @@ def _by_size(deployment: Deployment) -> int:
     return -(-total // (deployment.tp * deployment.pp))
 
 
-def loaded(deployment: Deployment, gpu: Gpu | None, registered: int) -> Loaded:
-    """Bytes of weights held after loading.
+def loaded(deployment: Deployment, gpu: Gpu | None, registered: tuple[int, ...]) -> tuple[Loaded, ...]:
+    """Bytes of weights that a rank of each pipeline stage holds after loading.
 
     Args:
         deployment: what is loaded.
         gpu: its compute capability decides among kernels; None = the commonest.
         registered: ``registered_bytes`` of the same deployment.
     """
+    split = stages_of(deployment)
+    return tuple(_loaded(deployment, gpu, size, stage) for size, stage in zip(registered, split, strict=True))
+
+
+def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Stage) -> Loaded:
     method = deployment.checkpoint.quantization.method
     if method in _BY_SIZE:
         return Loaded(registered, _BY_SIZE[method], repacked=True)
@@ -69,10 +76,10 @@ def loaded(deployment: Deployment, gpu: Gpu | None, registered: int) -> Loaded:
     width, extra = element_bytes(deployment.checkpoint.dtype), 0
     if method == "mxfp4":
         name = f"mxfp4 {'Triton' if _is_hopper(gpu) else 'Marlin or FlashInfer'}"
-    for matrix, stored, times in matrices_of(deployment.model, deployment.checkpoint, deployment.tp, deployment.pp):
+    for matrix, stored, times in matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage):
         extra += times * change(matrix, stored, width, gpu) if stored else 0
     if method in _REPACKED:
-        extra += _peak(deployment)
+        extra += _peak(deployment, stage)
     return Loaded(max(0, total + extra), name, repacked=True)
 
 
@@ -97,13 +104,13 @@ def _rotary(mixer: Mixer) -> tuple[int, bool] | None:
     return (mixer.rope_head_dim, False) if isinstance(mixer, MlaAttention) else None
 
 
-def _peak(deployment: Deployment) -> int:
+def _peak(deployment: Deployment, stage: Stage) -> int:
     """While a matrix is repacked its old copy still counts: half of the largest, the middle of what logs show.
 
     (Qwen3-32B-AWQ 0.137 GiB of a largest 0.122; Qwen3-8B-AWQ 0.021 of 0.047; CodeLlama-34B-AWQ 0.001 of 0.084.)
     """
     bits = deployment.checkpoint.quantization.bits
-    found = matrices_of(deployment.model, deployment.checkpoint, deployment.tp, deployment.pp)
+    found = matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage)
     return max((int(max(1, m.experts) * m.rows * m.inputs * bits) // 16 for m, stored, _ in found if stored), default=0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from tools.domain import Linear
@@ -19,36 +18,6 @@ class Vectors(NamedTuple):
     def bytes(self, width: int) -> int:
         """Bytes, for ``width`` bytes an element of the model's type."""
         return width * self.elements + 4 * self.float32
-
-
-@dataclass(frozen=True, slots=True)
-class Ranks:
-    """GPUs of one pipeline stage that hold a model together.
-
-    Attributes:
-        tp: tensor-parallel ranks: they share every projection.
-        dp: data-parallel ranks: each has attention and dense blocks (shared among its ``tp``) and a cache of its own.
-        ep: experts are spread whole over all ``tp x dp`` ranks, not each of them cut into as many pieces.
-    """
-
-    tp: int = 1
-    dp: int = 1
-    ep: bool = False
-
-    @property
-    def sharing_an_expert(self) -> int:
-        """Ranks among which one expert's width is divided."""
-        return 1 if self.ep else self.tp * self.dp
-
-    @property
-    def sharing_experts(self) -> int:
-        """Ranks among which experts are spread whole."""
-        return self.tp * self.dp if self.ep else 1
-
-    @property
-    def splits_sequences(self) -> bool:
-        """Each rank runs experts on a share of the tokens (``ParallelConfig.use_sequence_parallel_moe``)."""
-        return self.ep and self.tp > 1 and self.dp > 1
 
 
 def divide(size: int, ranks: int, what: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tools.domain import Layer, ModelSpec
+from tools.domain import Deployment, Layer, ModelSpec
 from tools.errors import BadValue
 
 Part = Literal["embeddings", "norm", "head"]
@@ -70,6 +70,15 @@ def stages(model: ModelSpec, pp: int, partition: tuple[int, ...] = ()) -> tuple[
     return tuple(
         Stage(end - size, end, i == 0, i == pp - 1) for i, (end, size) in enumerate(zip(ends, sizes, strict=True))
     )
+
+
+def stages_of(deployment: Deployment) -> tuple[Stage, ...]:
+    """Split a deployment's layers into its pipeline stages.
+
+    Raises:
+        BadValue: there are more stages than layers, or the set partition does not sum up to the layers.
+    """
+    return stages(deployment.model, deployment.pp, deployment.pp_layers)
 
 
 def fullest_stage(model: ModelSpec, pp: int, partition: tuple[int, ...] = ()) -> Stage:

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
-from tools.domain import Attention, Checkpoint, Layer, Mixer, ModelSpec, MoeMlp, Quantization
+from tools.domain import Attention, Checkpoint, Layer, Mixer, ModelSpec, MoeMlp, Quantization, Ranks
 from tools.errors import NotYetExact
 from tools.vram import feedforward, mixers
-from tools.vram.sharding import Ranks, Vectors, divide, on_rank
-from tools.vram.stages import Stage, fullest_stage, stages
+from tools.vram.sharding import Vectors, divide, on_rank
+from tools.vram.stages import Stage, stages
 from tools.vram.storage import Formats, Matrix, formats_of, matrix_bytes
 
 VOCAB_PADDING = 64
@@ -99,18 +99,22 @@ def _kv_heads(mixer: Mixer, tp: int) -> int:
 
 
 def matrices_of(
-    model: ModelSpec, checkpoint: Checkpoint, tp: int, pp: int = 1, dp: int = 1, *, ep: bool = False
+    model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, stage: Stage
 ) -> Iterator[tuple[Matrix, Quantization | None, int]]:
     """Yield every matrix of a rank's layers and head, its format (None = the model's type), how often there is one.
 
-    With a pipeline these are the matrices of as many layers as the fullest stage has.
+    Args:
+        model: its structure.
+        checkpoint: its storage formats.
+        ranks: that hold a stage together.
+        stage: of the pipeline.
     """
-    formats, stage = formats_of(checkpoint.quantization), fullest_stage(model, pp)
+    formats = formats_of(checkpoint.quantization)
     for layer, first, times in _grouped(model.layers[stage.start : stage.end], formats, stage.start):
-        for matrix in layer_weights(layer, model.hidden_size, Ranks(tp, dp, ep)).matrices:
+        for matrix in layer_weights(layer, model.hidden_size, ranks).matrices:
             yield matrix, formats.of(matrix, first), times
-    if not model.tied_embeddings:
-        yield _head(model, tp), formats.of_head(), 1
+    if not model.tied_embeddings and (stage.is_last or "head" in model.every_stage):
+        yield _head(model, ranks.tp), formats.of_head(), 1
 
 
 def _stage_bytes(model: ModelSpec, formats: Formats, width: int, ranks: Ranks, stage: Stage) -> int:
