@@ -32,6 +32,7 @@ class Experts:
         dense_first: field with the number of leading dense layers.
         every: field with the step between sparse layers (1 = all).
         router_bytes: bytes of a router weight; 4 where vLLM keeps it in float32.
+        router_dtype: config field that may ask for a router in float32.
         router_quantised: vLLM hands the checkpoint's format to the router too.
     """
 
@@ -49,6 +50,7 @@ class Experts:
     expert_bias: bool = False
     score_bias: Flag = False
     router_bytes: int = 2
+    router_dtype: str = ""
     router_quantised: bool = False
 
 
@@ -69,7 +71,11 @@ class Dialect:
         derived_head_dim: the engine divides the hidden size by the heads whatever ``head_dim`` says.
         multi_head: every head has its own keys and values whatever the config says.
         width_factor: feed-forward width over hidden size where the config is silent (0 = it must say).
-        renamed: config field to the usual name.
+        dense_width: config fields with the width of dense layers, in order of preference.
+        post_norms: two more norms a layer, after attention and after the feed-forward block.
+        positions: a table of learned positions has this many rows more than there are positions; None = no table.
+        embedding_norm: a LayerNorm follows the embeddings.
+        renamed: config field (a dot leads into an object) to the usual name.
     """
 
     norms: int = 2
@@ -94,11 +100,25 @@ class Dialect:
     head_bias: Flag = False
     shared_rotary: bool = True
     moe: Experts | None = None
+    dense_width: tuple[str, ...] = ("intermediate_size",)
+    post_norms: Flag = False
+    positions: int | None = None
+    embedding_norm: bool = False
     renamed: tuple[tuple[str, str], ...] = ()
 
 
 _BIAS = Says("attention_bias")
 _USE_BIAS = Says("use_bias")
+_WIDTH = ("intermediate_size",)
+_GPT2_NAMES = (
+    ("n_layer", "num_hidden_layers"),
+    ("n_embd", "hidden_size"),
+    ("n_embed", "hidden_size"),
+    ("n_head", "num_attention_heads"),
+    ("n_inner", "intermediate_size"),
+    ("n_positions", "max_position_embeddings"),
+    ("seq_length", "max_position_embeddings"),
+)
 _DEEPSEEK_STYLE = Experts(shared_count=("n_shared_experts", "num_shared_experts"), dense_first="first_k_dense_replace")
 _LLAMA = Dialect(qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias"))
 _GEMMA = Dialect(tied=True, qkv_bias=_BIAS, o_bias=_BIAS, head_dim=256)
@@ -213,6 +233,92 @@ DIALECTS: dict[str, Dialect] = {
         ),
     ),
     "solar_open": Dialect(qk_norm=Says("use_qk_norm"), moe=_DEEPSEEK_STYLE),
+    "hy_v3": Dialect(
+        qk_norm=Says("qk_norm"),
+        moe=replace(
+            _DEEPSEEK_STYLE, width=("expert_hidden_dim", "moe_intermediate_size"), score_bias=True, router_bytes=4
+        ),
+    ),
+    "bailing_moe": Dialect(
+        qk_norm=Says("use_qk_norm"),
+        qkv_bias=Says("use_qkv_bias"),
+        o_bias=_USE_BIAS,
+        mlp_bias=_USE_BIAS,
+        moe=replace(_DEEPSEEK_STYLE, score_bias=Says("moe_router_enable_expert_bias"), router_dtype="router_dtype"),
+    ),
+    "hunyuan_v1_moe": Dialect(
+        qk_norm=Says("use_qk_norm", absent=True), qkv_bias=_BIAS, o_bias=_BIAS, moe=Experts(shared_width=_WIDTH)
+    ),
+    "mellum": Dialect(qk_norm=True, qkv_bias=_BIAS, o_bias=_BIAS, moe=Experts()),
+    "cohere2_moe": Dialect(
+        norms=1,
+        sliding="pattern",
+        pattern=4,
+        window_extra=1,
+        tied=True,
+        dense_width=("prefix_dense_intermediate_size", *_WIDTH),
+        moe=replace(_DEEPSEEK_STYLE, dense_first="first_k_dense_replace"),
+    ),
+    "granite_swa": replace(_LLAMA, sinks=True),
+    "granitemoe_swa": replace(_GRANITE_MOE, sinks=True, moe=Experts(shared_width=("shared_intermediate_size",))),
+    "apertus": Dialect(gated=False, qk_norm=True, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias")),
+    "hyperclovax": replace(_LLAMA, post_norms=Says("use_post_norm")),
+    "iquestcoder": _LLAMA,
+    "ministral3": Dialect(sliding="all"),
+    "internlm": Dialect(qkv_bias=Says("bias", absent=True), o_bias=Says("bias", absent=True)),
+    "baichuan": Dialect(),
+    "solar": Dialect(),
+    "orion": Dialect(norms=4, norm_bias=True),
+    "jais2": _LAYER_NORM,
+    "vaultgemma": replace(_GEMMA, sliding="even"),
+    "gpt2": replace(_LAYER_NORM, multi_head=True, tied=True, width_factor=4, positions=0, renamed=_GPT2_NAMES),
+    "gptj": replace(
+        _LAYER_NORM,
+        norms=2,
+        qkv_bias=False,
+        o_bias=False,
+        multi_head=True,
+        head_bias=True,
+        width_factor=4,
+        renamed=_GPT2_NAMES,
+    ),
+    "bloom": replace(_LAYER_NORM, multi_head=True, tied=True, width_factor=4, embedding_norm=True, renamed=_GPT2_NAMES),
+    "opt": replace(
+        _LAYER_NORM,
+        qkv_bias=Says("enable_bias", absent=True),
+        o_bias=Says("enable_bias", absent=True),
+        mlp_bias=Says("enable_bias", absent=True),
+        multi_head=True,
+        tied=True,
+        positions=2,
+        renamed=(("ffn_dim", "intermediate_size"),),
+    ),
+    "chatglm": Dialect(
+        qkv_bias=Says("add_qkv_bias", absent=True),
+        o_bias=Says("add_bias_linear"),
+        mlp_bias=Says("add_bias_linear"),
+        renamed=(
+            ("num_layers", "num_hidden_layers"),
+            ("padded_vocab_size", "vocab_size"),
+            ("ffn_hidden_size", "intermediate_size"),
+            ("multi_query_group_num", "num_key_value_heads"),
+            ("kv_channels", "head_dim"),
+            ("seq_length", "max_position_embeddings"),
+        ),
+    ),
+    "dbrx": Dialect(
+        moe=Experts(),
+        renamed=(
+            ("n_layers", "num_hidden_layers"),
+            ("d_model", "hidden_size"),
+            ("n_heads", "num_attention_heads"),
+            ("max_seq_len", "max_position_embeddings"),
+            ("attn_config.kv_n_heads", "num_key_value_heads"),
+            ("ffn_config.ffn_hidden_size", "intermediate_size"),
+            ("ffn_config.moe_num_experts", "num_experts"),
+            ("ffn_config.moe_top_k", "num_experts_per_tok"),
+        ),
+    ),
 }
 
 WRAPPERS: dict[str, str] = {

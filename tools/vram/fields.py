@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from tools.errors import BadValue
-from tools.vram.dialects import ANY_TEXT, WRAPPERS, Flag, Says
+from tools.vram.dialects import ANY_TEXT, DIALECTS, WRAPPERS, Flag, Says
 
 Config = Mapping[str, Any]
 
@@ -22,7 +22,7 @@ def number(config: Config, *names: str, default: int | None = None, maximum: int
         BadValue: no name is present and there is no default, or the value is no whole number of 1 to ``maximum``.
     """
     for name in names:
-        value = config.get(name)
+        value = _one(config.get(name))
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
@@ -37,6 +37,28 @@ def number(config: Config, *names: str, default: int | None = None, maximum: int
     raise BadValue("errors_vram.missing_field", field=names[0])
 
 
+def _one(value: Any) -> Any:
+    """A list that says the same number for every layer says that number."""
+    if isinstance(value, list) and value and len({repr(item) for item in cast("list[Any]", value)}) == 1:
+        return cast("list[Any]", value)[0]
+    return value
+
+
+def _renamed(config: Config) -> Config:
+    """Give a family's own field names the usual ones; a dot leads into an object."""
+    dialect = DIALECTS.get(str(config.get("model_type")))
+    if dialect is None or not dialect.renamed:
+        return config
+    found: dict[str, Any] = {}
+    for theirs, ours in dialect.renamed:
+        place, _, name = theirs.rpartition(".")
+        holder = config.get(place) if place else config
+        value = cast("Config", holder).get(name) if isinstance(holder, Mapping) else None
+        if value is not None and config.get(ours) is None:
+            found[ours] = value
+    return {**config, **found}
+
+
 def text_config(config: Config) -> Config:
     """Return the fields of the text model: a wrapper's ``text_config`` over its own, with the family's name."""
     inner = config.get("text_config")
@@ -44,7 +66,7 @@ def text_config(config: Config) -> Config:
     kind = str(config.get("model_type"))
     family = text.get("model_type") if kind in ANY_TEXT else None
     family = family or WRAPPERS.get(kind)
-    return {**config, **text, "model_type": family} if family else {**config, **text}
+    return _renamed({**config, **text, "model_type": family} if family else {**config, **text})
 
 
 def has_towers(config: Config) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from tools.domain import Attention, DenseMlp, Layer, MoeMlp
+from tools.domain import Attention, DenseMlp, Layer, Linear, MoeMlp
 from tools.errors import BadValue, NotYetExact
 from tools.vram.dialects import DIALECTS, Dialect, Experts, Says
 from tools.vram.families.structure import Structure
@@ -43,9 +43,12 @@ def build(config: Config) -> Structure:
     for kind in zip(kinds, sparse, strict=True):
         if kind not in made:
             mlp = moe_mlp(config, dialect) if kind[1] else dense_mlp(config, dialect)
-            made[kind] = Layer((attention(config, dialect, kind[0]),), mlp, dialect.norms)
+            norms = dialect.norms + 2 * flag(config, dialect.post_norms)
+            made[kind] = Layer((attention(config, dialect, kind[0]),), mlp, norms)
     return Structure(
         layers=tuple(made[kind] for kind in zip(kinds, sparse, strict=True)),
+        outer=_positions(config, dialect),
+        outer_elements=2 * number(config, "hidden_size") * dialect.embedding_norm,
         tied=dialect.tied,
         final_norm=dialect.final_norm,
         final_norm_bias=dialect.norm_bias,
@@ -53,6 +56,13 @@ def build(config: Config) -> Structure:
         shared_rotary=dialect.shared_rotary,
         switches=tuple(name for name in _switches(dialect) if config.get(name) is None),
     )
+
+
+def _positions(config: Config, dialect: Dialect) -> tuple[Linear, ...]:
+    if dialect.positions is None:
+        return ()
+    rows = number(config, "max_position_embeddings") + dialect.positions
+    return (Linear("model.embed_positions", (rows,), number(config, "hidden_size")),)
 
 
 def _dialect(config: Config) -> Dialect:
@@ -90,7 +100,8 @@ def attention(config: Config, dialect: Dialect, kind: str) -> Attention:
 
 def dense_mlp(config: Config, dialect: Dialect) -> DenseMlp:
     """A dense layer's feed-forward block."""
-    return DenseMlp(number(config, "intermediate_size"), dialect.gated, flag(config, dialect.mlp_bias))
+    usual = dialect.width_factor * number(config, "hidden_size") or None
+    return DenseMlp(number(config, *dialect.dense_width, default=usual), dialect.gated, flag(config, dialect.mlp_bias))
 
 
 def moe_mlp(config: Config, dialect: Dialect) -> MoeMlp:
@@ -114,7 +125,7 @@ def experts(fields: Config, rules: Experts) -> MoeMlp:
         router_bias=flag(fields, rules.router_bias),
         expert_bias=rules.expert_bias,
         score_bias=flag(fields, rules.score_bias),
-        router_bytes=rules.router_bytes,
+        router_bytes=4 if fields.get(rules.router_dtype) in {"fp32", "float32"} else rules.router_bytes,
         router_quantised=rules.router_quantised,
     )
 
@@ -134,7 +145,9 @@ def sparse_layers(config: Config, dialect: Dialect, count: int) -> list[bool]:
     rules = dialect.moe
     if rules is None:
         return [False] * count
-    fields = moe_fields(config)
+    fields, kinds = moe_fields(config), config.get("mlp_layer_types")
+    if isinstance(kinds, list) and len(cast("list[Any]", kinds)) >= count:
+        return [kind == "sparse" for kind in cast("list[Any]", kinds)[:count]]
     first = fields.get(rules.dense_first, 0) if rules.dense_first else 0
     step = number(fields, rules.every, default=1, maximum=MAX_LAYERS) if rules.every else 1
     dense_only = fields.get("mlp_only_layers")
@@ -194,7 +207,7 @@ def _family_kinds(config: Config, dialect: Dialect, count: int) -> list[str]:
 
 def _switches(dialect: Dialect) -> list[str]:
     """Name the config fields that turn parts of a family on and off."""
-    flags = [dialect.qk_norm, dialect.qkv_bias, dialect.o_bias, dialect.mlp_bias, dialect.head_bias]
+    flags = [dialect.qk_norm, dialect.qkv_bias, dialect.o_bias, dialect.mlp_bias, dialect.head_bias, dialect.post_norms]
     if dialect.moe:
         flags += [dialect.moe.router_bias, dialect.moe.score_bias]
     return sorted({flag.field for flag in flags if isinstance(flag, Says)})
