@@ -1,18 +1,19 @@
-"""What the engine holds after loading: what it registered, changed by what its kernels make of it.
+"""What the engine holds after loading: what it registered, changed by what its kernels make of it, as it is counted.
 
-Start-up logs agree with ``registered + rotary table`` to 0.0001 GiB where nothing is repacked (Llama-3.1-8B: 14.9575 +
-0.0313 = 14.9889 GiB as logged by vLLM 0.8 to 0.11; Qwen3-0.6B, Qwen3-32B, Llama-3.3-70B-FP8 likewise).
+"Model loading took" sums what PyTorch's allocator counts for every tensor, which is a little more than the tensor
+(``tools.vram.repack.allocated``), and rotary tables (Llama-3.1-8B: 14.9575 GiB registered + 0.0313 = 14.9889 GiB as
+logged by vLLM 0.8 to 0.11).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, Quantization
+from tools.vram.repack import allocated, held_sizes, is_before, is_hopper
 from tools.vram.stages import Stage, stages_of
-from tools.vram.storage import Matrix, mxfp4_shape, runs_on_marlin
+from tools.vram.storage import matrix_bytes
 from tools.vram.weights import element_bytes, matrices_of, stage_bytes
 
 
@@ -69,18 +70,23 @@ def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Sta
     method = deployment.checkpoint.quantization.method
     if method in _BY_SIZE:
         return Loaded(registered, _BY_SIZE[method], repacked=True)
-    name, change = _BACKENDS.get(method, ("unquantised", None))
-    total = registered + rotary_bytes(deployment)
-    if change is None:
-        return Loaded(total, name, repacked=False)
-    width, extra = element_bytes(deployment.checkpoint.dtype), 0
-    if method == "mxfp4":
-        name = f"mxfp4 {'Triton' if _is_hopper(gpu) else 'Marlin or FlashInfer'}"
+    width, more = element_bytes(deployment.checkpoint.dtype), 0
     for matrix, stored, times in matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage):
-        extra += times * change(matrix, stored, width, gpu) if stored else 0
-    if method in _REPACKED:
-        extra += _peak(deployment, stage)
-    return Loaded(max(0, total + extra), name, repacked=True)
+        held = sum(map(allocated, held_sizes(matrix, stored, width, gpu)))
+        more += times * (held - matrix_bytes(matrix, stored, width))
+    total = registered + more + rotary_bytes(deployment)
+    return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
+
+
+def _backend(method: str, gpu: Gpu | None) -> str:
+    """Name the kernels that a format is loaded for."""
+    if method == "mxfp4":
+        return "MXFP4 Triton" if is_hopper(gpu) else "MXFP4 Marlin or FlashInfer"
+    if method == "nvfp4" and is_before(gpu, (10, 0)):
+        return "NVFP4 Marlin"
+    if method.startswith("fp8") and is_before(gpu, (8, 9)):
+        return "FP8 Marlin"
+    return _BACKENDS.get(method, method)
 
 
 def rotary_bytes(deployment: Deployment) -> int:
@@ -104,79 +110,22 @@ def _rotary(mixer: Mixer) -> tuple[int, bool] | None:
     return (mixer.rope_head_dim, False) if isinstance(mixer, MlaAttention) else None
 
 
-def _peak(deployment: Deployment, stage: Stage) -> int:
-    """While a matrix is repacked its old copy still counts: half of the largest, the middle of what logs show.
+_REPACKED = frozenset({"gptq", "awq", "w4a16", "w8a16", "mxfp4", "fp8_online"})
 
-    (Qwen3-32B-AWQ 0.137 GiB of a largest 0.122; Qwen3-8B-AWQ 0.021 of 0.047; CodeLlama-34B-AWQ 0.001 of 0.084.)
-    """
-    bits = deployment.checkpoint.quantization.bits
-    found = matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage)
-    return max((int(max(1, m.experts) * m.rows * m.inputs * bits) // 16 for m, stored, _ in found if stored), default=0)
-
-
-def _drop_gptq_extras(matrix: Matrix, q: Quantization, width: int, _gpu: Gpu | None) -> int:
-    """Symmetric GPTQ drops its zero points after repacking, and experts' empty biases (``auto_gptq.py``)."""
-    if not runs_on_marlin(matrix, q):
-        return 0
-    size = q.group_size if q.group_size and q.group_size > 0 else matrix.inputs
-    zeros = max(1, matrix.inputs // size) * int(matrix.rows * q.bits) // 8 if q.symmetric else 0
-    bias = width * matrix.rows if matrix.experts and not matrix.bias else 0
-    return -max(1, matrix.experts) * (zeros + bias)
-
-
-def _unchanged(_matrix: Matrix, _q: Quantization, _width: int, _gpu: Gpu | None) -> int:
-    return 0
-
-
-def _quantise_online(matrix: Matrix, _q: Quantization, width: int, _gpu: Gpu | None) -> int:
-    """The 16-bit weights become FP8 with one float32 scale an output (``layers/quantization/online/fp8.py``)."""
-    return max(1, matrix.experts) * (4 * len(matrix.outputs) - (width - 1) * matrix.rows * matrix.inputs)
-
-
-def _pad_mxfp4(matrix: Matrix, _q: Quantization, width: int, gpu: Gpu | None) -> int:
-    """Experts are padded for their kernels (``fused_moe/oracle/mxfp4.py``).
-
-    Marlin and FlashInfer: hidden size to a multiple of 256, intermediate to 128, values and scales. Triton on Hopper
-    swizzles the values alone, their columns to 256 (gpt-oss-120b: 60.77 registered, 64.38 loaded; Marlin 65.97).
-    """
-    if not matrix.experts:
-        return 0
-    rows, columns = mxfp4_shape(matrix)
-    if _is_hopper(gpu):
-        return matrix.experts * rows * (_up(columns, 256) - columns) // 2
-    if matrix.split == "out":
-        padded = 2 * _up(matrix.outputs[0], 128), _up(columns, 256)
-    else:
-        padded = _up(rows, 256), _up(columns, 128)
-    bias = width * (padded[0] - rows) if matrix.bias else 0
-    return matrix.experts * ((padded[0] * padded[1] - rows * columns) * 17 // 32 + bias)
-
-
-def _up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
-
-
-def _is_hopper(gpu: Gpu | None) -> bool:
-    return gpu is not None and gpu.compute_capability == "9.0"
-
-
-_REPACKED = frozenset({"gptq", "awq", "w4a16", "w8a16"})
-
-_BACKENDS: dict[str, tuple[str, Callable[[Matrix, Quantization, int, Gpu | None], int] | None]] = {
-    "none": ("unquantised", None),
-    "fp8_block": ("FP8 blocks", None),
-    "fp8_tensor": ("FP8", None),
-    "fp8_channel": ("FP8", None),
-    "fp8_online": ("FP8 made while loading", _quantise_online),
-    "int8": ("INT8", None),
-    "gptq": ("GPTQ Marlin", _drop_gptq_extras),
-    "awq": ("AWQ Marlin", _unchanged),
-    "w4a16": ("compressed-tensors Marlin", _unchanged),
-    "w8a16": ("compressed-tensors Marlin", _unchanged),
-    "nvfp4": ("NVFP4", None),
-    "mxfp4": ("MXFP4", _pad_mxfp4),
-    "mxfp8": ("MXFP8", None),
-    "bnb_nf4": ("bitsandbytes NF4", None),
-    "bnb_int8": ("bitsandbytes INT8", None),
+_BACKENDS = {
+    "none": "unquantised",
+    "fp8_block": "FP8 blocks",
+    "fp8_tensor": "FP8",
+    "fp8_channel": "FP8",
+    "fp8_online": "FP8 made while loading",
+    "int8": "INT8",
+    "gptq": "GPTQ Marlin",
+    "awq": "AWQ Marlin",
+    "w4a16": "compressed-tensors Marlin",
+    "w8a16": "compressed-tensors Marlin",
+    "nvfp4": "NVFP4",
+    "mxfp8": "MXFP8",
+    "bnb_nf4": "bitsandbytes NF4",
+    "bnb_int8": "bitsandbytes INT8",
 }
-"""Kernels by storage format and what they add to (or take from) each stored matrix."""
+"""Kernels by storage format."""

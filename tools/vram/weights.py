@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.domain import Attention, Checkpoint, Layer, Mixer, ModelSpec, MoeMlp, Quantization, Ranks
 from tools.errors import NotYetExact
@@ -90,7 +90,8 @@ def stage_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, split: t
 def _layer_bytes(layer: Layer, index: int, hidden: int, formats: Formats, ranks: Ranks, width: int) -> int:
     weights = layer_weights(layer, hidden, ranks)
     scales = (formats.cache_scale_bytes(mixer, index, _kv_heads(mixer, ranks.tp), width) for mixer in layer.mixers)
-    stored = (matrix_bytes(matrix, formats.of(matrix, index), width) for matrix in weights.matrices)
+    held = [formats.held(matrix) for matrix in weights.matrices]
+    stored = (matrix_bytes(matrix, formats.of(matrix, index), width) for matrix in held)
     return weights.vectors.bytes(width) + sum(scales) + sum(stored)
 
 
@@ -101,7 +102,7 @@ def _kv_heads(mixer: Mixer, tp: int) -> int:
 def matrices_of(
     model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, stage: Stage
 ) -> Iterator[tuple[Matrix, Quantization | None, int]]:
-    """Yield every matrix of a rank's layers and head, its format (None = the model's type), how often there is one.
+    """Yield every matrix of a rank, its format (None = the model's type), and how often there is one.
 
     Args:
         model: its structure.
@@ -112,9 +113,16 @@ def matrices_of(
     formats = formats_of(checkpoint.quantization)
     for layer, first, times in _grouped(model.layers[stage.start : stage.end], formats, stage.start):
         for matrix in layer_weights(layer, model.hidden_size, ranks).matrices:
-            yield matrix, formats.of(matrix, first), times
-    if not model.tied_embeddings and (stage.is_last or "head" in model.every_stage):
+            yield formats.held(matrix), formats.of(matrix, first), times
+    has_head = stage.is_last or "head" in model.every_stage
+    if stage.is_first or "embeddings" in model.every_stage or (model.tied_embeddings and has_head):
+        yield replace(_head(model, ranks.tp), name="embed_tokens", plain=True), None, 1
+    if has_head and not model.tied_embeddings:
         yield _head(model, ranks.tp), formats.of_head(), 1
+    for linear in model.outer:
+        if stage.is_last if linear.is_last else stage.is_first:
+            matrix = on_rank(linear, ranks.tp)
+            yield matrix, formats.of(matrix), linear.times
 
 
 def _stage_bytes(model: ModelSpec, formats: Formats, width: int, ranks: Ranks, stage: Stage) -> int:

@@ -15,7 +15,6 @@ from tools.vram.architecture import spec_from_config
 from tools.vram.engines import vllm
 from tools.vram.engines.rules import rules_for
 from tools.vram.estimate import estimate
-from tools.vram.loaded import loaded, registered_bytes
 
 H100 = Gpu("NVIDIA H100 80GB", "nvidia", 80 * GIB, round(79.18 * GIB), compute_capability="9.0")
 A100 = Gpu("NVIDIA A100 80GB", "nvidia", 80 * GIB, round(79.2 * GIB), compute_capability="8.0")
@@ -33,22 +32,6 @@ QWEN3_32B = {
     "vocab_size": 151936,
     "tie_word_embeddings": False,
     "max_position_embeddings": 40960,
-}
-GPT_OSS_120B = {
-    "model_type": "gpt_oss",
-    "num_hidden_layers": 36,
-    "hidden_size": 2880,
-    "intermediate_size": 2880,
-    "num_attention_heads": 64,
-    "num_key_value_heads": 8,
-    "head_dim": 64,
-    "vocab_size": 201088,
-    "tie_word_embeddings": False,
-    "max_position_embeddings": 131072,
-    "sliding_window": 128,
-    "num_local_experts": 128,
-    "num_experts_per_tok": 4,
-    "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]},
 }
 
 
@@ -104,28 +87,6 @@ def test_a_logged_pool():
     assert pool is not None
     assert pool.value / GIB == pytest.approx(4.45, abs=0.1)
     assert pool.low / GIB <= 4.45 <= pool.high / GIB
-
-
-def test_loaded_weights_are_registered_ones_and_the_rotary_table():
-    model = spec_from_config(QWEN3_32B, name="Qwen/Qwen3-32B")
-    one = Deployment(model, BF16)
-    (held,) = loaded(one, H100, registered_bytes(one))
-    assert held.bytes - max(registered_bytes(one)) == 40960 * 128 * 2
-    assert held.bytes / GIB == pytest.approx(61.03, abs=0.01)
-
-
-@pytest.mark.parametrize(("gpu", "logged"), [(H100, 64.38), (A100, 65.97)])
-def test_gpt_oss_is_padded_for_its_kernels(gpu: Gpu, logged: float):
-    model = spec_from_config(GPT_OSS_120B, name="openai/gpt-oss-120b")
-    one = Deployment(model, model.checkpoints[0])
-    assert registered_bytes(one) == (65_248_815_744,)
-    assert loaded(one, gpu, registered_bytes(one))[0].bytes / GIB == pytest.approx(logged, rel=2e-3)
-
-
-def test_in_flight_fp8_registers_16_bit_and_holds_half():
-    online = deployment(checkpoint=Checkpoint("any", "fp8-online", Quantization("fp8_online", 8), in_flight=True))
-    assert registered_bytes(online) == (61_064_245_248,)
-    assert loaded(online, PRO, registered_bytes(online))[0].bytes / GIB == pytest.approx(29.03, rel=3e-3)
 
 
 def test_a_stated_pool_is_the_pool():
