@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from tools.domain import Attention, DenseMlp, Layer, LinearAttention
 from tools.errors import BadValue
 from tools.units import GIB
-from tools.vram.kv import CacheContext, CacheFlags, CachePlan, KvRules, element_bytes, kv_rules, pair_bytes, plan
+from tools.vram.kv import (
+    Cache,
+    CacheContext,
+    CacheFlags,
+    CachePlan,
+    KvRules,
+    KvSpec,
+    element_bytes,
+    kv_rules,
+    pair_bytes,
+    plan,
+)
+from tools.vram.kv.packed import packed
 
 FULL = Layer((Attention(32, 4, 128),), DenseMlp(8))
 SLIDING = Layer((Attention(32, 4, 128, window=1024),), DenseMlp(8))
@@ -159,6 +171,24 @@ def test_tokens_are_printed_by_group_before_21():
     pools = (int(10.65 * GIB),)
     assert old.capacity(pools, 160_000, 2048) == 174_048
     assert old.concurrency(pools, 160_000, 2048) == pytest.approx(4.08, abs=0.005)
+
+
+def test_pages_side_by_side_are_grouped_by_type():
+    # DeepSeek-V4-Flash, vLLM 0.32: blocks of 1,002,240 B; a sequence of 32,768 tokens takes 6,810 of them
+    caches = [
+        Cache(KvSpec("latent_sliding", 9360, 128, packed=True), (43,), 64, 37_440),
+        Cache(KvSpec("latent", 2160), (21,), 256, 8_640),
+        Cache(KvSpec("latent_sliding", 34_560, 8), (21,), 4, 8_640),
+        Cache(KvSpec("latent", 9360), (21,), 256, 37_440),
+        Cache(KvSpec("latent_sliding", 131_328, 8), (21,), 4, 32_832),
+        Cache(KvSpec("latent", 432), (20,), 256, 1_728),
+        Cache(KvSpec("latent_sliding", 65_664, 128), (20,), 8, 32_832),
+    ]
+    found = packed(caches)
+    assert found.block_bytes == (1_002_240,)
+    made = CachePlan(found.groups, found.block_bytes, 256, None, NEWEST, CacheFlags())
+    assert made.request_blocks(32_768, 16_384) == 128 + 2 * 259 + 4099 + 2065
+    assert made.concurrency((40 * GIB,), 32_768, 16_384) == 6.29265785609398
 
 
 def test_stages_of_a_pipeline_hold_a_share_of_each_group():

@@ -160,11 +160,11 @@ def _equal_groups(caches: Sequence[Cache], rules: KvRules) -> Grouping:
         times, start = -(-cache.layers // size), 0
         groups.append(Group(cache.spec, cache.block, times, cache.page_bytes * size))
         for stage, layers in enumerate(cache.stages):
-            widest[stage] = max(widest[stage], *(_in_turn(start, layers, times, i) for i in range(times)))
+            widest[stage] = max(widest[stage], *(in_turn(start, layers, times, i) for i in range(times)))
             start += layers
     return Grouping(tuple(groups), tuple(caches[0].page_bytes * layers for layers in widest))
 
 
-def _in_turn(start: int, layers: int, groups: int, group: int) -> int:
+def in_turn(start: int, layers: int, groups: int, group: int) -> int:
     """How many of ``layers`` layers, the first being number ``start`` of its kind, go to one of the groups."""
     return (start + layers - group + groups - 1) // groups - (start - group + groups - 1) // groups

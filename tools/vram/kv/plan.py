@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from tools.domain import Layer
 from tools.vram import mixers
 from tools.vram.kv.groups import Cache, Group, grouped
+from tools.vram.kv.packed import packed
 from tools.vram.kv.rules import KvRules
 from tools.vram.kv.specs import BLOCK_TOKENS, CacheContext, KvSpec
 
@@ -188,7 +189,8 @@ def plan(
     block = aligned_block(specs, flags.block, rules)
     caches = [Cache(spec, stages, *_block_and_page(spec, block)) for spec, stages in specs.items()]
     whole = rules.has_groups and flags.grouping is not False
-    found = grouped(caches, rules, has_groups=whole)
+    is_packed = whole and any(spec.packed for spec in specs) and len({cache.page_bytes for cache in caches}) > 1
+    found = packed(caches) if is_packed else grouped(caches, rules, has_groups=whole)
     token_bytes = _token_bytes(found.groups, found.block_bytes, rules)
     return CachePlan(found.groups, found.block_bytes, block, token_bytes, rules, flags, context.drafts)
 
