@@ -54,6 +54,7 @@ class Attention:
         q_gate: the query projection also makes a gate of the queries' size (Qwen3-Next).
         rotary_dim: elements of a head that rotate, where not all do; 0 where positions are not rotated.
         borrowed: its weights are another layer's (Zamba2); only the cache is its own.
+        cache_scales: the engine registers scales of the cache beside it where the checkpoint's format has them.
     """
 
     heads: int
@@ -74,6 +75,7 @@ class Attention:
     q_gate: bool = False
     rotary_dim: int | None = None
     borrowed: bool = False
+    cache_scales: bool = True
 
 
 @dataclass(frozen=True, slots=True)

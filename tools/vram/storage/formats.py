@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.domain import Attention, MlaAttention, Quantization
 from tools.vram.storage.matrix import Matrix
@@ -63,6 +63,13 @@ class Formats:
             return None
         return found
 
+    def held(self, matrix: Matrix) -> Matrix:
+        """Return a module as a rank holds it: some are whole on every rank in some formats."""
+        if matrix.ranks == 1 or self.whole.method not in matrix.whole_in:
+            return matrix
+        outputs = tuple(size * matrix.ranks for size in matrix.outputs)
+        return replace(matrix, outputs=outputs, split="", ranks=1)
+
     def of_head(self) -> Quantization | None:
         """Return the format of the output head, or None where it stays in the model's own type."""
         if not self.whole.head or self.kept.hold(HEAD):
@@ -97,7 +104,9 @@ class Formats:
         writer = str(self.whole.extra.get("writer") or _WRITERS.get(self.whole.method, ""))
         if isinstance(mixer, MlaAttention):
             return 4 * width if writer == "modelopt" else 0
-        if not isinstance(mixer, Attention) or (writer == "quark" and self.kept.hold("self_attn.attn", layer)):
+        if not isinstance(mixer, Attention) or not mixer.cache_scales:
+            return 0
+        if writer == "quark" and self.kept.hold("self_attn.attn", layer):
             return 0
         if writer == "compressed-tensors":
             return 3 * (4 + width) * (kv_heads if self.whole.extra.get("kv_scale") == "head" else 1)

@@ -18,6 +18,7 @@ class Matrix:
         experts: how many there are of it, stacked; 0 for a plain linear layer.
         split: which way ranks share it: ``out`` by rows, ``in`` by columns, or not at all; among ``ranks`` of them.
         plain: the engine never quantises it; ``element_bytes`` (if not 0) is then the size of its elements.
+        whole_in: formats of a checkpoint in which every rank holds all rows of it.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Matrix:
     ranks: int = 1
     plain: bool = False
     element_bytes: int = 0
+    whole_in: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -92,7 +92,7 @@ def _fp8_block(matrix: Matrix, q: Quantization, _width: int) -> tuple[int, ...]:
     elif q.extra.get("writer") == "modelopt":
         _whole(matrix, matrix.inputs, columns)
     else:
-        _check_blocks(matrix, rows, columns)
+        _check_blocks(matrix, q, rows, columns)
     scales = sum(_ceil(part, rows) for part in parts) * _ceil(matrix.inputs, columns)
     return matrix.rows * matrix.inputs, 4 * scales
 
@@ -109,10 +109,15 @@ def _expert_block(matrix: Matrix, q: Quantization, rows: int, columns: int) -> t
     return size, size
 
 
-def _check_blocks(matrix: Matrix, rows: int, columns: int) -> None:
-    """Refuse what vLLM refuses (``utils/fp8_utils.py:validate_fp8_block_shape``): shares that cut a block."""
+def _check_blocks(matrix: Matrix, q: Quantization, rows: int, columns: int) -> None:
+    """Refuse what vLLM refuses (``utils/fp8_utils.py:validate_fp8_block_shape``): shares that cut a block.
+
+    Fused outputs of FP8 checkpoints may (``linear.py:_maybe_allow_fp8_block_shape_mismatch``).
+    """
     if matrix.ranks > 1 and matrix.split == "in":
         _whole(matrix, matrix.inputs, columns)
+    if len(matrix.outputs) > 1 and q.extra.get("writer") != "compressed-tensors":
+        return
     is_shared = matrix.ranks > 1 and matrix.split == "out"
     for part in matrix.outputs if is_shared else matrix.outputs[:-1]:
         _whole(matrix, part, rows)
