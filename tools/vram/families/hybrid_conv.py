@@ -7,6 +7,7 @@ classes in transformers 5.19.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 from tools.domain import DenseMlp, Layer, MoeMlp, ShortConv
@@ -57,7 +58,7 @@ def _build(config: Config, mlps: list[DenseMlp] | list[MoeMlp] | list[DenseMlp |
         kernel=number(config, "conv_L_cache", default=3),
         bias=flag(config, Says("conv_bias")),
     )
-    mixers = {_CONV: conv, _FULL: regular.attention(config, _LFM2, _FULL)}
+    mixers = {_CONV: conv, _FULL: replace(regular.attention(config, _LFM2, _FULL), cache_scales=False)}
     tied = flag(config, Says("tie_embedding", absent=True))
     return Structure(
         hybrid.layers(list(zip(kinds, mlps, strict=True)), lambda kind: Layer((mixers[kind[0]],), kind[1])), tied=tied

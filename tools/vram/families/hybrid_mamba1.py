@@ -21,11 +21,10 @@ _JAMBA = Dialect(derived_head_dim=True, moe=Experts(experts=("num_experts",), wi
 def mamba(config: Config) -> Structure:
     """Describe a model of Mamba layers alone; Falcon Mamba's norms have no weights."""
     fields = hybrid.spread(config)
-    hidden = number(fields, "hidden_size")
-    inner = number(fields, "expand", default=2) * hidden
+    inner = number(fields, "expand", default=2) * number(fields, "hidden_size")
     state = Mamba(
         version=1,
-        intermediate=inner,
+        intermediate=number(fields, "intermediate_size", default=inner),
         state=number(fields, "state_size", default=16),
         conv_kernel=number(fields, "conv_kernel", default=4),
         time_step_rank=_rank(fields, "time_step_rank"),
@@ -43,7 +42,7 @@ def jamba(config: Config) -> Structure:
     attends = _periodic(fields, "attn_layer", 8, 4)
     sparse = _periodic(fields, "expert_layer", 2, 1)
     experts = number(fields, "num_experts", default=1, maximum=1 << 16)
-    attention = replace(regular.attention(fields, _JAMBA, "full_attention"), rotary_dim=0)
+    attention = replace(regular.attention(fields, _JAMBA, "full_attention"), rotary_dim=0, cache_scales=False)
     state = Mamba(
         version=1,
         intermediate=number(fields, "mamba_expand", default=2) * number(fields, "hidden_size"),

@@ -93,7 +93,7 @@ def _state(config: Config, sizes: _Sizes) -> Mamba:
 def _hybrid(config: Config, sizes: _Sizes, state: Layer, *, owns: bool) -> Layer:
     size = sizes.seen // sizes.heads
     rotary = None if config.get("use_mem_rope") else 0
-    attention = Attention(sizes.heads, sizes.heads, size, rotary_dim=rotary, borrowed=True)
+    attention = Attention(sizes.heads, sizes.heads, size, rotary_dim=rotary, borrowed=True, cache_scales=False)
     extras = [
         Linear("linear", (sizes.hidden,), sizes.hidden, plain=False),
         *_adapter("feed_forward", sizes, sizes.hidden),

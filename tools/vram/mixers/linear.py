@@ -7,11 +7,15 @@ states ``layers/mamba/mamba_utils.py`` (``gated_delta_net_state_shape``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from tools.domain import Linear, LinearAttention
 from tools.vram.kv.specs import CacheContext, KvSpec
 from tools.vram.sharding import Vectors, divide, on_rank
 from tools.vram.storage import Matrix
+
+_NARROW = ("gptq", "awq")
+"""Formats whose kernels take no narrow projection of rates: each rank has it whole (``maybe_disable_tp``)."""
 
 
 def matrices(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
@@ -23,7 +27,7 @@ def matrices(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
             yield _out("in_proj_ba", (2 * heads,), hidden, tp)
         case "gdn":
             yield _out("in_proj_qkvz", (keys, keys, values, values), hidden, tp)
-            yield _out("in_proj_ba", (heads, heads), hidden, tp)
+            yield replace(_out("in_proj_ba", (heads, heads), hidden, tp), whole_in=_NARROW)
         case "gdn_olmo":
             yield _out("in_proj_qkvg", (keys, keys, values, values), hidden, tp)
             yield _out("b_proj", (heads,), hidden, tp)

@@ -19,6 +19,8 @@ class Matrix:
         split: which way ranks share it: ``out`` by rows, ``in`` by columns, or not at all; among ``ranks`` of them.
         plain: the engine never quantises it; ``element_bytes`` (if not 0) is then the size of its elements.
         whole_in: formats of a checkpoint in which every rank holds all rows of it.
+        decoded: where it is quantised, the engine also holds its values in the model's type (latent attention's
+            projection up, ``layers/attention/mla_attention.py:split_kv_b_proj``).
     """
 
     name: str
@@ -31,6 +33,7 @@ class Matrix:
     plain: bool = False
     element_bytes: int = 0
     whole_in: tuple[str, ...] = ()
+    decoded: bool = False
 
     @property
     def rows(self) -> int:
