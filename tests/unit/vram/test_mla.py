@@ -2,12 +2,13 @@
 
 import pytest
 
-from tools.domain import Attention, Layer, MlaAttention, ModelSpec
+from tools.domain import Attention, Deployment, Layer, MlaAttention, ModelSpec
 from tools.errors import BadValue
+from tools.units import GIB
 from tools.vram import kv, mixers
 from tools.vram.architecture import layers_from_config, spec_from_config
 from tools.vram.kv.specs import BLOCK_TOKENS, CacheContext
-from tools.vram.mixers.mla import absorbed_bytes
+from tools.vram.loaded import Loaded, loaded, registered_bytes
 from tools.vram.weights import parameter_bytes, parameter_count
 
 DEEPSEEK_V3 = {
@@ -33,6 +34,7 @@ DEEPSEEK_V3 = {
     "v_head_dim": 128,
     "vocab_size": 129280,
 }
+FP8 = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
 SPARSE = {"index_topk": 2048, "index_n_heads": 32, "index_head_dim": 128}
 GLM_5 = {
     **DEEPSEEK_V3,
@@ -67,6 +69,10 @@ V2_LITE = {
 
 def spec(config: dict[str, object]) -> ModelSpec:
     return spec_from_config(config, name="any")
+
+
+def held(deployment: Deployment) -> tuple[Loaded, ...]:
+    return loaded(deployment, None, registered_bytes(deployment))
 
 
 def token_bytes(config: dict[str, object], tp: int = 1, dtype: str = "auto") -> int:
@@ -150,8 +156,12 @@ def test_minicpm3_caches_what_each_head_reads():
 
 
 def test_decoding_adds_the_values_of_a_quantised_projection():
-    assert 61 * absorbed_bytes(mla(layers_from_config(DEEPSEEK_V3)[0]), tp=1) == 2_046_820_352
-    assert 61 * absorbed_bytes(mla(layers_from_config(DEEPSEEK_V3)[0]), tp=8) == 2_046_820_352 // 8
+    native = spec({**DEEPSEEK_V3, "quantization_config": FP8})
+    plain = spec(DEEPSEEK_V3)
+    ours = [Deployment(one, one.checkpoints[0], tp=16) for one in (native, plain)]
+    more = [held(one)[0].bytes - max(registered_bytes(one)) for one in ours]
+    assert more[0] - more[1] == pytest.approx(61 * 8 * (128 + 128) * 512 * 2, abs=1 << 22)
+    assert held(ours[0])[0].bytes / GIB == pytest.approx(40.3172, rel=1e-3), "as vLLM 0.8 logged"
 
 
 @pytest.mark.parametrize("field", ["kv_lora_rank", "qk_nope_head_dim", "v_head_dim", "moe_intermediate_size"])

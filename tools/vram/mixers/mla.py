@@ -34,7 +34,8 @@ def matrices(mixer: MlaAttention, hidden: int, tp: int) -> Iterator[Matrix]:
         yield from _down(mixer, mixer.q_lora_rank, latent, hidden)
         yield Matrix("self_attn.q_b_proj", (query,), mixer.q_lora_rank, split="out", ranks=tp)
     up = heads * (mixer.nope_head_dim + mixer.v_head_dim)
-    yield Matrix("self_attn.kv_b_proj", (up,), mixer.kv_lora_rank, split="out", ranks=tp)
+    decoded = not mixer.expanded
+    yield Matrix("self_attn.kv_b_proj", (up,), mixer.kv_lora_rank, split="out", ranks=tp, decoded=decoded)
     yield Matrix("self_attn.o_proj", (hidden,), heads * mixer.v_head_dim, split="in", ranks=tp)
     if mixer.gate:
         yield Matrix("self_attn.g_proj", (heads * mixer.v_head_dim,), hidden, split="out", ranks=tp)
@@ -82,16 +83,3 @@ def kv_specs(mixer: MlaAttention, context: CacheContext) -> tuple[KvSpec, ...]:
 def index_bytes(indexer: Indexer) -> int:
     """Bytes of one token's key in an indexer's cache: one an element, and a float32 scale a block of 128."""
     return indexer.head_dim + 4 * (indexer.head_dim // INDEX_BLOCK)
-
-
-def absorbed_bytes(mixer: MlaAttention, tp: int, width: int = 2) -> int:
-    """Bytes that decoding adds after loading where ``kv_b_proj`` is quantised: its values in 16 bits.
-
-    vLLM splits that projection into ``W_UK_T`` and ``W_UV`` of the model's type and keeps the original for prefill. Of
-    an unquantised one they are views and take nothing (``mla_attention.py:split_kv_b_proj``). DeepSeek-V3 in FP8 on one
-    GPU: 61 layers x 128 heads x (128 + 128) x 512 x 2 B = 2,046,820,352 B.
-    """
-    if mixer.expanded:
-        return 0
-    heads = divide(mixer.heads, tp, "num_attention_heads")
-    return width * heads * (mixer.nope_head_dim + mixer.v_head_dim) * mixer.kv_lora_rank
