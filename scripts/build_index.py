@@ -52,8 +52,8 @@ def build(lines: bytes) -> str:
         row = json.loads(line)
         for alias in special_aliases(row):
             aliases.setdefault(alias, []).append(len(rows))
-        for quantized in row.get("quantized", []):
-            repos.setdefault(quantized["repo"].lower(), len(rows))
+        for repo in (*(line["repo"] for line in row.get("quantized", [])), *row.get("relatives", [])):
+            repos.setdefault(repo.lower(), len(rows))
         newest = max(newest, row.get("release_date") or "")
         rows.append(entry(row, start, len(line)))
         start += len(line)

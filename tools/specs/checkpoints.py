@@ -167,6 +167,4 @@ def checkpoint_note(checkpoint: Checkpoint, spec: ModelSpec) -> Note | None:
         return note("specs.in_flight", precision=checkpoint.precision, repo=checkpoint.repo)
     if checkpoint.source == FROM_NAME:
         return note("specs.format_from_name", repo=checkpoint.repo, precision=checkpoint.precision)
-    if checkpoint.file_bytes is not None and checkpoint.file_provenance == "estimated":
-        return note("specs.bytes_estimated", repo=checkpoint.repo)
     return None

@@ -1,15 +1,18 @@
 """Storage formats by the words people and repositories use for them, as ``Quantization``.
 
-Where a catalogue line only says "fp8" or "awq", the publisher's convention decides (``of_repository``); the file's own
-``quantization_config``, read from the hub, overrides it.
+A repository's name tells its format and its writer's habit the layout (``from_repository_name``); the file's own
+``quantization_config``, from the catalogue or the hub, overrides it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
 from tools.domain import Quantization
 from tools.errors import BadValue
+from tools.specs.habits import usual
 
 WORDS = (
     "bf16 fp16 fp32 fp8 fp8-online int8 w8a16 gptq-int4 gptq-int8 awq w4a16 nvfp4 mxfp4 mxfp8 bnb-4bit bnb-8bit "
@@ -84,7 +87,7 @@ def precision_word(text: str) -> str:
 def by_word(word: str) -> Quantization:
     """Return the usual layout of a canonical precision word (16-bit words give the unquantised one)."""
     if word in _PLAIN:
-        return _PLAIN[word]
+        return usual(_PLAIN[word])
     if word in IN_FLIGHT:
         return IN_FLIGHT[word]
     if word.startswith("gguf-"):
@@ -100,83 +103,121 @@ def by_word(word: str) -> Quantization:
     return Quantization()
 
 
-_CATALOGUE: dict[tuple[str, int | None], str] = {
-    ("fp8", 8): "fp8", ("awq", 4): "awq", ("awq", 8): "w8a16", ("bnb-4bit", 4): "bnb-4bit", ("nvfp4", 4): "nvfp4",
-    ("gptq", 4): "gptq-int4", ("gptq", 8): "gptq-int8", ("w4a16", 4): "w4a16", ("mxfp4", 4): "mxfp4",
-    ("w8a8-int8", 8): "int8", ("int8", 8): "int8", ("autoround", 4): "w4a16", ("mxfp8", 8): "mxfp8",
-    ("int4", 4): "w4a16", ("w8a16", 8): "w8a16", ("gptq", None): "gptq-int4", ("nvfp4-pack-quantized", None): "nvfp4",
-}  # fmt: skip
-"""A catalogue line's (format, bits) as a precision word."""
-
 _PACKERS = frozenset({"cyankiwi", "cpatonn"})
 """Publishers whose "-AWQ-4bit" repositories are compressed-tensors files (symmetric, groups of 32), not AutoAWQ's."""
 
+_BLOCK_PUBLISHERS = frozenset({"qwen", "deepseek-ai", "minimaxai", "xiaomimimo", "moonshotai", "zai-org", "stepfun-ai"})
 
-def of_repository(repo: str, kind: str | None, bits: int | None) -> tuple[str, Quantization] | None:
-    """Tell the precision word and layout of a published quantised repository.
-
-    Args:
-        repo: hub id.
-        kind: the format as a catalogue line says it (``fp8``, ``awq``, ``mlx``...).
-        bits: bits a weight, where the line says.
-
-    Returns:
-        None where the line does not say enough to tell.
-    """
-    org, _, name = repo.partition("/")
-    if kind == "mlx":
-        return (f"mlx-{bits}bit", Quantization("mlx", bits, 64)) if bits else None
-    word = _CATALOGUE.get((kind or "", bits))
-    if word is None or "mlx" in name.lower():
-        return None
-    if kind == "awq" and org in _PACKERS:
-        return ("w4a16", Quantization("w4a16", 4, 32)) if bits == 4 else ("w8a16", Quantization("w8a16", 8, 32))
-    if word == "fp8":
-        return word, _fp8(org, name.lower())
-    if word == "bnb-4bit":
-        dynamic = {"dynamic": True} if "unsloth-bnb" in name.lower() or "dynamic" in name.lower() else {}
-        return word, Quantization("bnb_nf4", 4, 64, extra=dynamic)
-    return word, _PLAIN[word]
-
-
-_BLOCK_PUBLISHERS = frozenset({"qwen", "deepseek-ai", "minimaxai", "xiaomimimo", "moonshotai"})
-
-
-def _fp8(org: str, name: str) -> Quantization:
-    """``-FP8-dynamic`` and GLM's are per channel, ``-FP8-block`` and Qwen's in blocks, others one scale a tensor.
-
-    Sources: llm-compressor's FP8_DYNAMIC, FP8_BLOCK and FP8 presets; the named publishers' model cards.
-    """
-    if "dynamic" in name or org.lower() == "zai-org":
-        return Quantization("fp8_channel", 8, -1)
-    if "block" in name or org.lower() in _BLOCK_PUBLISHERS:
-        return Quantization("fp8_block", 8, block=(128, 128))
-    return Quantization("fp8_tensor", 8)
+_GROUP = re.compile(r"\bgs?(32|64|128|256)\b")
+_EIGHT = re.compile(r"\b8-?bits?\b|int-?8|w8|\bq8")
+_BITS = re.compile(r"\b([2-8])-?bits?\b|\bint([2-8])\b")
+_BPW = re.compile(r"(\d(?:\.\d+)?)-?bpw")
+_GGUF_TYPE = re.compile(r"(?:ud-)?(?:i?q\d[a-z0-9_]*|mxfp4|bf16|f16|f32)")
+DEFAULT_GGUF = "Q4_K_M"
+"""The type that ``llama.cpp -hf`` fetches of a repository where none is said."""
 
 
 def from_repository_name(repo: str, words: tuple[str, ...]) -> tuple[str, Quantization] | None:
-    """Guess the format of a repository that the catalogue does not list from the words of its name."""
-    joined = "-".join(words)
-    bits = 8 if re.search(r"8-?bit|int8|w8|q8", joined) else 4
-    order = (
-        "nvfp4",
-        "mxfp4",
-        "mxfp8",
-        "gptq",
-        "awq",
-        "mlx",
-        "autoround",
-        "w4a16",
-        "w8a16",
-        "fp8",
-        "int8",
-        "int4",
-        "bnb",
-    )
-    for kind in order:
-        if kind in joined:
-            known = {"bnb": "bnb-4bit", "mxfp8": "mxfp8"}.get(kind, kind)
-            return of_repository(repo, known, 8 if kind in {"fp8", "int8", "w8a16", "mxfp8"} else bits)
-    if "w8a8" in joined:
-        return of_repository(repo, "w8a8-int8", 8)
+    """Tell the format of a repository from its name, with what its writer usually leaves alone.
+
+    Args:
+        repo: hub id.
+        words: the words of its name that tell a format (``Name.quant``).
+
+    Returns:
+        (precision word, layout), or None where the name tells of 16-bit weights.
+
+    Example:
+        ``RedHatAI/Qwen3-8B-quantized.w4a16`` is ``w4a16`` in groups of 128.
+    """
+    said = "-".join(words).lower()
+    for kind in _KINDS:
+        if kind in said or (kind == "mlx" and repo.startswith(("mlx-community/", "lmstudio-community/"))):
+            found = _KINDS[kind](repo, said)
+            if found is not None:
+                return found[0], usual(found[1], repo)
     return None
+
+
+def _plain(word: str) -> Callable[[str, str], tuple[str, Quantization]]:
+    return lambda _repo, _said: (word, _PLAIN[word])
+
+
+def _group(said: str, usual_size: int) -> int:
+    found = _GROUP.search(said)
+    return int(found.group(1)) if found else usual_size
+
+
+def _mlx(repo: str, said: str) -> tuple[str, Quantization] | None:
+    found = _BITS.search(said)
+    bits = int(found.group(1) or found.group(2)) if found else None
+    return (f"mlx-{bits}bit", Quantization("mlx", bits, 64)) if bits else None
+
+
+def _gguf(repo: str, said: str) -> tuple[str, Quantization]:
+    found = _GGUF_TYPE.search(said.replace("gguf", ""))
+    word = "gguf-" + (found.group().removeprefix("ud-").upper() if found else DEFAULT_GGUF)
+    try:
+        return word, by_word(precision_word(word))
+    except BadValue:
+        return _gguf(repo, "")
+
+
+def _exl(repo: str, said: str) -> tuple[str, Quantization]:
+    """The mean bits stand in the name, dot and all; 4 where it says none."""
+    found, generation = _BPW.search(repo.lower()), "3" if "exl3" in said else "2"
+    word = f"exl{generation}-{float(found.group(1)) if found else 4:g}"
+    return word, by_word(word)
+
+
+def _gptq(repo: str, said: str) -> tuple[str, Quantization]:
+    if "w4a16" in said or "w8a16" in said or "w8a8" in said:
+        return _integer(repo, said)
+    bits = 8 if _EIGHT.search(said) and "int4" not in said and "4bit" not in said else 4
+    return f"gptq-int{bits}", replace(_PLAIN[f"gptq-int{bits}"], group_size=_group(said, 128))
+
+
+def _awq(repo: str, said: str) -> tuple[str, Quantization]:
+    packed = repo.split("/")[0].lower() in _PACKERS
+    if packed or "w4a16" in said or _EIGHT.search(said):
+        word = "w8a16" if _EIGHT.search(said) else "w4a16"
+        return word, replace(_PLAIN[word], group_size=_group(said, 32 if packed else 128))
+    return "awq", replace(_PLAIN["awq"], group_size=_group(said, 128))
+
+
+def _integer(repo: str, said: str) -> tuple[str, Quantization]:
+    """Integers by llm-compressor or AutoRound: w8a8, w8a16, else four bits in groups."""
+    if "w8a8" in said or ("int8" in said and "w8a16" not in said and "int4" not in said):
+        return "int8", _PLAIN["int8"]
+    if "w8a16" in said:
+        return "w8a16", _PLAIN["w8a16"]
+    return "w4a16", replace(_PLAIN["w4a16"], group_size=_group(said, 128))
+
+
+def _fp8(repo: str, said: str) -> tuple[str, Quantization]:
+    """``-FP8-dynamic`` is per channel, ``-FP8-block`` and the named publishers' in blocks, others a scale a tensor.
+
+    Sources: llm-compressor's FP8_DYNAMIC, FP8_BLOCK and FP8 presets; the publishers' literal configs.
+    """
+    if "dynamic" in said:
+        return "fp8", Quantization("fp8_channel", 8, -1)
+    if "block" in said or repo.split("/")[0].lower() in _BLOCK_PUBLISHERS:
+        return "fp8", Quantization("fp8_block", 8, block=(128, 128))
+    return "fp8", Quantization("fp8_tensor", 8)
+
+
+def _bitsandbytes(repo: str, said: str) -> tuple[str, Quantization]:
+    if _EIGHT.search(said):
+        return "bnb-8bit", IN_FLIGHT["bnb-8bit"]
+    dynamic = {"dynamic": True} if "unsloth-bnb" in repo.lower() or "dynamic" in said else {}
+    return "bnb-4bit", Quantization("bnb_nf4", 4, 64, extra=dynamic)
+
+
+_KINDS: dict[str, Callable[[str, str], tuple[str, Quantization] | None]] = {
+    "mlx": _mlx, "gguf": _gguf, "exl": _exl, "nvfp4": _plain("nvfp4"), "mxfp4": _plain("mxfp4"),
+    "mxfp8": _plain("mxfp8"), "gptq": _gptq, "awq": _awq, "bnb": _bitsandbytes, "autoround": _integer,
+    "w4a16": _integer, "w8a16": _integer, "w8a8": lambda repo, said: (_fp8 if "fp8" in said else _integer)(repo, said),
+    "fp8": _fp8, "int8": _integer, "int4": _integer, "nf4": _bitsandbytes, "8bit": _bitsandbytes, "4bit": _bitsandbytes,
+    "fp4": _plain("nvfp4"),
+}  # fmt: skip
+"""Words of a name by what they tell, the surest first."""

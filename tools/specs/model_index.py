@@ -86,16 +86,6 @@ class Row(NamedTuple):
             return False
         return name.size_b is None or self.fits_size(name.size_b, plain=self.surplus(name) == 0)
 
-    def begins(self, name: Name) -> bool:
-        """Tell whether ``name`` says all that this model's name says, and more (``...-abliterated``).
-
-        More of another kind (``audio``, ``embedding``) makes it another model, not a copy.
-        """
-        same_size = name.size_b is not None and self.fits_size(name.size_b)
-        own = {word for word in self.words if not is_neutral(word)}
-        more = name.words - own
-        return same_size and own <= name.words and set(self.versions) <= set(name.versions) and not more & OTHER_KINDS
-
 
 @dataclass(frozen=True)
 class ModelIndex:

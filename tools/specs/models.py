@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from tools.domain import ModelSpec, Note, note
 from tools.errors import UnknownModel
+from tools.specs.copies import base_of
 from tools.specs.files import data_path
 from tools.specs.model_index import SIZE_OF_COUNT, SIZE_WITHOUT_NAME, ModelIndex, Row
 from tools.specs.names import (
     MAX_TOLD,
     Name,
-    catalogue_name,
     is_plain,
     latin,
     parse_name,
@@ -111,7 +111,7 @@ class ModelCatalogue:
             exact = self._index.by_id(query)
             if exact is not None:
                 return ModelMatch(self._spec(exact), query, "exact")
-            base = self._index.base_of(query)
+            base = self._index.base_of(query) or base_of(query, self._index)
             if base is not None:
                 return self._copy_of(base, query)
         aliased = self._index.aliased(" ".join(tokens(query)))
@@ -130,7 +130,7 @@ class ModelCatalogue:
         if variant is not None:
             return self._without_variant(query, size_b, variant)
         said = size_b is not None or parse_name(query).size_b is not None
-        return self._copy_or_error(query, name, family, size_said=said)
+        self._suggest(query, name, family, size_said=said)
 
     def _misspelt(self, query: str, name: Name, size_b: float | None) -> ModelMatch:
         """Read the family through a slip of the finger, in spoken names only; a hub id is copied, not typed."""
@@ -173,14 +173,8 @@ class ModelCatalogue:
         spec = with_copy(self._spec(base), repo, parse_name(query).quant) if repo else self._spec(base)
         return ModelMatch(spec, query, "base_of", near, (note("specs.base_of", query=query, name=base.hf_id),))
 
-    def _copy_or_error(self, query: str, name: Name, family: list[Row], *, size_said: bool) -> ModelMatch:
-        """Take a hub id that says more than a known model's name for a copy of it; else say what there is."""
-        if "/" in query:
-            org = query.split("/")[0].lower()
-            bases = [row for row in family if row.org.lower() != org and row.begins(catalogue_name(query))]
-            if bases:
-                best = max(bases, key=lambda row: (len(row.words), self._index.is_publishers(row), row.downloads))
-                return self._copy_of(best, query)
+    def _suggest(self, query: str, name: Name, family: list[Row], *, size_said: bool) -> NoReturn:
+        """Say which models of the family there are."""
         sized = [row for row in family if set(name.versions) <= set(row.versions)]
         wanted = name.size_b if size_said else None
         if wanted is not None and sized and name.words <= {word for row in sized for word in row.words}:

@@ -28,7 +28,7 @@ _QUANT_WORD = re.compile(
     r"(?:(?:ud[-_])?i?q\d+(?:_[a-z0-9]+)*|\d(?:\.\d+)?[-_ ]?bits?|"
     r"\d(?:\.\d+)?bpw|w\d+a\d+(?:-int\d)?|g\d{2,3}|quantized|"
     r"awq|gptq|gguf|ggml|fp8|fp4|fp16|bf16|nf4|int[48]|nvfp4|mxfp[48]|bnb|mlx|exl[23]|autoround|dynamic|unsloth|dwq|block|"
-    r"hf|imatrix|marlin|sym|qat|pack|a16|w4|w8|4bit|8bit)"
+    r"w\d+afp8|nvfp4a16|int8mix|fp8mix(?:ed)?|optiq|turboquant|hf|imatrix|marlin|sym|qat|pack|a16|w4|w8|4bit|8bit)"
 )
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(b|m|t)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)*")

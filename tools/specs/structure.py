@@ -8,11 +8,12 @@ from typing import Any, cast
 
 from tools.domain import Checkpoint, ModelSpec, Note, Provenance, Quantization, note
 from tools.errors import BadValue, NotYetExact
-from tools.specs.formats import FOUR_BIT, GGUF_BITS, by_word, of_repository
+from tools.specs.formats import FOUR_BIT, GGUF_BITS, by_word, from_repository_name
+from tools.specs.names import parse_name
+from tools.specs.packed import unpacked
 
 Row = Mapping[str, Any]
 
-_NATIVE_WORDS = {"mxfp4": "mxfp4", "fp8": "fp8", "fbgemm_fp8": "fp8"}
 _DTYPE_WORDS = {"float16": "fp16", "float32": "fp32"}
 
 
@@ -23,21 +24,21 @@ def spec_from_row(row: Row) -> ModelSpec:
     """
     from tools.vram.architecture import spec_from_config
 
+    config: dict[str, Any] = unpacked(row["config"])
     known: dict[str, Any] = {
         "params_total": row.get("params_total") or 0,
-        "checkpoints": (_native(row), *_published(row), *_gguf(row)),
-        "dtype": _dtype(row),
+        "params_active": row.get("params_active"),
+        "checkpoints": (_native(row, config), *_published(row, config), *_gguf(row)),
         "published_bytes": row.get("weights_bytes"),
         "license": row.get("license"),
         "release_date": row.get("release_date"),
         "source": row["source"],
-        "status": tuple(_status(row)),
+        "status": tuple(_status(row, config)),
     }
-    declared = {key: value for key, value in row.items() if key != "native_quantization"}
     try:
-        return spec_from_config(declared, name=row["hf_id"], **known)
+        return spec_from_config(config, name=row["hf_id"], **known)
     except (NotYetExact, BadValue) as reason:
-        return _without_layers(row, known, note(reason.code, **reason.params))
+        return _without_layers(row, config, known, note(reason.code, **reason.params))
 
 
 def has_four_bit(spec: ModelSpec) -> bool:
@@ -55,39 +56,62 @@ def with_siblings(spec: ModelSpec, siblings: Iterable[ModelSpec]) -> ModelSpec:
     return spec
 
 
-def _without_layers(row: Row, known: Mapping[str, Any], why: Note) -> ModelSpec:
-    architectures = row.get("architectures") or [row["model_type"]]
+def _without_layers(row: Row, config: Row, known: Mapping[str, Any], why: Note) -> ModelSpec:
+    text: Row = {**config, **(config.get("text_config") or {})}
+    architectures = config.get("architectures") or [config["model_type"]]
     return ModelSpec(
         name=row["hf_id"],
-        model_type=row["model_type"],
+        model_type=config["model_type"],
         architecture=architectures[0],
-        params_active=row.get("params_active"),
-        hidden_size=row.get("hidden_size") or 0,
-        vocab_size=row.get("vocab_size") or 0,
-        tied_embeddings=bool(row.get("tie_word_embeddings")),
-        max_context=row.get("max_position_embeddings") or 8192,
+        hidden_size=text.get("hidden_size") or 0,
+        vocab_size=text.get("vocab_size") or 0,
+        tied_embeddings=bool(text.get("tie_word_embeddings")),
+        max_context=text.get("max_position_embeddings") or 8192,
         layers=(),
+        dtype=_dtype(config),
         not_exact=why,
         **known,
     )
 
 
-def _dtype(row: Row) -> str:
-    return row.get("dtype") or "bfloat16"
+def _dtype(config: Row) -> str:
+    """Return the type that a config states, its text model's where only that states one."""
+    inner: Row = config.get("text_config") or {}
+    for fields in (config, inner):
+        stated = fields.get("dtype") or fields.get("torch_dtype")
+        if stated:
+            return str(stated)
+    return "bfloat16"
 
 
-def _native(row: Row) -> Checkpoint:
-    precision, quantization = _native_format(row)
+def _native(row: Row, config: Row) -> Checkpoint:
+    dtype = _dtype(config)
+    precision, quantization = _DTYPE_WORDS.get(dtype, "bf16"), Quantization()
+    if row.get("quantization_config"):
+        precision, quantization = _declared(row["quantization_config"])
     return Checkpoint(
         repo=row["hf_id"],
         precision=precision,
         quantization=quantization,
-        dtype=_dtype(row),
+        dtype=dtype,
         file_bytes=row.get("weights_bytes"),
         file_provenance=_provenance(str(row.get("weights_bytes_source") or "")),
         source=row.get("weights_bytes_source") or row["source"],
         downloads=row.get("hub_downloads") or 0,
     )
+
+
+def _declared(stored: Any) -> tuple[str, Quantization]:
+    """Read a stored ``quantization_config``; one that is not known exactly gives its method's usual layout."""
+    from tools.vram.checkpoint import precision_of, quantization_from_config
+
+    declared: dict[str, Any] = unpacked(stored)
+    try:
+        quantization = quantization_from_config(declared)
+    except (NotYetExact, BadValue):
+        method = str(declared.get("quant_method"))
+        return (method, by_word(method)) if method in {"mxfp4", "fp8"} else ("w4a16", by_word("w4a16"))
+    return precision_of(quantization), quantization
 
 
 def _provenance(source: str) -> Provenance:
@@ -96,38 +120,25 @@ def _provenance(source: str) -> Provenance:
     return "published" if source else "estimated"
 
 
-def _native_format(row: Row) -> tuple[str, Quantization]:
-    declared = row.get("native_quantization")
-    if not declared:
-        return _DTYPE_WORDS.get(_dtype(row), "bf16"), Quantization()
-    method = str(declared.get("quant_method"))
-    if method.startswith("int4"):
-        return "w4a16", Quantization("w4a16", 4, 32, extra={"only": "experts"})
-    if method == "fbgemm_fp8":
-        return "fp8", Quantization("fp8_channel", 8, -1)
-    block = declared.get("weight_block_size")
-    if method == "fp8" and not block and row["hf_id"].split("/")[0] == "mistralai":
-        return "fp8", Quantization("fp8_tensor", 8)
-    return _NATIVE_WORDS.get(method, method), by_word(_NATIVE_WORDS.get(method, "bf16"))
-
-
-def _published(row: Row) -> list[Checkpoint]:
+def _published(row: Row, config: Row) -> list[Checkpoint]:
     found: list[Checkpoint] = []
     for line in row.get("quantized", ()):
-        told = of_repository(line["repo"], line.get("format"), line.get("bits"))
+        told = from_repository_name(line["repo"], parse_name(line["repo"]).quant)
+        if "quantization_config" in line:
+            told = _declared(line["quantization_config"])
         if told is None or line["repo"] == row["hf_id"]:
             continue
-        exact = line.get("bytes")
         found.append(
             Checkpoint(
                 repo=line["repo"],
                 precision=told[0],
                 quantization=told[1],
-                dtype=_dtype(row),
-                file_bytes=exact or line.get("bytes_est"),
-                file_provenance="published" if exact else "estimated",
-                source=line.get("bytes_source") or line.get("bytes_est_method") or line["source"],
+                dtype=_dtype(config),
+                file_bytes=line.get("bytes"),
+                file_provenance="published",
+                source=line["source"],
                 downloads=line.get("hub_downloads") or 0,
+                config_overrides=line.get("config_overrides", {}),
             )
         )
     return found
@@ -147,7 +158,7 @@ def _gguf(row: Row) -> list[Checkpoint]:
     return found
 
 
-def _status(row: Row) -> list[Note]:
+def _status(row: Row, config: Row) -> list[Note]:
     """What an answer must carry about how sure the line is."""
     name = row["hf_id"]
     notes: list[Note] = []
@@ -155,10 +166,10 @@ def _status(row: Row) -> list[Note]:
         notes.append(note("specs.needs_review", name=name))
     if not row.get("complete"):
         notes.append(note("specs.incomplete", name=name, missing=", ".join(row.get("unknown") or ["?"])))
-    if row["how"] in {"sibling", "sibling-declared"}:
+    if row["how"] in {"like", "same-fields"}:
         notes.append(note("specs.from_sibling", name=name, sibling=row.get("arch_from") or "?"))
-    elif row["how"] == "solved-exact":
+    elif row["how"] == "solved":
         notes.append(note("specs.solved", name=name))
     if row.get("dtype_assumed"):
-        notes.append(note("specs.dtype_assumed", name=name, dtype=_dtype(row)))
+        notes.append(note("specs.dtype_assumed", name=name, dtype=_dtype(config)))
     return notes

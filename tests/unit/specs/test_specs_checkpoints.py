@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from prompts import text
 from tools.errors import BadValue
 from tools.specs.checkpoints import ModelRef, checkpoint_note, checkpoints_for, native, parse_model_ref
-from tools.specs.formats import WORDS, by_word, of_repository, precision_word
+from tools.specs.formats import WORDS, by_word, from_repository_name, precision_word
 from tools.specs.models import ModelCatalogue
+from tools.specs.names import parse_name
 
 CATALOGUE = ModelCatalogue.load()
 QWEN = CATALOGUE.find("Qwen/Qwen3-30B-A3B").spec
@@ -46,8 +47,56 @@ def test_layouts_follow_the_publisher() -> None:
     assert by_repo["RedHatAI/Qwen3-30B-A3B-FP8-dynamic"].method == "fp8_channel"
     assert by_repo["RedHatAI/Qwen3-30B-A3B-FP8-block"].method == "fp8_block"
     assert by_repo["Qwen/Qwen3-30B-A3B-GPTQ-Int4"].group_size == 128
-    assert of_repository("somebody/X-FP8", "fp8", 8)[1].method == "fp8_tensor"  # type: ignore[index]
-    assert of_repository("cyankiwi/X-AWQ-4bit", "awq", 4)[0] == "w4a16"  # type: ignore[index]
+
+
+FORMATS = {
+    "unsloth/Qwen3-8B-GGUF": ("gguf-Q4_K_M", "gguf", 4.85, None),
+    "x/Qwen3-8B-Q8_0-GGUF": ("gguf-Q8_0", "gguf", 8.5, None),
+    "bartowski/Qwen3-8B-exl2-4.65bpw": ("exl2-4.65", "exl2", 4.65, None),
+    "turboderp/Qwen3-8B-exl3-4.0bpw": ("exl3-4", "exl3", 4, None),
+    "RedHatAI/Qwen3-8B-quantized.w8a8": ("int8", "int8", 8, -1),
+    "RedHatAI/Qwen3-8B-quantized.w8a16": ("w8a16", "w8a16", 8, -1),
+    "neuralmagic/Meta-Llama-3.1-8B-Instruct-quantized.w4a16": ("w4a16", "w4a16", 4, 128),
+    "RedHatAI/Qwen3-8B-NVFP4A16": ("nvfp4", "nvfp4", 4, 16),
+    "Qwen/Qwen3-8B-GPTQ-Int8": ("gptq-int8", "gptq", 8, 128),
+    "ISTA-DASLab/gemma-3-27b-it-GPTQ-4b-128g": ("gptq-int4", "gptq", 4, 128),
+    "cyankiwi/gemma-4-26B-A4B-it-AWQ-4bit": ("w4a16", "w4a16", 4, 32),
+    "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4": ("awq", "awq", 4, 128),
+    "Intel/Qwen3-8B-int4-AutoRound": ("w4a16", "w4a16", 4, 128),
+    "quocbao747/Ornith-1.5-9B-AWQ-W4A16-g64": ("w4a16", "w4a16", 4, 64),
+    "mlx-community/Qwen3-8B-4bit": ("mlx-4bit", "mlx", 4, 64),
+    "unsloth/Qwen3-8B-unsloth-bnb-4bit": ("bnb-4bit", "bnb_nf4", 4, 64),
+    "QuantTrio/Qwen3-Next-80B-A3B-Instruct-GPTQ-Int4-Int8Mix": ("gptq-int4", "gptq", 4, 128),
+    "x/Qwen3-8B-W8A8-FP8": ("fp8", "fp8_tensor", 8, None),
+    "somebody/X1-8B-FP8": ("fp8", "fp8_tensor", 8, None),
+    "zai-org/GLM-5-FP8": ("fp8", "fp8_block", 8, None),
+}
+
+
+@pytest.mark.parametrize("repo", FORMATS)
+def test_a_name_tells_its_format(repo: str) -> None:
+    told = from_repository_name(repo, parse_name(repo).quant)
+    assert told is not None
+    word, quantization = told
+    assert (word, quantization.method, quantization.bits, quantization.group_size) == FORMATS[repo]
+    assert precision_word(word) == word
+
+
+@pytest.mark.parametrize("repo", ["x/Qwen3-8B-abliterated", "google/gemma-4-31B-it-qat-q4_0-unquantized", "a/b-BF16"])
+def test_a_name_of_sixteen_bits_tells_no_format(repo: str) -> None:
+    assert from_repository_name(repo, parse_name(repo).quant) is None
+
+
+def test_what_a_writer_leaves_alone_is_known_without_its_config() -> None:
+    def left(repo: str) -> set[str]:
+        told = from_repository_name(repo, parse_name(repo).quant)
+        assert told is not None
+        return set(told[1].excluded)
+
+    assert {"lm_head", "visual", "mlp.gate", "in_proj_b"} <= left("somebody/Qwen3.5-35B-A3B-AWQ")
+    assert "linear_attn" in left("RedHatAI/Qwen3.6-27B-FP8-dynamic") - left("somebody/Qwen3.6-27B-FP8-dynamic")
+    assert {"self_attn", "shared_expert"} <= left("Qwen/Qwen3.5-35B-A3B-GPTQ-Int4")
+    assert not {"self_attn", "mlp.gate"} & left("Qwen/Qwen3-30B-A3B-GPTQ-Int4")
 
 
 def test_in_flight_ones_load_the_sixteen_bit_files() -> None:
@@ -77,9 +126,9 @@ def test_a_sibling_has_the_same_structure() -> None:
 
 
 def test_a_format_without_a_repository_is_answerable_and_says_so() -> None:
-    (awq,) = checkpoints_for(QWEN, "awq")
-    assert (awq.hypothetical, awq.precision, awq.quantization.method) == (True, "awq", "awq")
-    said = checkpoint_note(awq, QWEN)
+    (made,) = checkpoints_for(QWEN, "mxfp8")
+    assert (made.hypothetical, made.precision, made.quantization.method) == (True, "mxfp8", "mxfp8")
+    said = checkpoint_note(made, QWEN)
     assert said is not None
     assert said.code == "specs.no_known_repository"
     assert not any(c.hypothetical for word in ("any", "int4") for c in checkpoints_for(QWEN, word))
@@ -161,12 +210,7 @@ def test_references_round_trip(copies: int, precision: str) -> None:
     assert parse_model_ref(f"{copies}xa/b@{precision}") == ModelRef("a/b", precision, copies)
 
 
-def test_estimated_sizes_and_guessed_formats_are_said() -> None:
-    estimated = checkpoints_for(QWEN, "gptq-int4")[0]
-    assert estimated.file_provenance == "estimated"
-    said = checkpoint_note(estimated, QWEN)
-    assert said is not None
-    assert said.code == "specs.bytes_estimated"
+def test_guessed_formats_are_said() -> None:
     copy = CATALOGUE.find("somebody/Qwen3-30B-A3B-AWQ").spec
     guessed = checkpoint_note(copy.checkpoints[0], copy)
     assert guessed is not None

@@ -1,0 +1,123 @@
+"""Which repositories of the hub are quantised copies of a catalogue model, and which merely share its structure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from catalog.merge import Row, Sources, fingerprint
+from catalog.shorten import quantisation
+
+from tools.specs.copies import base_of
+from tools.specs.formats import from_repository_name
+from tools.specs.model_index import ModelIndex
+from tools.specs.names import parse_name
+
+MIN_DOWNLOADS = 500
+"""A copy that fewer fetched is not listed; it is still resolved by its name."""
+
+MOST_OF_A_FORMAT = 4
+"""Copies in one format that a model lists, most fetched first."""
+
+AGREE = ("num_hidden_layers", "hidden_size")
+"""A copy's hub record must agree with the model's config in these; packing changes none of them."""
+
+
+def format_of(repo: str) -> str | None:
+    """Return the precision word that a repository's name tells, or None where it is no quantised copy.
+
+    GGUF repositories hold many types and are not listed.
+    """
+    words = parse_name(repo).quant
+    told = from_repository_name(repo, words)
+    return None if told is None or told[0].startswith("gguf") else told[0]
+
+
+def agrees(record: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Tell whether what a hub record states of a copy does not contradict a model's config."""
+    text = {**config, **(config.get("text_config") or {})}
+    return all(record.get(name) in {None, text.get(name)} or text.get(name) is None for name in AGREE)
+
+
+def by_structure(sources: Sources, index: ModelIndex) -> dict[str, str]:
+    """Find the repositories whose name tells no base but whose hub record has a catalogue model's sizes.
+
+    Fine-tunes under names of their own; of several models with those sizes the most fetched one is told.
+    """
+    known: dict[tuple[Any, ...], str] = {}
+    for row in sorted(index.rows, key=lambda row: -row.downloads):
+        record = sources.hub.get(row.hf_id, {})
+        if record.get("num_hidden_layers"):
+            known.setdefault(fingerprint(record), row.hf_id)
+    found: dict[str, str] = {}
+    for repo, record in sources.hub.items():
+        few = (record.get("hf_downloads") or 0) < MIN_DOWNLOADS
+        if not few and record.get("num_hidden_layers") and index.by_id(repo) is None and base_of(repo, index) is None:
+            base = known.get(fingerprint(record))
+            if base:
+                found[repo] = base
+    return found
+
+
+def by_name(sources: Sources, index: ModelIndex) -> dict[str, str]:
+    """Find the repositories whose name tells whose copy they are, by the product's own rule."""
+    found = {repo: base_of(repo, index) for repo in sources.hub if index.by_id(repo) is None}
+    return {repo: base.hf_id for repo, base in found.items() if base is not None}
+
+
+def attached(rows: list[Row], sources: Sources, bases: Mapping[str, str]) -> list[Row]:
+    """Return the rows with their quantised copies listed, most fetched first.
+
+    Args:
+        rows: the catalogue's rows.
+        sources: hub records and reviewed checkpoints.
+        bases: repository to model, by the product's own rule of names.
+    """
+    configs = {row["hf_id"]: row["config"] for row in rows}
+    listed: dict[str, list[Row]] = defaultdict(list)
+    reviewed = {repo: str(entry["of"]) for repo, entry in sources.checkpoints.items()}
+    for repo, base in sorted({**bases, **reviewed}.items()):
+        record, entry = sources.hub.get(repo, {}), sources.checkpoints.get(repo, {})
+        told = format_of(repo)
+        few = (record.get("hf_downloads") or 0) < MIN_DOWNLOADS and not entry
+        if base not in configs or told is None or few or not agrees(record, configs[base]):
+            continue
+        listed[base].append(_line(repo, record, entry, sources))
+    return [
+        {**row, "quantized": _most_fetched(listed[row["hf_id"]])} if row["hf_id"] in listed else row for row in rows
+    ]
+
+
+def _line(repo: str, record: Mapping[str, Any], entry: Mapping[str, Any], sources: Sources) -> Row:
+    stated = quantisation(*sources.literal[repo]) if repo in sources.literal else entry.get("quantization_config")
+    line = {
+        "repo": repo,
+        "quantization_config": stated,
+        "config_overrides": entry.get("config_overrides"),
+        "bytes": entry.get("file_bytes"),
+        "elements": record.get("parameters_raw"),
+        "hub_downloads": record.get("hf_downloads") or 0,
+        "source": entry.get("source")
+        or (sources.names["literal"] if repo in sources.literal else sources.names["hub"]),
+    }
+    return {key: value for key, value in line.items() if value is not None}
+
+
+def _most_fetched(lines: Iterable[Row]) -> list[Row]:
+    kept: list[Row] = []
+    seen: dict[str | None, int] = defaultdict(int)
+    for line in sorted(lines, key=lambda line: (-line["hub_downloads"], line["repo"])):
+        told = format_of(line["repo"])
+        seen[told] += 1
+        if seen[told] <= MOST_OF_A_FORMAT or "quantization_config" in line or "bytes" in line:
+            kept.append(line)
+    return kept
+
+
+def with_relatives(rows: list[Row], relatives: Mapping[str, str]) -> list[Row]:
+    """Return the rows with the repositories of the same structure under other names (``relatives``)."""
+    listed: dict[str, list[str]] = defaultdict(list)
+    for repo, base in sorted(relatives.items()):
+        listed[base].append(repo)
+    return [{**row, "relatives": listed[row["hf_id"]]} if row["hf_id"] in listed else row for row in rows]

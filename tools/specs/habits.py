@@ -1,0 +1,56 @@
+"""What writers of quantised checkpoints usually leave in 16 bits, for repositories whose config was not read.
+
+Sources: the literal configs that ``aiconfigurator-core`` 0.12.0 carries (NVIDIA's and Qwen's lists), the recipes of
+``llm-compressor`` 0.9 (``examples/``: ``lm_head``, routers, ``visual``, ``linear_attn``), AutoRound's and GPTQModel's
+defaults. Names are compared as whole components of a module's path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tools.domain import Quantization
+
+TOWERS = (
+    "visual", "vision_tower", "vision_model", "vision_encoder", "multi_modal_projector", "mm_projector", "embed_vision",
+    "audio_tower", "embed_audio", "mtp",
+)  # fmt: skip
+"""Vision and audio towers, their projectors and prediction heads."""
+
+ROUTERS = ("mlp.gate", "mlp.router", "router", "shared_expert_gate")
+"""What chooses and weighs experts."""
+
+SMALL = ("in_proj_a", "in_proj_b", "in_proj_ba", "conv1d", "indexer")
+"""Projections of a head's width, too narrow for a format's blocks."""
+
+COMMON = ("lm_head", *TOWERS, *ROUTERS, *SMALL)
+
+WRITERS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("redhatai", ""): (*COMMON, "linear_attn"),
+    ("neuralmagic", ""): (*COMMON, "linear_attn"),
+    ("nvidia", "nvfp4"): (*COMMON, "linear_attn", "shared_expert"),
+    ("qwen", "gptq"): ("lm_head", *TOWERS, "self_attn", "linear_attn", "shared_expert", "shared_expert_gate"),
+}
+"""Beyond ``COMMON``: by organisation and method ("" = any method)."""
+
+FIRST_WITH_TOWERS = "qwen3.5"
+"""Qwen quantises only the experts with GPTQ from this generation on; before it everything but the head."""
+
+
+def usual(quantization: Quantization, repo: str = "") -> Quantization:
+    """Return a format with what its writer usually leaves alone.
+
+    Args:
+        quantization: the format that a repository's name tells.
+        repo: hub id; "" where no repository is meant.
+    """
+    if quantization.method in {"none", "gguf", "exl2", "exl3", "mlx"} or quantization.excluded != ("lm_head",):
+        return quantization
+    org, _, name = repo.lower().partition("/")
+    method = quantization.method
+    listed = WRITERS.get((org, method)) or WRITERS.get((org, ""))
+    if (org, method) == ("qwen", "gptq") and name < FIRST_WITH_TOWERS:
+        listed = None
+    if listed is None:
+        listed = tuple(part for part in COMMON if method != "gptq" or part != "mlp.gate")
+    return replace(quantization, excluded=listed)
