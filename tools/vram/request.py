@@ -201,12 +201,19 @@ def spec_from_folder(folder: str) -> ModelSpec:
     from tools.vram.architecture import spec_from_config
 
     path = Path(folder)
-    config = _json(path / "config.json")
+    config = read_object(path / "config.json")
     quant = path / "hf_quant_config.json"
-    return spec_from_config(config, name=path.resolve().name, quant_config=_json(quant) if quant.is_file() else None)
+    return spec_from_config(
+        config, name=path.resolve().name, quant_config=read_object(quant) if quant.is_file() else None
+    )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        BadValue: it can't be read, or holds something else.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -7,6 +7,7 @@ from typing import Literal
 
 from tools.domain import Deployment, Layer, ModelSpec
 from tools.errors import BadValue
+from tools.vram.engines.rules import version_of
 
 Part = Literal["embeddings", "norm", "head"]
 
@@ -31,6 +32,10 @@ Source: vLLM 0.32 ``model_executor/models/``: the code that does not ask for ``g
 """
 
 
+EVEN_SPLIT = (0, 8, 0)
+"""First version that spreads layers left over; DeepSeek-V3 on two stages of 0.6.6 logged 18.9 and 21.4 GiB."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Layers ``start`` to ``end`` (not included) of a pipeline; the first has the embeddings, the last the head."""
@@ -41,7 +46,7 @@ class Stage:
     is_last: bool
 
 
-def stages(model: ModelSpec, pp: int, partition: tuple[int, ...] = ()) -> tuple[Stage, ...]:
+def stages(model: ModelSpec, pp: int, partition: tuple[int, ...] = (), *, rest_last: bool = False) -> tuple[Stage, ...]:
     """Split layers into pipeline stages as vLLM does: equally, the rest to the stages before the last ones.
 
     Source: ``vllm/distributed/utils.py:get_pp_indices``: with ``r`` layers left over, the stages from ``pp - r - 1`` up
@@ -51,6 +56,7 @@ def stages(model: ModelSpec, pp: int, partition: tuple[int, ...] = ()) -> tuple[
         model: whose layers.
         pp: stages.
         partition: layers of each stage where they were set (``VLLM_PP_LAYER_PARTITION``).
+        rest_last: the last stage gets all that is left over, as before 0.8 (vllm#13839).
 
     Raises:
         BadValue: there are more stages than layers, or the set partition does not sum up to the layers.
@@ -59,8 +65,10 @@ def stages(model: ModelSpec, pp: int, partition: tuple[int, ...] = ()) -> tuple[
     if pp > count:
         raise BadValue("errors_vram.does_not_divide", what="num_hidden_layers", size=count, ranks=pp)
     sizes, left = [count // pp] * pp, count % pp
-    for index in range(2, left + 2):
-        sizes[-index] += 1
+    if rest_last:
+        sizes[-1] += left
+    else:
+        sizes = [size + (pp - left - 1 <= i < pp - 1) for i, size in enumerate(sizes)]
     if partition:
         if len(partition) != pp or sum(partition) != count:
             stated = ",".join(map(str, partition))[:80]
@@ -78,7 +86,8 @@ def stages_of(deployment: Deployment) -> tuple[Stage, ...]:
     Raises:
         BadValue: there are more stages than layers, or the set partition does not sum up to the layers.
     """
-    return stages(deployment.model, deployment.pp, deployment.pp_layers)
+    is_old = version_of(deployment.engine_version) < EVEN_SPLIT
+    return stages(deployment.model, deployment.pp, deployment.pp_layers, rest_last=is_old)
 
 
 def fullest_stage(model: ModelSpec, pp: int, partition: tuple[int, ...] = ()) -> Stage:
