@@ -9,17 +9,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tools.domain import Measured
 from tools.errors import StorageError
 
-if TYPE_CHECKING:
-    import sqlite3
-
 FILE = "calibrations.sqlite"
 _VERSION = 1
 _FIELDS = {field.name: field for field in fields(Measured)}
+_TABLE = "CREATE TABLE IF NOT EXISTS measured (id INTEGER PRIMARY KEY AUTOINCREMENT, facts TEXT NOT NULL)"
 MOST = 500
 """Measurements that are read; older ones stay in the file."""
 
@@ -97,22 +95,19 @@ class Calibrations:
 
         from tools.storage import prepare_database
 
-        ready, notes = prepare_database(self._path, version=_VERSION, migrations={0: _create})
+        ready, notes = prepare_database(self._path, version=_VERSION)
         if not ready:
             raise StorageError(notes[0].code, **notes[0].params)
         try:
             connection = sqlite3.connect(self._path, timeout=5.0)
             try:
                 with connection:
+                    connection.execute(_TABLE)
                     return connection.execute(statement, values).fetchall()
             finally:
                 connection.close()
         except sqlite3.Error as error:
             raise StorageError("errors_agent.store_failed", reason=str(error)) from error
-
-
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute("CREATE TABLE measured (id INTEGER PRIMARY KEY AUTOINCREMENT, facts TEXT NOT NULL)")
 
 
 def _measured(text: str) -> Measured | None:

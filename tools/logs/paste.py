@@ -15,7 +15,7 @@ LEAST_LINES = 3
 _AROUND = re.compile(
     r"\s*(?:$|```|\$ |# |File \"|Traceback|raise |During handling|The above exception|[\^~]{2,}|"
     r"\w*(?:Error|Exception)\b|Loading |Capturing |\d{1,3}%\||-{1,2}[a-z]|\w{1,40}_\w{1,60}: |main: |"
-    r"Possible solutions|\d\. set -)"
+    r"Possible solutions|[\w.-]{1,80} exited with code|\d\. set -)"
 )
 """How lines begin that stand around a log and belong to it; empty ones as well."""
 _MIDDLE = "\n...\n"

@@ -256,7 +256,7 @@ def _finished(start: _Start, starts: int, neighbours: Mapping[str, int]) -> Engi
 
 def _further(start: _Start) -> dict[str, Any]:
     """Facts about the model and the device that are arguments to whoever computes it again."""
-    names = ("drafter", "fixed_pool", "file_type", "model_name", "model_size", "device")
+    names = ("drafter", "fixed_pool", "file_type", "model_name", "model_size", "runs_on")
     return {name: start.facts[name] for name in names if name in start.facts}
 
 

@@ -124,7 +124,7 @@ PATTERNS: tuple[Pattern, ...] = (
         "for KV cache on node",
         rf"(?:Explicitly|Auto) set \({NUMBER}/{NUMBER}\)? ?GiB\)? for KV cache",
         ("kv_bytes", gib), ("total_bytes", gib),
-        phase="cache", device="cpu",
+        phase="cache", runs_on="cpu",
     ),
     pattern("memory was consumed by non-kv usages", rf"{_GIB} memory was consumed", ("consumed_bytes", gib)),
     pattern(
