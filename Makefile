@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench lock clean
+.PHONY: help run check test vllm vllm-test bench lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1	\2/p' Makefile
@@ -15,6 +15,14 @@ test:  ## every test that needs no vLLM and no external validator
 	@sh scripts/install.sh dev
 	@sh scripts/browser.sh
 	@$(BIN)/pytest
+
+vllm:  ## install vLLM into an environment of its own, .vllm, for exact figures and for serving
+	@sh scripts/vllm.sh
+
+vllm-test:  ## the calculator against vLLM's own code, on generated and on real configs
+	@sh scripts/install.sh dev
+	@sh scripts/vllm.sh
+	@RIGFIT_VLLM_PYTHON=.vllm/bin/python $(BIN)/pytest tests/vllm
 
 check:  ## lint, format and types
 	@sh scripts/install.sh dev
@@ -29,5 +37,5 @@ bench:  ## speed and size against their limits
 lock:  ## resolve the dependencies again into the hashed requirements files
 	@sh scripts/lock.sh
 
-clean:  ## remove the environment and caches
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+clean:  ## remove the environments and caches
+	rm -rf .venv .vllm .pytest_cache .ruff_cache .hypothesis

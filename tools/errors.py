@@ -8,12 +8,14 @@
     │   ├── UnknownModel      no such model in the catalogue or on the hub
     │   ├── UnknownGpu        no such card
     │   ├── NotYetExact       an architecture the calculator does not cover exactly yet
+    │   ├── EngineRefuses     the engine's own code refuses the model or how it is split
     │   ├── NothingFits       a launch was asked for a plan of which nothing fits
     │   └── NoSuchOption      a plan has no option of that id
     └── ServiceError          a needed service can't be reached                      (exit code 3)
         ├── HubUnavailable    the model hub did not answer
         ├── SearchUnavailable the web search did not answer
         ├── ModelUnavailable  the chat model's endpoint did not answer
+        ├── ExactUnavailable  the engine's own code can't be asked here
         └── StorageError      the data folder can't be read or written
 """
 
@@ -56,6 +58,10 @@ class NotYetExact(RequestError):
     """An architecture or storage format the calculator does not cover exactly yet."""
 
 
+class EngineRefuses(RequestError):
+    """The engine's own code refuses the model or how it is split."""
+
+
 class NothingFits(RequestError):
     """A launch was asked for a plan of which nothing fits."""
 
@@ -80,6 +86,10 @@ class SearchUnavailable(ServiceError):
 
 class ModelUnavailable(ServiceError):
     """The chat model's endpoint did not answer."""
+
+
+class ExactUnavailable(ServiceError):
+    """The engine's own code can't be asked here."""
 
 
 class StorageError(ServiceError):

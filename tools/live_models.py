@@ -56,6 +56,14 @@ class LiveModels(ModelCatalogue):
         override: bool = getattr(self, "_override")  # noqa: B009
         return replace(match, spec=self._overridden(match.spec)) if override else match
 
+    def own_config(self, repo: str) -> tuple[dict[str, Any], dict[str, Any] | None] | None:
+        """Return a repository's own config files: the catalogue's where it has all of them, else the hub's."""
+        known = super().own_config(repo)
+        if known is not None:
+            return known
+        answer = self._hub(repo)
+        return None if isinstance(answer, Note) else (answer.config, answer.quant_config)
+
     def problem(self, repo: str) -> Note | None:
         """Return why the hub did not speak about a repository, or None where it did."""
         answer = self._hub(repo)

@@ -24,6 +24,8 @@ class Settings:
         llm_url: OpenAI-compatible endpoint that decides and writes instead of the rules (``RIGFIT_LLM_URL``).
         llm_model: model name at that endpoint (``RIGFIT_LLM_MODEL``).
         llm_key_env: name of the environment variable that holds that endpoint's key; never the key itself.
+        vllm_python: interpreter of an environment with vLLM, for exact mode (``RIGFIT_VLLM_PYTHON``, else the one in
+            ``.vllm`` beside the program).
         language: the terminal's, ``en`` or ``ru`` (``RIGFIT_LANG``, else ``LC_ALL``, ``LC_MESSAGES`` or ``LANG``).
     """
 
@@ -36,6 +38,7 @@ class Settings:
     llm_url: str | None = None
     llm_model: str | None = None
     llm_key_env: str = "RIGFIT_LLM_API_KEY"
+    vllm_python: Path | None = None
     language: str = "en"
 
     def llm_key(self, env: Mapping[str, str] | None = None) -> str | None:
@@ -60,6 +63,7 @@ class Settings:
             search_url=env.get("RIGFIT_SEARCH_URL") or None,
             llm_url=env.get("RIGFIT_LLM_URL") or None,
             llm_model=env.get("RIGFIT_LLM_MODEL") or None,
+            vllm_python=_vllm_python(env),
             language=_language(env),
         )
 
@@ -68,6 +72,15 @@ def _language(env: Mapping[str, str]) -> str:
     """Return the first set locale variable's language; POSIX order, with Rigfit's own first."""
     said = next((env[name] for name in ("RIGFIT_LANG", "LC_ALL", "LC_MESSAGES", "LANG") if env.get(name)), "")
     return "ru" if said.lower().startswith("ru") else "en"
+
+
+def _vllm_python(env: Mapping[str, str]) -> Path | None:
+    """Return the interpreter that is named, else that of the environment which ``make vllm`` makes, if it is there."""
+    named = env.get("RIGFIT_VLLM_PYTHON")
+    if named:
+        return Path(named)
+    made = Path(__file__).resolve().parents[1] / ".vllm" / "bin" / "python"
+    return made if made.exists() else None
 
 
 def _user_data_dir() -> Path:

@@ -86,6 +86,13 @@ class ModelCatalogue:
             lines.seek(row.start)
             return json.loads(lines.read(row.length))
 
+    def own_config(self, repo: str) -> tuple[dict[str, Any], dict[str, Any] | None] | None:
+        """Return a repository's ``config.json``, and its ``hf_quant_config.json`` if it has one, where all is known."""
+        from tools.specs.packed import unpacked
+
+        row = self.facts(repo) if self._index.by_id(repo) else {}
+        return (unpacked(row["config"]), None) if row.get("complete") else None
+
     def find(self, query: str, *, size_b: float | None = None, variant: str | None = None) -> ModelMatch:
         """Find the model that a name means.
 

@@ -27,6 +27,8 @@ Reads JSON lines from standard input and writes one JSON line each::
               "request_pages"}]}}
     {"id": 1, "error": "ValueError: ..."}             # vLLM refuses the model or the split
 
+With ``--ready`` a first line ``{"ready": true, "vllm": "0.32.0"}`` says that vLLM is imported.
+
 ``kv`` is what ``get_kv_cache_spec`` says once vLLM has aligned blocks and pages (``update_block_size_for_backend``).
 ``pool`` is ``get_kv_cache_configs`` and ``get_kv_cache_capacity`` of those: ``tokens`` and ``concurrency`` are what the
 engine prints as "GPU KV cache size" and "Maximum concurrency"; ``starts`` is false where vLLM would refuse the pool as
@@ -49,7 +51,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pretended import DEFAULT_MEMORY, on_meta, pretended_ranks, set_up
 
@@ -283,21 +285,42 @@ def main() -> None:
     sys.path.remove(THIS_FOLDER)
     for name, value in {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("VLLM_CACHE_ROOT", tempfile.mkdtemp())
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    groups, memory = set_up(sys.argv[sys.argv.index("--capability") + 1] if len(sys.argv) > 2 else DEFAULT_CAPABILITY)
+    with tempfile.TemporaryDirectory() as scratch:
+        tempfile.tempdir = scratch
+        os.environ.setdefault("VLLM_CACHE_ROOT", scratch)
+        serve(answers)
+
+
+def serve(answers: TextIO) -> None:
+    """Import vLLM and answer case by case; whatever a model meets with is an answer too."""
+    groups, memory = set_up(capability())
+    if "--ready" in sys.argv:
+        from vllm import __version__
+
+        say(answers, {"ready": True, "vllm": __version__})
     for line in sys.stdin:
         case = json.loads(line)
         try:
             answer = measure(case, groups, memory)
-        except Exception as error:  # noqa: BLE001 - a model vLLM refuses is an answer too
+        except Exception as error:  # noqa: BLE001
             traceback.print_exc()
             answer = {"id": case.get("id"), "error": f"{type(error).__name__}: {' '.join(str(error).split())[:600]}"}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        say(answers, answer)
+
+
+def capability() -> str:
+    """Read which card is to be pretended."""
+    return sys.argv[sys.argv.index("--capability") + 1] if "--capability" in sys.argv else DEFAULT_CAPABILITY
+
+
+def say(answers: TextIO, answer: dict[str, Any]) -> None:
+    """Write one line."""
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
 
 
 if __name__ == "__main__":

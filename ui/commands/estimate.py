@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from tools.errors import NotYetExact
 from ui.arguments import Parser
-from ui.output import chosen_language, columns, each_row, print_batch, print_json, print_lines
+from ui.output import chosen_language, columns, each_row, print_batch, print_json, print_lines, read_rows
+
+if TYPE_CHECKING:
+    from tools.vram.exact import Exact
 
 ABOUT = "Compute what one deployment takes on each card; no search."
 EXAMPLE = 'rigfit estimate Qwen/Qwen3-30B-A3B@fp8 --gpu "RTX PRO 6000" --max-num-seqs 8'
@@ -33,6 +37,7 @@ _WORDS = {
     "extra-flags": "more engine flags, as text",
 }
 _SWITCHES = {"ep": "expert parallel", "enforce-eager": "no CUDA graphs"}
+_NOT_ASKED = {"batch", "json", "lang", "exact"}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -45,6 +50,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--gpu-memory-utilization", type=float, metavar="SHARE", help="share of the whole card")
     for name, about in _SWITCHES.items():
         parser.add_argument(f"--{name}", action="store_true", default=None, help=about)
+    parser.add_argument("--exact", action="store_true", default=None, help="ask vLLM's own code (after make vllm)")
     parser.add("--batch", "JSON lines with these names; - is standard input", metavar="FILE|-")
     parser.add_output()
 
@@ -54,14 +60,15 @@ def run(arguments: Namespace) -> int:
 
     Raises:
         NotYetExact: the architecture is not covered; with ``--json`` its published bytes are printed all the same.
+        ExactUnavailable: with ``--exact``, vLLM can't be asked.
         RequestError: the request can't be read or names something unknown.
     """
     language = chosen_language(arguments.lang)
-    answer = Estimator(language)
+    answer = Estimator(language, exact=bool(arguments.exact))
     if arguments.batch is not None:
-        print_batch(each_row(arguments.batch, answer.row, language))
+        print_batch(answer.rows(arguments.batch))
         return 0
-    fields = {name: value for name, value in vars(arguments).items() if name not in {"batch", "json", "lang"}}
+    fields = {name: value for name, value in vars(arguments).items() if name not in _NOT_ASKED}
     given = {name: value for name, value in fields.items() if value is not None}
     try:
         result = answer.one(given)
@@ -77,12 +84,13 @@ def run(arguments: Namespace) -> int:
 
 
 class Estimator:
-    """Answers requests from one pair of catalogues."""
+    """Answers requests from one pair of catalogues; ``exact`` puts them to vLLM's own code."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, *, exact: bool = False) -> None:
         from tools.specs.gpus import GpuCatalogue
-        from ui.catalogue import open_measured, open_models
+        from ui.catalogue import open_exact, open_measured, open_models
 
+        self._exact = open_exact() if exact else None
         self._models, self._gpus, self._language = open_models(), GpuCatalogue.load(), language
         self._measured = open_measured()
 
@@ -97,10 +105,29 @@ class Estimator:
         from tools.vram.report import footprint_json
         from tools.vram.request import deployment_from_request
 
+        if self._exact:
+            return self._one_exact(fields, self._exact)
         asked = deployment_from_request(fields, self._models, self._gpus)
         gpu = with_measured([asked.gpu], self._measured)[0] if asked.gpu else None
         footprint = estimate(asked.deployment, gpu)
         return footprint_json(footprint, request_id=asked.id, assumptions=asked.assumptions, language=self._language)
+
+    def _one_exact(self, fields: dict[str, Any], exact: Exact) -> dict[str, Any]:
+        from tools.vram.exact_requests import asked, exact_one
+        from tools.vram.report import footprint_json
+
+        found = asked(fields, self._models, self._gpus, self._measured)
+        notes = found.request.assumptions
+        return footprint_json(exact_one(found, exact), assumptions=notes, language=self._language)
+
+    def rows(self, path: str) -> Iterable[dict[str, Any]]:
+        """Answer a batch: row by row, or all together where vLLM is asked."""
+        if self._exact is None:
+            return each_row(path, self.row, self._language)
+        from tools.vram.exact_requests import exact_rows
+
+        catalogues = self._models, self._gpus
+        return exact_rows(list(read_rows(path)), catalogues, self._exact, self._language, self._measured)
 
     def row(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Answer a batch row; one that can't be answered whole keeps what is known, such as published bytes."""
