@@ -158,12 +158,12 @@ def padded_vocab(model: ModelSpec) -> int:
 
 def _grouped(layers: tuple[Layer, ...], formats: Formats, start: int = 0) -> Iterator[tuple[Layer, int, int]]:
     """Yield (layer, the number of its first, how often): once for layers that are equal and stored alike."""
-    counts, first = Counter[Hashable](), dict[Hashable, tuple[Layer, int]]()
-    for index, layer in enumerate(layers, start):
-        key = id(layer), formats.signature(index)
-        counts[key] += 1
-        first.setdefault(key, (layer, index))
-    yield from ((layer, index, counts[key]) for key, (layer, index) in first.items())
+    keys: list[Hashable] = list(map(id, layers))
+    if formats.by_layer:
+        keys = [(key, formats.signature(index)) for index, key in enumerate(keys, start)]
+    counts, last = Counter(keys), len(layers) - 1
+    first = dict(zip(reversed(keys), range(last, -1, -1), strict=True))
+    yield from ((layers[index], start + index, counts[key]) for key, index in first.items())
 
 
 def _outer_linears(model: ModelSpec, formats: Formats, tp: int, width: int, ends: tuple[bool, bool]) -> int:

@@ -35,6 +35,11 @@ class Formats:
         """Nothing at all is quantised."""
         return self.whole.method == "none" and not self.parts
 
+    @property
+    def by_layer(self) -> bool:
+        """Whether a name or pattern tells layers apart by their number."""
+        return self.kept.by_layer or any(names.by_layer for names, _ in self.parts)
+
     def signature(self, layer: int) -> Hashable:
         """Return a value that is equal for layers that are stored alike."""
         if not self.parts:

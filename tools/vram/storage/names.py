@@ -79,6 +79,11 @@ class Names:
     numbered: bool
     one_mixer: bool
 
+    @property
+    def by_layer(self) -> bool:
+        """Whether layers are told apart by their number."""
+        return self.numbered or bool(self.here)
+
     def signature(self, layer: int) -> Hashable:
         """Return a value that is equal for layers whose modules are named alike."""
         return self.here.get(layer, ()), layer if self.numbered else -1
