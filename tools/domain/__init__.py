@@ -22,7 +22,7 @@ from tools.domain.layers import (
     ShortConv,
 )
 from tools.domain.measured import Measured
-from tools.domain.model import Checkpoint, FormatPart, ModelSpec, Quantization
+from tools.domain.model import Checkpoint, Encoder, FormatPart, ModelSpec, Quantization
 from tools.domain.plan import Costs, GpuUse, InstancePlan, InstanceRequest, Option, Placement, Plan, PlanRequest
 from tools.domain.said import GpuAsk, ModelAsk, Reading
 from tools.domain.words import Band, Note, OptionKind, Provenance, Relation, Residency, Verdict, note
@@ -34,6 +34,7 @@ __all__ = [
     "Costs",
     "DenseMlp",
     "Deployment",
+    "Encoder",
     "Footprint",
     "FormatPart",
     "Gpu",

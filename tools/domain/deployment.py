@@ -57,6 +57,7 @@ class Deployment:
         dp: data-parallel ranks (``--data-parallel-size``), each with a cache of its own.
         pp_layers: layers of each pipeline stage where they were set (``VLLM_PP_LAYER_PARTITION``).
         dcp: ranks that share a sequence's cache by position (``--decode-context-parallel-size``).
+        text_only: images are not taken: their encoder is neither loaded nor profiled (``--language-model-only``).
     """
 
     model: ModelSpec
@@ -84,6 +85,7 @@ class Deployment:
     dcp: int = 1
     dp: int = 1
     pp_layers: tuple[int, ...] = ()
+    text_only: bool = False
 
     @property
     def ranks(self) -> Ranks:

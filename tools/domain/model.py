@@ -85,6 +85,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoder:
+    """A vision encoder at work.
+
+    Attributes:
+        elements_a_token: alive at once for each token it makes for the text model.
+        item_tokens: of the largest image it takes.
+    """
+
+    elements_a_token: int
+    item_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model's declared structure and its checkpoints.
 
@@ -94,8 +107,12 @@ class ModelSpec:
         status: notes that answers must carry (needs review, estimated bytes, unverified).
         final_norm_bias, head_bias: a bias on the last norm and on the output head.
         shared_rotary: sliding and full layers share one rotary table.
+        rotary_share: elements of that table a position and element of a head: 1, less where only a part of a head
+            rotates, more where positions have several coordinates, 0 where nothing rotates.
+        token_buffers: elements of the model's type that are held for every token of a batch (deep vision features).
         tower_params: parameters outside the text model (vision or audio towers) whose structure is not known, only
             their count; kept in 16 bits.
+        encoder: what its vision encoder takes while it runs, where that is known.
         outer: projections and tables outside the layers beside embeddings, head and last norm (towers, projectors).
         outer_elements: further elements of the model's type outside the layers, on every rank of the first stage.
         prefix: module path of the layers, as checkpoints name it.
@@ -125,7 +142,10 @@ class ModelSpec:
     final_norm_bias: bool = False
     head_bias: bool = False
     tower_params: int = 0
+    encoder: Encoder | None = None
     shared_rotary: bool = True
+    rotary_share: float = 1.0
+    token_buffers: int = 0
     outer: tuple[Linear, ...] = ()
     outer_elements: int = 0
     prefix: str = "model.layers"

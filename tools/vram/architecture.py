@@ -16,6 +16,7 @@ from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import native_checkpoint, quantization_from_config
 from tools.vram.families import Structure, structure_of, towers
 from tools.vram.fields import Config, has_towers, number, text_config
+from tools.vram.rotary import rotary_share, token_buffers
 from tools.vram.stages import EVERY_STAGE
 
 __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
@@ -161,8 +162,11 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         final_norm_bias=made.final_norm_bias,
         head_bias=made.head_bias,
         shared_rotary=made.shared_rotary,
+        rotary_share=rotary_share(text),
+        token_buffers=token_buffers(config, text),
         outer=made.outer,
         outer_elements=made.outer_elements,
+        encoder=towers.encoder(config) if has_towers(config) else None,
         prefix=made.prefix,
         every_stage=EVERY_STAGE.get(kind, ()),
     )

@@ -107,6 +107,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         block_size=_whole(merged, "block_size"),
         prefix_caching=merged.get("prefix_caching"),
         cache_groups=merged.get("cache_groups"),
+        text_only=bool(merged.get("text_only", False)),
         draft_tokens=_whole(merged, "draft_tokens") or 0,
         dcp=_whole(merged, "dcp") or 1,
         dp=_whole(merged, "dp") or 1,
@@ -287,6 +288,7 @@ _SWITCHES: dict[str, tuple[str, bool]] = {
     "enable-sleep-mode": ("sleep_mode", True),
     "enable-prefix-caching": ("prefix_caching", True),
     "no-enable-prefix-caching": ("prefix_caching", False),
+    "language-model-only": ("text_only", True),
     "disable-hybrid-kv-cache-manager": ("cache_groups", False),
     "no-disable-hybrid-kv-cache-manager": ("cache_groups", True),
 }

@@ -33,7 +33,7 @@ UNSTATED_SEQUENCES = 0.06
 the default would take (Qwen2.5-0.5B-AWQ 0.09 of 1.4 GiB)."""
 
 
-def activation(deployment: Deployment, sequences: int, tokens: int, sampler: str) -> Band:
+def activation(deployment: Deployment, sequences: int, tokens: int, sampler: str, *, sees: bool) -> Band:
     """Peak of the profiling run above what stays: the largest of the forward pass, the encoder's and the sampler's.
 
     Worked example: Qwen3-32B on an H100 with vLLM 0.11: 1,024 sequences x 151,936 x 38.7 B = 5.61 GiB (logged: 5.64).
@@ -43,15 +43,17 @@ def activation(deployment: Deployment, sequences: int, tokens: int, sampler: str
         sequences: at once in the dummy sampler run.
         tokens: of the dummy forward pass.
         sampler: a key of ``SAMPLER_BYTES``.
+        sees: the vision encoder is profiled too.
     """
     forward = forward_bytes(deployment.model, tokens, deployment.tp)
+    seen = encoder_bytes(deployment.model, tokens) if sees else 0
     logits = sequences * deployment.model.vocab_size
     factor = SAMPLER_BYTES[sampler]
     lowest = factor.low if deployment.max_num_seqs else UNSTATED_SEQUENCES * factor.low
     return Band(
         max(0.5 * forward, lowest * logits),
-        max(forward, factor.value * logits),
-        max(2.0 * forward, factor.high * logits),
+        max(forward, seen, factor.value * logits),
+        max(2.0 * forward, 1.5 * seen, factor.high * logits),
     )
 
 
@@ -66,6 +68,17 @@ def forward_bytes(model: ModelSpec, tokens: int, tp: int) -> int:
         mixers = sum(_mixer_width(mixer) for mixer in layer.mixers) // tp
         widest = max(widest, max(_mlp_width(layer.mlp, model.hidden_size, tp), mixers) + 4 * model.hidden_size)
     return 2 * tokens * widest
+
+
+def encoder_bytes(model: ModelSpec, tokens: int) -> int:
+    """Bytes alive at once in the vision encoder, profiled with the largest image or as many as a step has tokens for.
+
+    Source: ``vllm/multimodal/encoder_budget.py`` (0.32).
+    """
+    if model.encoder is None:
+        return 0
+    largest = max(1, model.encoder.item_tokens)
+    return 2 * model.encoder.elements_a_token * largest * max(1, tokens // largest)
 
 
 def _mlp_width(mlp: DenseMlp | MoeMlp | None, hidden: int, tp: int) -> int:

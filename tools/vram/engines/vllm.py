@@ -118,7 +118,8 @@ def batched_tokens_of(deployment: Deployment, gpu: Gpu | None) -> int:
 def activation(deployment: Deployment, gpu: Gpu | None) -> Band:
     """Peak of the profiling run above what stays."""
     sequences, tokens = sequences_of(deployment, gpu), batched_tokens_of(deployment, gpu)
-    return transients.activation(deployment, sequences, tokens, sampler_of(deployment))
+    sees = not (deployment.text_only or _rules(deployment).is_v0)
+    return transients.activation(deployment, sequences, tokens, sampler_of(deployment), sees=sees)
 
 
 def sampler_of(deployment: Deployment) -> str:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, cast
 
-from tools.domain import Linear
-from tools.vram.families.towers import encoders, merging, sizes
+from tools.domain import Encoder, Linear
+from tools.vram.families.towers import encoders, merging, running, sizes
 from tools.vram.fields import Config, number, text_config
 
-__all__ = ["Tower", "candidates", "of"]
+__all__ = ["Tower", "candidates", "encoder", "of"]
 
 
 class Tower(NamedTuple):
@@ -45,6 +45,12 @@ def of(config: Config) -> tuple[Linear, ...] | None:
     hidden = number(text_config(config), "hidden_size")
     given = {key: value for key, value in cast("Config", vision).items() if value is not None}
     return tuple(tower.build({**tower.defaults, **given}, config, hidden))
+
+
+def encoder(config: Config) -> Encoder | None:
+    """Describe what a model's vision encoder takes while it runs, or None where that is not known."""
+    tower = _TOWERS.get(str(config.get("model_type")))
+    return None if tower is None else running.encoder_of(config, tower.defaults)
 
 
 def candidates(config: Config) -> Iterator[tuple[Linear, ...]]:
