@@ -265,7 +265,7 @@ def _add_gpus(made: Gathered, ask: GpuAsk, gpus: GpuCatalogue) -> None:
     made.notes += match.notes
     if match.near_misses:
         made.near[match.query] = match.near_misses
-    made.gpus += [match.gpu] * count
+    made.gpus += [match.gpu] * (count * match.devices)
     limits.within("gpus", len(made.gpus), 1, limits.MAX_GPUS)
 
 

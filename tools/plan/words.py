@@ -67,7 +67,7 @@ def rig_from_words(
         count = limits.within("gpus", 1 if said is None else said, 1, limits.MAX_GPUS)
         match = catalogue.find(name)
         made.notes += match.notes
-        cards += [match.gpu] * count
+        cards += [match.gpu] * (count * match.devices)
     if vram is not None:
         cards.append(_unnamed(made, vram, catalogue))
     if not cards:

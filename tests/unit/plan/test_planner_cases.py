@@ -180,7 +180,7 @@ def test_sixteen_models_on_sixteen_cards_take_bounded_work(size):
 
 
 def test_a_checkpoint_nobody_published_is_never_planned(models, gpus):
-    base = InstanceRequest(models.find("Qwen/Qwen3-30B-A3B-Base").spec, "awq")
+    base = InstanceRequest(models.find("Qwen/Qwen3-30B-A3B-Base").spec, "mxfp8")
     with pytest.raises(BadValue) as caught:
         make_plan(PlanRequest((base,), Rig((gpus.find("H200").gpu,))))
     assert caught.value.code == "errors_plan.no_checkpoint"

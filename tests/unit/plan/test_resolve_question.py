@@ -190,7 +190,7 @@ def test_a_context_somewhat_beyond_the_model_becomes_its_longest(read):
         ("8bit", "fp8"),
         ("q8_0", "fp8"),
         ("Q6_K", "fp8"),
-        ("int8", "fp8"),
+        ("int8", "int8"),
         ("fp8", "fp8"),
         ("full", "any"),
         ("full precision", "any"),
@@ -219,7 +219,7 @@ def test_another_engines_format_is_replaced_and_said(read):
 
 
 def test_a_format_nobody_published_becomes_the_nearest_that_exists(read):
-    found = read(models=(ModelAsk("Qwen/Qwen3-30B-A3B-Base", precision="awq"),), gpus=(GpuAsk("3090"),))
+    found = read(models=(ModelAsk("01-ai/Yi-6B", precision="nvfp4"),), gpus=(GpuAsk("3090"),))
     assert found.request is not None
     assert found.request.instances[0].precision == "int4"
     assert "plan.precision_nearest" in codes(found.assumptions)

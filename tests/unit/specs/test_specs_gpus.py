@@ -230,3 +230,11 @@ def test_every_own_name_and_alias_finds_its_card_or_asks() -> None:
                 gpu.memory_bytes == row["memory_mib"] * MIB
                 or abs(gpu.memory_bytes / MIB / row["memory_mib"] - 1) < 0.08
             )
+
+
+@pytest.mark.parametrize(("query", "memory"), [("MI250X", None), ("mi250", None), ("MI250X", 128.0), ("MI250", 64.0)])
+def test_a_card_of_two_devices_counts_as_two(query: str, memory: float | None) -> None:
+    found = CATALOGUE.find(query, memory_gb=memory)
+    assert (found.gpu.memory_bytes >> 30, found.devices) == (64, 2)
+    assert "specs.several_devices" in {n.code for n in found.notes}
+    assert CATALOGUE.find("MI300X").devices == 1
