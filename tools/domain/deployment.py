@@ -53,6 +53,7 @@ class Deployment:
         block_size: tokens a block of the cache (``--block-size``).
         prefix_caching: keep blocks of earlier prompts; of models with a state it costs a slot a sequence more.
         cache_groups: False keeps every token of windows too (``--disable-hybrid-kv-cache-manager``).
+        draft: what drafts tokens beside the model: ``mtp`` (a layer like its last) or ``eagle`` (one decoder layer).
         draft_tokens: tokens drafted ahead a step by speculative decoding.
         dp: data-parallel ranks (``--data-parallel-size``), each with a cache of its own.
         pp_layers: layers of each pipeline stage where they were set (``VLLM_PP_LAYER_PARTITION``).
@@ -81,6 +82,7 @@ class Deployment:
     block_size: int | None = None
     prefix_caching: bool | None = None
     cache_groups: bool | None = None
+    draft: str | None = None
     draft_tokens: int = 0
     dcp: int = 1
     dp: int = 1

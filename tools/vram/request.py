@@ -108,6 +108,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         prefix_caching=merged.get("prefix_caching"),
         cache_groups=merged.get("cache_groups"),
         text_only=bool(merged.get("text_only", False)),
+        draft=_text(merged, "draft"),
         draft_tokens=_whole(merged, "draft_tokens") or 0,
         dcp=_whole(merged, "dcp") or 1,
         dp=_whole(merged, "dp") or 1,
@@ -294,6 +295,10 @@ _SWITCHES: dict[str, tuple[str, bool]] = {
 }
 
 
+_DRAFTS = re.compile(r"\b(mtp|eagle)3?\b(?:[ =]{1,2}(?:n=)?(\d{1,2})\b)?", re.IGNORECASE)
+"""Speculative decoding as people note it: ``MTP n=3``, ``EAGLE``."""
+
+
 def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
     """Use what is understood of a free-text hint of flags; list the rest.
 
@@ -311,6 +316,11 @@ def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
     if partition:
         found["pp_layers"] = tuple(int(size) for size in partition[1].split(","))
         hint = hint.replace(partition[0], " ")
+    drafts = _DRAFTS.search(hint)
+    if drafts:
+        found["draft"] = drafts[1].lower()
+        found |= {"draft_tokens": int(drafts[2])} if drafts[2] else {}
+        hint = hint.replace(drafts[0], " ")
     words = re.split(r"[\s=,;]+", hint)
     unused: list[str] = []
     index = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention
+from tools.domain import Attention, Deployment, Gpu, Layer, Mixer, MlaAttention
 from tools.vram.engines.rules import rules_for, runner_of, version_of
 from tools.vram.engines.vllm import batched_tokens_of
 from tools.vram.kv.groups import Cache
@@ -32,14 +32,31 @@ def cache_of(deployment: Deployment, gpu: Gpu | None) -> CachePlan:
         NotYetExact: a kind of mixer is not covered.
     """
     context = context_of(deployment, gpu)
-    ends = tuple(stage.end for stage in stages_of(deployment))
+    layers, ends = deployment.model.layers, [stage.end for stage in stages_of(deployment)]
+    if deployment.draft:
+        drafting = drafting_layers(deployment)
+        layers, ends[-1] = layers + drafting, ends[-1] + len(drafting)
     flags = CacheFlags(
         deployment.block_size or backend_block(deployment, gpu, context.dtype),
         deployment.prefix_caching,
         deployment.cache_groups,
         deployment.dcp,
     )
-    return plan(deployment.model.layers, ends, context, rules_of(deployment), flags)
+    return plan(layers, ends, context, rules_of(deployment), flags)
+
+
+def drafting_layers(deployment: Deployment) -> tuple[Layer, ...]:
+    """The layers of a draft head on the last stage: one with attention like the model's last that keeps every token.
+
+    Llama-3.1-8B with EAGLE caches 33 layers: 135,168 B a token, as logged by vLLM 0.9.1.
+    """
+    for layer in reversed(deployment.model.layers):
+        for mixer in layer.mixers:
+            if isinstance(mixer, MlaAttention) or (
+                isinstance(mixer, Attention) and not (mixer.window or mixer.chunk or mixer.shares_kv)
+            ):
+                return (layer,)
+    return ()
 
 
 def context_of(deployment: Deployment, gpu: Gpu | None) -> CacheContext:
