@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice, product
 from typing import Any, cast
 
-from tools.domain import Layer, Linear, ModelSpec, Note, note
+from tools.domain import Layer, Linear, ModelSpec, MoeMlp, Note, note
 from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import native_checkpoint, quantization_from_config
 from tools.vram.families import Structure, structure_of, towers
@@ -87,7 +87,7 @@ def deduced_fields(text: Config, config: Config, total: object) -> Config:
     from tools.vram.weights import parameter_count
 
     published = _published(config, total)
-    if text.get("intermediate_size") is not None or not published or not needs_width(text):
+    if text.get("intermediate_size") is not None or not published or not _is_open(text):
         return {}
     for fields, outer in _guesses(text, config):
         draft = {**text, **fields}
@@ -96,21 +96,22 @@ def deduced_fields(text: Config, config: Config, total: object) -> Config:
             made = structure_of({**draft, "intermediate_size": width})
             spec = _draft(draft, draft, "", made, None)
             counts.append(parameter_count(replace(spec, outer=(*spec.outer, *outer))))
+        if counts[0] == counts[1] == published:
+            return fields
         width, rest = divmod(1024 * (published - 2 * counts[0] + counts[1]), max(1, counts[1] - counts[0]))
         if not rest and width % 32 == 0 and 0 < width <= 16 * number(text, "hidden_size"):
             return {**fields, "intermediate_size": width}
     return {}
 
 
-def needs_width(text: Config) -> bool:
-    """Tell whether a config is only short of its feed-forward width."""
+def _is_open(text: Config) -> bool:
+    """Tell whether a config is only short of its feed-forward width, or leaves counts open beside that."""
     try:
-        structure_of(text)
+        return bool(structure_of(text).choices)
     except BadValue as missing:
         return missing.params.get("field") == "intermediate_size" and "missing" in missing.code
     except NotYetExact:
         return False
-    return False
 
 
 def _guesses(text: Config, config: Config) -> Iterator[tuple[Config, tuple[Linear, ...]]]:
@@ -143,6 +144,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
     kind = str(text.get("model_type"))
     names = cast("list[Any]", architectures) if isinstance(architectures, list) and architectures else [kind]
     tied = next((said for said in map(_says_tied, (config, text)) if said is not None), made.tied)
+    pools = str(names[0]).endswith("Model")
     active = config.get("params_active")
     return ModelSpec(
         name=name,
@@ -152,7 +154,8 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         params_active=active if isinstance(active, int) else None,
         hidden_size=number(text, "hidden_size"),
         vocab_size=number(text, "vocab_size"),
-        tied_embeddings=tied,
+        tied_embeddings=tied or pools,
+        pools=pools,
         max_context=number(text, "max_position_embeddings", "max_sequence_length", default=8192),
         layers=made.layers,
         checkpoints=(),
@@ -183,18 +186,26 @@ def _settled(spec: ModelSpec, structure: Structure, text: Config, published: int
     A row may lack switches that a ``config.json`` states (``attention_bias``, ``use_qk_norm``). Where the family's
     habit does not give the published count and exactly turning some of them does, they are turned.
     """
-    from tools.vram.weights import parameter_count
-
     own, unsaid = len(structure.outer), _unsaid(structure)
-    if not published or parameter_count(spec) == published:
+    if not published or _agrees(spec, published):
         return spec
     for chosen in islice(product(*(values for _, values in unsaid)), 1, MAX_CHOICES):
         made = structure_of({**text, **{name: value for (name, _), value in zip(unsaid, chosen, strict=True)}})
         outer = (*made.outer, *spec.outer[own:])
         other = replace(spec, layers=made.layers, head_bias=made.head_bias, outer=outer)
-        if parameter_count(other) == published:
+        if _agrees(other, published):
             return other
     return spec
+
+
+def _agrees(spec: ModelSpec, published: int) -> bool:
+    """Tell whether a published count is a model's, with or without the corrections experts are chosen by."""
+    from tools.vram.weights import parameter_count
+
+    corrections = sum(
+        layer.mlp.experts for layer in spec.layers if isinstance(layer.mlp, MoeMlp) and layer.mlp.score_bias
+    )
+    return parameter_count(spec) - published in {0, corrections}
 
 
 def _with_towers(spec: ModelSpec, structure: Structure, config: Config, text: Config) -> ModelSpec:
@@ -212,7 +223,7 @@ def _with_towers(spec: ModelSpec, structure: Structure, config: Config, text: Co
         return made if made.params_total else replace(made, params_total=parameter_count(made))
     for candidate in towers.candidates(config):
         made = _settled(replace(spec, outer=(*spec.outer, *candidate)), structure, text, published)
-        if parameter_count(made) == published:
+        if _agrees(made, published):
             return made
     left = published - parameter_count(spec)
     if not 0 < left <= MAX_TOWER_SHARE * spec.params_total:

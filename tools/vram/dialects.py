@@ -74,6 +74,7 @@ class Dialect:
         dense_width: config fields with the width of dense layers, in order of preference.
         post_norms: two more norms a layer, after attention and after the feed-forward block.
         positions: a table of learned positions has this many rows more than there are positions; None = no table.
+        activation_elements: parameters that a feed-forward block's activation learns.
         embedding_norm: a LayerNorm follows the embeddings.
         renamed: config field (a dot leads into an object) to the usual name.
     """
@@ -103,6 +104,7 @@ class Dialect:
     dense_width: tuple[str, ...] = ("intermediate_size",)
     post_norms: Flag = False
     positions: int | None = None
+    activation_elements: int = 0
     embedding_norm: bool = False
     renamed: tuple[tuple[str, str], ...] = ()
 
@@ -261,7 +263,9 @@ DIALECTS: dict[str, Dialect] = {
     ),
     "granite_swa": replace(_LLAMA, sinks=True),
     "granitemoe_swa": replace(_GRANITE_MOE, sinks=True, moe=Experts(shared_width=("shared_intermediate_size",))),
-    "apertus": Dialect(gated=False, qk_norm=True, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias")),
+    "apertus": Dialect(
+        activation_elements=2, gated=False, qk_norm=True, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias")
+    ),
     "hyperclovax": replace(_LLAMA, post_norms=Says("use_post_norm")),
     "iquestcoder": _LLAMA,
     "ministral3": Dialect(sliding="all"),
@@ -329,6 +333,7 @@ WRAPPERS: dict[str, str] = {
     "qwen2_5_vl": "qwen2",
     "qwen3_vl": "qwen3",
     "qwen3_vl_moe": "qwen3_moe",
+    "kimi_k3": "kimi_linear",
     "qwen3_5": "qwen3_5_text",
     "qwen3_5_moe": "qwen3_5_moe_text",
     "mistral3": "mistral",
@@ -340,6 +345,9 @@ WRAPPERS: dict[str, str] = {
     "cohere2_vision": "cohere2",
     "aya_vision": "cohere2",
     "interns1": "qwen3",
+    "exaone4_5": "exaone4",
+    "llama4": "llama4_text",
+    "phi3_v": "phi3",
     "internvl": "qwen2",
     "llava_next": "llama",
     "llava_onevision": "qwen2",

@@ -39,9 +39,10 @@ def number(config: Config, *names: str, default: int | None = None, maximum: int
 
 def _one(value: Any) -> Any:
     """A list that says the same number for every layer says that number."""
-    if isinstance(value, list) and value and len({repr(item) for item in cast("list[Any]", value)}) == 1:
-        return cast("list[Any]", value)[0]
-    return value
+    if not isinstance(value, list):
+        return value
+    items = cast("list[Any]", value)
+    return items[0] if items and len({repr(item) for item in items[:MAX_LAYERS]}) == 1 else items
 
 
 def _renamed(config: Config) -> Config:

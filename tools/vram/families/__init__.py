@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.vram.families import gemma, hybrid_conv, hybrid_gdn, hybrid_mamba1, hybrid_mamba2, hybrid_zamba, mla, regular
+from tools.vram.families import (
+    gemma,
+    hybrid_conv,
+    hybrid_gdn,
+    hybrid_kimi,
+    hybrid_mamba1,
+    hybrid_mamba2,
+    hybrid_zamba,
+    mla,
+    regular,
+    uneven,
+    windowed,
+)
 from tools.vram.families.structure import Structure
 from tools.vram.fields import Config
 
@@ -18,10 +30,13 @@ _BUILDERS: dict[str, Callable[[Config], Structure]] = {
     **gemma.BUILDERS,
     **hybrid_conv.BUILDERS,
     **hybrid_gdn.BUILDERS,
+    **hybrid_kimi.BUILDERS,
     **hybrid_mamba1.BUILDERS,
     **hybrid_mamba2.BUILDERS,
     **hybrid_zamba.BUILDERS,
     **mla.BUILDERS,
+    **uneven.BUILDERS,
+    **windowed.BUILDERS,
 }
 
 

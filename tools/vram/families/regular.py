@@ -8,7 +8,7 @@ from typing import Any, cast
 from tools.domain import Attention, DenseMlp, Layer, Linear, MoeMlp
 from tools.errors import BadValue, NotYetExact
 from tools.vram.dialects import DIALECTS, Dialect, Experts, Says
-from tools.vram.families.structure import Structure
+from tools.vram.families.structure import Choices, Structure
 from tools.vram.fields import MAX_LAYERS, Config, flag, number
 
 _FOREIGN = {
@@ -44,7 +44,9 @@ def build(config: Config) -> Structure:
         if kind not in made:
             mlp = moe_mlp(config, dialect) if kind[1] else dense_mlp(config, dialect)
             norms = dialect.norms + 2 * flag(config, dialect.post_norms)
-            made[kind] = Layer((attention(config, dialect, kind[0]),), mlp, norms)
+            made[kind] = Layer(
+                (attention(config, dialect, kind[0]),), mlp, norms, extra_elements=dialect.activation_elements
+            )
     return Structure(
         layers=tuple(made[kind] for kind in zip(kinds, sparse, strict=True)),
         outer=_positions(config, dialect),
@@ -54,8 +56,19 @@ def build(config: Config) -> Structure:
         final_norm_bias=dialect.norm_bias,
         head_bias=flag(config, dialect.head_bias),
         shared_rotary=dialect.shared_rotary,
+        choices=_unsaid_counts(config, dialect),
         switches=tuple(name for name in _switches(dialect) if config.get(name) is None),
     )
+
+
+def _unsaid_counts(config: Config, dialect: Dialect) -> Choices:
+    """Numbers of shared experts and of dense first layers that a config is silent about, the usual ones first."""
+    rules, fields = dialect.moe, moe_fields(config)
+    if rules is None:
+        return ()
+    names = [rules.shared_count[0]] if rules.shared_count and not any(fields.get(n) for n in rules.shared_count) else []
+    names += [rules.dense_first] if rules.dense_first and fields.get(rules.dense_first) is None else []
+    return tuple((name, (None, 1, 2, 3, 4)) for name in names)
 
 
 def _positions(config: Config, dialect: Dialect) -> tuple[Linear, ...]:

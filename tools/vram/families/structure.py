@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from tools.domain import Layer, Linear
 
+Choices = tuple[tuple[str, tuple[int | str | None, ...]], ...]
+"""Fields with the values they may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Structure:
@@ -30,5 +33,5 @@ class Structure:
     shared_rotary: bool = True
     prefix: str = "model.layers"
     switches: tuple[str, ...] = ()
-    choices: tuple[tuple[str, tuple[int | None, ...]], ...] = ()
+    choices: Choices = ()
     knows_towers: bool = False
