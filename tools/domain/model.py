@@ -110,6 +110,7 @@ class ModelSpec:
         rotary_share: elements of that table a position and element of a head: 1, less where only a part of a head
             rotates, more where positions have several coordinates, 0 where nothing rotates.
         token_buffers: elements of the model's type that are held for every token of a batch (deep vision features).
+        pools: an embedding model: it has no output head and samples nothing.
         tower_params: parameters outside the text model (vision or audio towers) whose structure is not known, only
             their count; kept in 16 bits.
         encoder: what its vision encoder takes while it runs, where that is known.
@@ -141,6 +142,7 @@ class ModelSpec:
     revision: str | None = None
     final_norm_bias: bool = False
     head_bias: bool = False
+    pools: bool = False
     tower_params: int = 0
     encoder: Encoder | None = None
     shared_rotary: bool = True

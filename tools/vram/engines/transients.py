@@ -47,7 +47,7 @@ def activation(deployment: Deployment, sequences: int, tokens: int, sampler: str
     """
     forward = forward_bytes(deployment.model, tokens, deployment.tp)
     seen = encoder_bytes(deployment.model, tokens) if sees else 0
-    logits = sequences * deployment.model.vocab_size
+    logits = 0 if deployment.model.pools else sequences * deployment.model.vocab_size
     factor = SAMPLER_BYTES[sampler]
     lowest = factor.low if deployment.max_num_seqs else UNSTATED_SEQUENCES * factor.low
     return Band(
