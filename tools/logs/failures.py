@@ -23,7 +23,7 @@ FAILURES: tuple[tuple[str, int, Pattern], ...] = (
         CERTAIN,
         pattern(
             "KV cache is needed",
-            rf"max seq len \({COUNT}\).{{0,40}}?\({NUMBER} Gi?B KV cache is needed.{{0,80}}?\({NUMBER} Gi?B\)"
+            rf"(?:max seq len \({COUNT}\).{{0,40}}?)?\(?{NUMBER} Gi?B KV cache is needed.{{0,80}}?\({NUMBER} Gi?B\)"
             rf"(?:.{{0,80}}?model length is {COUNT})?",
             ("max_model_len", whole), ("kv_needed_bytes", gib), ("kv_bytes", gib), ("fitting_tokens", whole),
         ),

@@ -12,7 +12,7 @@ from tools.logs.facts import MEMORY_FIELDS, EngineLog, Failure, Memory, Phase
 from tools.logs.failures import FAILURES, OUT_OF_MEMORY, SOME_FAILURE
 from tools.logs.lines import Line, read_lines
 from tools.logs.oom import read_oom
-from tools.logs.pattern import Pattern
+from tools.logs.pattern import Pattern, size
 
 ENGINES: Mapping[str, Sequence[Pattern]] = {
     "vllm": vllm.PATTERNS,
@@ -265,6 +265,8 @@ def _memory(values: Mapping[str, Any], engine: str) -> Memory:
     found = dict(values)
     if "peak_torch_bytes" in found and "weights_bytes" in found:
         found.setdefault("activation_bytes", max(0, found["peak_torch_bytes"] - found["weights_bytes"]))
+    if "in_use" in found:
+        found.setdefault("kv_bytes", size(found["in_use"], found["in_use_unit"]))
     if "k_bytes" in found:
         found.setdefault("kv_bytes", found["k_bytes"] + found["v_bytes"])
     if found.get("activation_with_graphs") and found.get("weights_bytes") and found.get("consumed_bytes"):

@@ -3,6 +3,7 @@
 Four formats, four meanings: "model weights take" (V0: graphs outside the budget); "Actual usage is A for weight" (V1
 to about 0.26); an estimate of the graphs on a line of its own (0.21 and later: it comes out of the pool); "consumed
 memory (weights + non-torch)" (0.27 and later: the printed activation holds the graphs' estimate).
+A draft model is loaded by a line of its own in V0, and is in the target's figure in V1.
 Sources: 0.32's ``v1/worker/gpu_worker.py``, ``gpu_model_runner.py``, ``cpu_worker.py``, ``v1/core/kv_cache_utils.py``;
 start-up logs of the versions before.
 """
@@ -25,16 +26,16 @@ PATTERNS: tuple[Pattern, ...] = (
     pattern("Loading drafter model", "", drafter=True),
     pattern("Checkpoint size", rf"Checkpoint size: {_GIB}", ("checkpoint_bytes", gib), phase="weights"),
     pattern("odel loading took", rf"odel loading took {_GIB}", ("weights_bytes", gib), phase="profiling"),
-    pattern("Loading model weights took", rf"weights took {_GIB}", ("weights_bytes", gib), phase="profiling"),
+    pattern("Loading model weights took", rf"weights took {_GIB}", ("weights_bytes", gib), phase="profiling", add=True),
     pattern(
         "total_gpu_memory (",
         rf"total_gpu_memory \({_GIB}\) x gpu_memory_utilization \({NUMBER}\) = {_GIB}",
         ("total_bytes", gib), ("gpu_memory_utilization", float), ("budget_bytes", gib),
     ),
     pattern(
-        "model weights take",
-        rf"model weights take {_GIB}; ?non_torch_memory takes {_GIB}; ?(?:PyTorch )?activation peak (?:memory )?"
-        rf"takes {_GIB}(?:;.{{0,60}}?KV Cache is {_GIB})?",
+        "odel weights take",
+        rf"odel weights take {_GIB}; ?non_torch_memory (?:takes )?{_GIB}; ?(?:PyTorch )?activation peak (?:memory )?"
+        rf"(?:takes )?{_GIB}(?:;.{{0,60}}?KV Cache is {_GIB})?",
         ("weights_bytes", gib), ("non_torch_bytes", gib), ("activation_bytes", gib), ("kv_bytes", gib),
         phase="cache", generation="V0",
     ),
@@ -106,15 +107,15 @@ PATTERNS: tuple[Pattern, ...] = (
         phase="running",
     ),
     pattern(
-        "Actual usage is",
-        rf"usage is {_GIB} for weight, {_GIB} for peak activation, {_GIB} for non-torch memory, and {_GIB} for "
-        r"CUDAGraph",
+        "for peak activation",
+        rf"{_GIB} for weights?, {_GIB} for peak activation, {_GIB} for non-torch(?: memory)?,? and "
+        rf"{_GIB} for CUDAGraph",
         ("weights_bytes", gib), ("activation_bytes", gib), ("non_torch_bytes", gib), ("graphs_bytes", gib),
         phase="running",
     ),
     pattern(
         "for consumed memory",
-        rf"usage is {_GIB} for consumed memory \(weights \+ non-torch\), {_GIB} for peak activation, and {_GIB} for "
+        rf"{_GIB} for consumed memory \(weights \+ non-torch\), {_GIB} for peak activation, and {_GIB} for "
         r"CUDAGraph",
         ("consumed_bytes", gib), ("activation_bytes", gib), ("graphs_bytes", gib),
         phase="running", activation_with_graphs=True,

@@ -53,6 +53,16 @@ def test_actual_usage_of_v1() -> None:
     assert not log.memory.activation_with_graphs
 
 
+def test_the_pool_may_be_printed_with_the_summary_alone() -> None:
+    [line] = [line for line in V1_WITH_PARTS.splitlines() if "Actual usage" in line]
+    assert log_of(line).memory.kv_bytes == 36936718746
+
+
+def test_a_draft_model_of_v0_is_added_to_its_target() -> None:
+    text = "model_runner.py:1] Loading model weights took 5.2000 GB\nLoading model weights took 0.4000 GB\n"
+    assert log_of(text).memory.weights_bytes == gib(5.6)
+
+
 def test_model_weights_take_of_v0() -> None:
     log = log_of(text_of("vllm-0.7-v0-fits"))
     assert (log.generation, log.version) == ("V0", "0.7.3")
