@@ -32,7 +32,7 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
     """
     _check(deployment)
     registered = registered_bytes(deployment)
-    stages = loaded(deployment, gpu, registered)
+    stages = loaded(deployment, gpu, registered, vllm.batched_tokens_of(deployment, gpu))
     held = max(stages, key=lambda stage: stage.bytes)
     own = calibrated(vllm.parts_with(deployment, gpu, held), deployment, gpu)
     parts = own.parts

@@ -54,16 +54,19 @@ def _by_size(deployment: Deployment) -> int:
     return -(-total // (deployment.tp * deployment.pp))
 
 
-def loaded(deployment: Deployment, gpu: Gpu | None, registered: tuple[int, ...]) -> tuple[Loaded, ...]:
+def loaded(deployment: Deployment, gpu: Gpu | None, registered: tuple[int, ...], tokens: int = 0) -> tuple[Loaded, ...]:
     """Bytes of weights that a rank of each pipeline stage holds after loading.
 
     Args:
         deployment: what is loaded.
         gpu: its compute capability decides among kernels; None = the commonest.
         registered: ``registered_bytes`` of the same deployment.
+        tokens: of a batch, for what is held for each of them.
     """
-    split = stages_of(deployment)
-    return tuple(_loaded(deployment, gpu, size, stage) for size, stage in zip(registered, split, strict=True))
+    split, width = stages_of(deployment), element_bytes(deployment.checkpoint.dtype)
+    buffers = allocated(width * tokens * deployment.model.token_buffers)
+    sizes = (size + buffers * stage.is_first for size, stage in zip(registered, split, strict=True))
+    return tuple(_loaded(deployment, gpu, size, stage) for size, stage in zip(sizes, split, strict=True))
 
 
 def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Stage) -> Loaded:
@@ -74,6 +77,7 @@ def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Sta
     for matrix, stored, times in matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage):
         held = sum(map(allocated, held_sizes(matrix, stored, width, gpu)))
         more += times * (held - matrix_bytes(matrix, stored, width))
+        more += times * matrix.elements * width if stored and matrix.decoded else 0
     total = registered + more + rotary_bytes(deployment)
     return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
 
@@ -92,22 +96,23 @@ def _backend(method: str, gpu: Gpu | None) -> str:
 def rotary_bytes(deployment: Deployment) -> int:
     """Bytes of the rotary cosine and sine table: one for all layers of equal head size and rotation base.
 
-    Source: ``layers/rotary_embedding/base.py``: ``max_position_embeddings`` x head size, in 16 bits. Sliding and full
-    layers usually rotate by different bases and then have a table each.
+    Source: ``layers/rotary_embedding/base.py``: ``max_position_embeddings`` x the part of a head that rotates, in 16
+    bits. Sliding and full layers usually rotate by different bases and then have a table each.
     """
     layers = {id(layer): layer for layer in deployment.model.layers}.values()
     kinds = {rotary for layer in layers for mixer in layer.mixers if (rotary := _rotary(mixer)) is not None}
     if deployment.model.shared_rotary:
         kinds = {(size, False) for size, _ in kinds}
-    width = element_bytes(deployment.checkpoint.dtype)
-    return width * deployment.model.max_context * sum(size for size, _ in kinds)
+    width, model = element_bytes(deployment.checkpoint.dtype), deployment.model
+    return sum(allocated(width * int(model.max_context * size * model.rotary_share)) for size, _ in kinds)
 
 
 def _rotary(mixer: Mixer) -> tuple[int, bool] | None:
     """Elements of a position's cosines and sines, and whether the layer slides; None where nothing rotates."""
     if isinstance(mixer, Attention):
-        return mixer.head_dim, mixer.window is not None
-    return (mixer.rope_head_dim, False) if isinstance(mixer, MlaAttention) else None
+        size = mixer.head_dim if mixer.rotary_dim is None else mixer.rotary_dim
+        return (size, mixer.window is not None) if size else None
+    return (mixer.rope_head_dim, False) if isinstance(mixer, MlaAttention) and mixer.rotates else None
 
 
 _REPACKED = frozenset({"gptq", "awq", "w4a16", "w8a16", "mxfp4", "fp8_online"})
