@@ -58,6 +58,9 @@ class Deployment:
         dp: data-parallel ranks (``--data-parallel-size``), each with a cache of its own.
         pp_layers: layers of each pipeline stage where they were set (``VLLM_PP_LAYER_PARTITION``).
         dcp: ranks that share a sequence's cache by position (``--decode-context-parallel-size``).
+        offload_experts: only experts may go to RAM (``--cpu-offload-params experts``, ``--offload-params experts``).
+        prefetch: layers a group, how many of them are fetched from RAM when they run, and layers fetched ahead.
+        weights_elsewhere: another process on the card holds the weights (``--load-format ipc_cache``).
         text_only: images are not taken: their encoder is neither loaded nor profiled (``--language-model-only``).
     """
 
@@ -88,6 +91,9 @@ class Deployment:
     dp: int = 1
     pp_layers: tuple[int, ...] = ()
     text_only: bool = False
+    offload_experts: bool = False
+    prefetch: tuple[int, int, int] | None = None
+    weights_elsewhere: bool = False
 
     @property
     def ranks(self) -> Ranks:

@@ -108,6 +108,9 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         prefix_caching=merged.get("prefix_caching"),
         cache_groups=merged.get("cache_groups"),
         text_only=bool(merged.get("text_only", False)),
+        offload_experts="experts" in str(merged.get("offload_params", "")),
+        prefetch=_prefetch(merged),
+        weights_elsewhere=merged.get("load_format") == "ipc_cache",
         draft=_text(merged, "draft"),
         draft_tokens=_whole(merged, "draft_tokens") or 0,
         dcp=_whole(merged, "dcp") or 1,
@@ -261,6 +264,16 @@ def _ranks(merged: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
     return ranks, (note("vram.assume_tp", ranks=ranks),) if ranks > 1 else ()
 
 
+def _prefetch(merged: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Read layers a group, fetched ones and those ahead; vLLM's defaults are one and one."""
+    group, fetched, ahead = (_whole(merged, name) for name in _PREFETCH)
+    if group is None:
+        return None
+    if (fetched or 1) > group:
+        raise BadValue("errors_vram.bad_field", field="offload-num-in-group", value=str(fetched))
+    return group, fetched or 1, ahead or 1
+
+
 def _gibibytes(text: str) -> int:
     return round(float(text) * GIB)
 
@@ -277,11 +290,18 @@ _FLAGS: dict[str, tuple[str, Callable[[str], int | float | str]]] = {
     "gpu-memory-utilization": ("gpu_memory_utilization", float),
     "kv-cache-dtype": ("kv_cache_dtype", str),
     "cpu-offload-gb": ("cpu_offload_bytes", _gibibytes),
+    "cpu-offload-params": ("offload_params", str),
+    "offload-params": ("offload_params", str),
+    "offload-group-size": ("offload_group", int),
+    "offload-num-in-group": ("offload_in_group", int),
+    "offload-prefetch-step": ("offload_ahead", int),
+    "load-format": ("load_format", str),
     "block-size": ("block_size", int),
     "num-speculative-tokens": ("draft_tokens", int),
     "decode-context-parallel-size": ("dcp", int),
     "dcp": ("dcp", int),
 }
+_PREFETCH = ("offload_group", "offload_in_group", "offload_ahead")
 _PARTITION = re.compile(r"VLLM_PP_LAYER_PARTITION[=:\s\"']{1,3}(\d{1,4}(?:,\d{1,4}){0,63})[\"']?")
 _SWITCHES: dict[str, tuple[str, bool]] = {
     "enforce-eager": ("enforce_eager", True),

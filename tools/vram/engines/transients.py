@@ -5,6 +5,7 @@ from __future__ import annotations
 from tools.domain import (
     Attention,
     Band,
+    CompressedAttention,
     DenseMlp,
     Deployment,
     LinearAttention,
@@ -94,6 +95,8 @@ def _mixer_width(mixer: Mixer) -> int:
         return 2 * (mixer.heads + mixer.kv_heads) * mixer.head_dim
     if isinstance(mixer, MlaAttention):
         return 3 * mixer.heads * (mixer.nope_head_dim + mixer.rope_head_dim)
+    if isinstance(mixer, CompressedAttention):
+        return 3 * mixer.heads * mixer.head_dim
     if isinstance(mixer, LinearAttention):
         return 2 * (mixer.key_heads * mixer.key_head_dim * 2 + mixer.value_heads * mixer.value_head_dim * 2)
     return 4 * (mixer.intermediate if isinstance(mixer, Mamba) else mixer.width)

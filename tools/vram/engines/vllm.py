@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tools.domain import Band, Deployment, Gpu
 from tools.units import GIB
 from tools.vram.engines import transients
+from tools.vram.engines.offload import kept
 from tools.vram.engines.rules import AccountingRules, rules_for, runner_of
 from tools.vram.loaded import Loaded
 
@@ -40,7 +41,7 @@ class BudgetParts:
     """What a deployment takes of a card beside its cache pool.
 
     Attributes:
-        weights_bytes: held after loading, less what is offloaded.
+        weights_bytes: held on the card after loading, by this process or by another.
         non_torch, activation, graphs: bands, bytes; ``graphs_budgeted`` tells whether graphs come out of the budget.
         outside_bytes: taken on the card outside the budget (CUDA context, and graphs where they are not budgeted).
     """
@@ -169,8 +170,9 @@ def _by_layers(deployment: Deployment) -> bool:
 def parts_with(deployment: Deployment, gpu: Gpu | None, held: Loaded) -> BudgetParts:
     """Return everything a deployment takes on its fullest card except the cache pool, for weights already known."""
     budgeted, captured = graphs_budgeted(deployment), transients.graphs(deployment, by_layers=_by_layers(deployment))
+    where = kept(deployment, held.bytes)
     return BudgetParts(
-        weights_bytes=max(0, held.bytes - deployment.cpu_offload_bytes),
+        weights_bytes=where.on_card_bytes + where.elsewhere_bytes,
         non_torch=non_torch(deployment, gpu, held.bytes),
         activation=activation(deployment, gpu),
         graphs=captured,

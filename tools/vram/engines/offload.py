@@ -1,0 +1,91 @@
+"""Weights that vLLM keeps off the card: in RAM, or held by another process.
+
+Two ways to RAM (``config/offload.py``, 0.32): UVA reads up to so many bytes of the decoder layers in place
+(``--cpu-offload-gb``, ``--cpu-offload-params``); prefetching fetches whole layers of each group into buffers just
+before they run (``--offload-group-size``, ``--offload-num-in-group``, ``--offload-prefetch-step``). With
+``--load-format ipc_cache`` a daemon holds the weights of every engine that asks (``vllm preload``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tools.domain import Deployment
+from tools.vram.loaded import is_by_size
+from tools.vram.stages import Stage, fullest_stage
+from tools.vram.storage import matrix_bytes
+from tools.vram.weights import element_bytes, matrices_of, stage_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a rank's weights are: on the card and in RAM, bytes; ``elsewhere`` on the card but in another process."""
+
+    on_card_bytes: int
+    in_ram_bytes: int = 0
+    elsewhere_bytes: int = 0
+
+
+def kept(deployment: Deployment, held_bytes: int) -> Kept:
+    """Say where the weights of the fullest rank are.
+
+    Worked example: 64 layers of 1 GiB in groups of 8 of which 2 are prefetched one layer ahead: 16 GiB go to RAM and
+    one buffer of 1 GiB comes to the card.
+
+    Args:
+        deployment: what runs, with its flags.
+        held_bytes: weights after loading, were they all on the card.
+    """
+    if deployment.weights_elsewhere:
+        return Kept(0, elsewhere_bytes=held_bytes)
+    if deployment.prefetch is None:
+        outside = min(deployment.cpu_offload_bytes, _eligible(deployment, held_bytes))
+        return Kept(held_bytes - outside, outside)
+    outside, buffers = _prefetched(deployment, *deployment.prefetch)
+    return Kept(max(0, held_bytes - outside) + buffers, outside)
+
+
+def _eligible(deployment: Deployment, held_bytes: int) -> int:
+    """Bytes that UVA may take: the decoder layers', or only their experts'."""
+    if not deployment.cpu_offload_bytes or is_by_size(deployment.checkpoint.quantization):
+        return held_bytes
+    stage = _layers_only(fullest_stage(deployment.model, deployment.pp))
+    if not deployment.offload_experts:
+        return stage_bytes(deployment.model, deployment.checkpoint, deployment.ranks, (stage,))[0]
+    return _expert_bytes(deployment, stage)
+
+
+def _expert_bytes(deployment: Deployment, stage: Stage) -> int:
+    width = element_bytes(deployment.checkpoint.dtype)
+    found = matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage)
+    return sum(times * matrix_bytes(matrix, stored, width) for matrix, stored, times in found if matrix.experts)
+
+
+def _prefetched(deployment: Deployment, group: int, last: int, ahead: int) -> tuple[int, int]:
+    """Bytes of the layers that are fetched when they run, and of the buffers they are fetched into.
+
+    The last layers of each group are; a buffer holds one layer, and layers of different shapes have buffers each
+    (``model_executor/offloader/prefetch.py:StaticBufferPool``).
+    """
+    stage = fullest_stage(deployment.model, deployment.pp)
+    model, sizes = deployment.model, dict[int, int]()
+    total = 0
+    for place, index in enumerate(range(stage.start, stage.end)):
+        if place % group < group - last:
+            continue
+        layer = model.layers[index]
+        if id(layer) not in sizes:
+            sizes[id(layer)] = _one_layer(deployment, index)
+        total += sizes[id(layer)]
+    return total, ahead * sum(sizes.values())
+
+
+def _one_layer(deployment: Deployment, index: int) -> int:
+    stage = Stage(index, index + 1, is_first=False, is_last=False)
+    if deployment.offload_experts:
+        return _expert_bytes(deployment, stage)
+    return stage_bytes(deployment.model, deployment.checkpoint, deployment.ranks, (stage,))[0]
+
+
+def _layers_only(stage: Stage) -> Stage:
+    return Stage(stage.start, stage.end, is_first=False, is_last=False)
