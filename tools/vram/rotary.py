@@ -15,8 +15,12 @@ _STILL = frozenset({"nemotron_h", "jamba", "opt", "gpt2", "bloom", "mpt"})
 """Families that rotate nothing, by ``model_type`` (learned or no positions, ALiBi, position by state)."""
 
 
-def rotary_share(text: Config) -> float:
-    """Return what ``ModelSpec.rotary_share`` says, from the text model's fields.
+_SPACED = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen2_5_omni", "glm4v", "glm4v_moe"})
+"""Families with multimodal positions, by ``model_type``, where the config's rotary fields are not given."""
+
+
+def rotary_share(text: Config, config: Config) -> float:
+    """Return what ``ModelSpec.rotary_share`` says, from the text model's fields and the whole config.
 
     Source: vLLM 0.32 ``model_executor/layers/rotary_embedding/__init__.py`` (``get_rope``).
     """
@@ -28,7 +32,7 @@ def rotary_share(text: Config) -> float:
     rotated = text.get("rotary_dim")
     if isinstance(rotated, int) and isinstance(head, int) and 0 < rotated < head:
         share = rotated / head
-    spaced = any("mrope_section" in place for place in (scaling, parameters))
+    spaced = any("mrope_section" in place for place in (scaling, parameters)) or config.get("model_type") in _SPACED
     return share * (SPACE if spaced else 1)
 
 
