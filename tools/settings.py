@@ -74,6 +74,11 @@ def _language(env: Mapping[str, str]) -> str:
     return "ru" if said.lower().startswith("ru") else "en"
 
 
+def passed_on(*names: str) -> dict[str, str]:
+    """Return those of the process's own variables that a child process may have."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def _vllm_python(env: Mapping[str, str]) -> Path | None:
     """Return the interpreter that is named, else that of the environment which ``make vllm`` makes, if it is there."""
     named = env.get("RIGFIT_VLLM_PYTHON")

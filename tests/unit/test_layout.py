@@ -24,8 +24,12 @@ MAY_IMPORT = {
 }
 
 
+PROBE = {ROOT / "tools" / "vram" / name for name in ("probe.py", "pretended.py")}
+"""Scripts for the interpreter of vLLM's own environment: no part of this one."""
+
+
 def modules(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+    return sorted(set((ROOT / package).rglob("*.py")) - PROBE)
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -53,6 +57,15 @@ def test_frameworks_stay_where_they_belong() -> None:
                 assert framework not in roots or package in allowed, f"{path} imports {framework}"
             in_toolkit = path.name == "toolkit.py" and package == "tools"
             assert package != "tools" or in_toolkit or "langchain_core" not in roots, path
+
+
+def test_the_probe_and_the_product_import_nothing_of_each_other() -> None:
+    for path in PROBE:
+        assert not {name.partition(".")[0] for name in imports(path)} & set(PACKAGES), path
+        assert path.read_text(encoding="utf-8").count("\n") <= 400, path
+    for package in PACKAGES:
+        for path in modules(package):
+            assert not {name.rpartition(".")[2] for name in imports(path)} & {"probe", "pretended"}, path
 
 
 def test_only_settings_reads_the_environment() -> None:

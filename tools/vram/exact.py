@@ -20,12 +20,12 @@ from tools.domain import Deployment, Footprint, Gpu, Note, Provenance, note
 from tools.errors import EngineRefuses, ExactUnavailable, NotYetExact, RigfitError
 from tools.settings import Settings
 from tools.storage import prepare_database
-from tools.vram.engines import vllm
+from tools.vram.engines import transients, vllm
 from tools.vram.estimate import estimate
 from tools.vram.loaded import Loaded
 from tools.vram.probing import PROBE, Answer, Case, Limits, ask
 
-STORE = "exact.sqlite"
+STORE = "vllm_answers.sqlite"
 STORE_VERSION = 1
 NOMINAL_POOL = 1 << 40
 """Blocks of any pool follow from those of this one."""
@@ -233,6 +233,7 @@ def _without_formula(deployment: Deployment, gpu: Gpu | None, answer: Answer) ->
     """Make a footprint of an architecture that only vLLM knows."""
     registered = int(answer["parameter_bytes"])
     parts = vllm.parts_with(deployment, gpu, Loaded(registered, "", repacked=False))
+    parts = replace(parts, graphs=transients.graphs(deployment, by_layers=False))
     context = replace(
         parts.non_torch,
         low=parts.non_torch.low + vllm.CUDA_CONTEXT_BYTES,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from tools.errors import EngineRefuses, ExactUnavailable, RigfitError
+from tools.settings import passed_on
 from tools.units import GIB
 
 Case = dict[str, Any]
@@ -88,7 +89,7 @@ def _one_child(
         child = _start(python, capability, limits, asked, log, folder)
         try:
             lines = _lines(child, limits, until)
-            _check_ready(_parsed(next(lines, b""), "ready"), folder)
+            _await_ready(lines, folder)
             for number in range(len(cases)):
                 answer = _parsed(next(lines, b""), "id")
                 if answer is None or answer["id"] != number:
@@ -110,7 +111,6 @@ def _start(
     command = [str(python), str(PROBE), "--ready", "--capability", capability]
     if shutil.which("sh"):
         command = ["sh", "-c", 'ulimit -d "$0" 2>/dev/null; exec "$@"', str(limits.memory_bytes >> 10), *command]
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     try:
         return subprocess.Popen(  # noqa: S603 - the interpreter is the user's own setting
             command,
@@ -118,7 +118,7 @@ def _start(
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=folder,
-            env=kept | {"HOME": str(folder), "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
+            env=passed_on(*KEPT) | {"HOME": str(folder), "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
             start_new_session=True,
         )
     except OSError as error:
@@ -180,12 +180,21 @@ def _parsed(line: bytes, field: str) -> Answer | None:
     return cast("Answer", answer)
 
 
-def _check_ready(first: Answer | None, folder: Path) -> None:
-    if first is None:
+def _await_ready(lines: Iterator[bytes], folder: Path) -> None:
+    """Wait until the child has imported a vLLM that the probe knows.
+
+    Raises:
+        ExactUnavailable: ``errors_exact.not_ready``: it ended, was late, spoke nonsense, or has another version.
+    """
+    try:
+        first = _parsed(next(lines, b""), "ready")
+    except ExactUnavailable as error:
+        raise ExactUnavailable("errors_exact.not_ready", reason=_last_words(folder)) from error
+    version = str(first["vllm"])[:20] if first and "vllm" in first else None
+    if version is None:
         raise ExactUnavailable("errors_exact.not_ready", reason=_last_words(folder))
-    version = str(first.get("vllm"))
     if not version.startswith(f"{VERSION}."):
-        raise ExactUnavailable("errors_exact.not_ready", reason=f"vLLM {version[:20]}, not {VERSION}")
+        raise ExactUnavailable("errors_exact.not_ready", reason=f"vLLM {version} instead of {VERSION}")
 
 
 def _last_words(folder: Path) -> str:
