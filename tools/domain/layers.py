@@ -100,6 +100,7 @@ class MlaAttention:
         sparse: the layer attends to chosen tokens only, whether it has an indexer of its own or not.
         gate: a projection of the size of all value heads gates the output.
         expanded: the engine caches each head's keys and values, shared among ranks, not the latent (MiniCPM3).
+        rotates: the rotary part of heads does rotate (in Kimi Linear and K3 it does not).
     """
 
     heads: int
@@ -112,6 +113,30 @@ class MlaAttention:
     sparse: bool = False
     gate: bool = False
     expanded: bool = False
+    rotates: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CompressedAttention:
+    """DeepSeek-V4's attention: one key and value for all heads over a window, compressed entries for what lies before.
+
+    Attributes:
+        head_dim: size of a head, of which the last part rotates.
+        q_lora_rank: width of the compressed query.
+        o_lora_rank, o_groups: the output is projected down in groups of heads, then up.
+        window: tokens kept as they are.
+        ratio: tokens that one compressed entry stands for; 1 = the window is all.
+        indexer: chooses among entries (at ratio 4), or None.
+    """
+
+    heads: int
+    head_dim: int
+    q_lora_rank: int
+    o_lora_rank: int
+    o_groups: int
+    window: int
+    ratio: int = 1
+    indexer: Indexer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +145,14 @@ class LinearAttention:
 
     Attributes:
         kind: whose layout of projections and states it is: ``gdn`` (Qwen3.5: a projection each for q, k, v and z),
-            ``gdn_fused`` (Qwen3-Next: one tensor for all four), ``gdn_olmo``, ``kda`` or ``lightning``.
+            ``gdn_fused`` (Qwen3-Next: one tensor for all four), ``gdn_olmo``, ``kda``, ``kda_full`` (Kimi K3: a gate of
+            full rank) or ``lightning``.
         key_heads, value_heads, key_head_dim, value_head_dim: sizes over all ranks.
         conv_kernel: width of the short convolution before it (0 = none).
         state_bytes: bytes of an element of the recurrent state where not the model's type.
     """
 
-    kind: Literal["gdn", "gdn_fused", "gdn_olmo", "kda", "lightning"]
+    kind: Literal["gdn", "gdn_fused", "gdn_olmo", "kda", "kda_full", "lightning"]
     key_heads: int
     value_heads: int
     key_head_dim: int
@@ -173,7 +199,7 @@ class ShortConv:
     bias: bool = False
 
 
-Mixer = Attention | MlaAttention | LinearAttention | Mamba | ShortConv
+Mixer = Attention | MlaAttention | CompressedAttention | LinearAttention | Mamba | ShortConv
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +226,10 @@ class MoeMlp:
         shared_name: what the shared expert's module is called.
         shared_whole: the shared expert is whole on every rank where ranks run experts on a share of the tokens each
             (expert parallelism with tensor- and data-parallel ranks).
+        shared_unit: ranks hold a multiple of so many columns of the shared expert, the last ones filled up; 0 = equal.
         idle: experts that are only scored: they have a row in the router and no weights (LongCat's zero experts).
         latent: width of tokens as experts see them, where they are projected down first (Nemotron-3).
+        least_share: narrower shares of an expert's width are padded to this, where ranks share experts by width.
         beside: experts are modules of the layer itself, beside its ``mlp`` (Gemma 4).
     """
 
@@ -218,8 +246,10 @@ class MoeMlp:
     gated: bool = True
     shared_name: str = "shared_expert"
     shared_whole: bool = False
+    shared_unit: int = 0
     idle: int = 0
     latent: int = 0
+    least_share: int = 0
     beside: bool = False
 
 

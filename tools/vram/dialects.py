@@ -358,3 +358,6 @@ WRAPPERS: dict[str, str] = {
 
 ANY_TEXT = frozenset({"interns1", "internvl", "llava", "llava_next", "llava_onevision", "mistral3", "paligemma"})
 """Wrappers around text models of several families: the text model's own ``model_type`` counts where it is stated."""
+
+MXFP4_EXPERTS = frozenset({"kimi_k3"})
+"""Families whose MXFP4 checkpoints the engine reads as gpt-oss', experts alone, whoever wrote them (``config.py``)."""

@@ -26,6 +26,8 @@ def matrices(mlp: DenseMlp | MoeMlp | None, hidden: int, ranks: Ranks) -> list[M
 def _experts(mlp: MoeMlp, hidden: int, ranks: Ranks) -> list[Matrix]:
     width = ranks.sharing_an_expert
     inner = divide(mlp.intermediate, width, "moe_intermediate_size")
+    if width > 1:
+        inner = max(inner, mlp.least_share)
     held = -(-mlp.experts // ranks.sharing_experts)
     up = (inner, inner) if mlp.gated else (inner,)
     outer = mlp.latent or hidden
@@ -37,9 +39,10 @@ def _experts(mlp: MoeMlp, hidden: int, ranks: Ranks) -> list[Matrix]:
         Matrix(f"{name}.w2", (outer,), inner, bias=bias[1], experts=held, split="in", ranks=width),
     ]
     if mlp.shared_intermediate:
-        shared = DenseMlp(mlp.shared_intermediate, mlp.gated)
-        whole = mlp.shared_whole and ranks.splits_sequences
-        found += _dense(shared, hidden, 1 if whole else ranks.tp, f"mlp.{mlp.shared_name}")
+        tp = 1 if mlp.shared_whole and ranks.splits_sequences else ranks.tp
+        unit = mlp.shared_unit * tp
+        width = -(-mlp.shared_intermediate // unit) * unit if unit else mlp.shared_intermediate
+        found += _dense(DenseMlp(width, mlp.gated), hidden, tp, f"mlp.{mlp.shared_name}")
     return found
 
 

@@ -176,6 +176,47 @@ ZAMBA: Config = {
     "tie_word_embeddings": True,
 }
 
+KIMI: Config = {
+    **PLAIN,
+    "num_hidden_layers": 4,
+    "num_key_value_heads": 8,
+    "kv_lora_rank": 512,
+    "q_lora_rank": None,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "mla_use_nope": True,
+    "linear_attn_config": {
+        "kda_layers": [1, 2, 4],
+        "full_attn_layers": [3],
+        "head_dim": 72,
+        "num_heads": 16,
+        "short_conv_kernel_size": 4,
+    },
+    "num_experts": 8,
+    "num_experts_per_token": 2,
+    "num_shared_experts": 1,
+    "moe_intermediate_size": 1088,
+    "first_k_dense_replace": 1,
+    "moe_layer_freq": 1,
+    "moe_renormalize": True,
+    "moe_router_activation_func": "sigmoid",
+    "num_expert_group": 1,
+    "topk_group": 1,
+    "routed_scaling_factor": 1.0,
+    "use_grouped_topk": True,
+}
+KIMI_CROSSED: Config = {
+    **KIMI,
+    "linear_attn_config": {**KIMI["linear_attn_config"], "use_full_rank_gate": True, "gate_lower_bound": -5.0},
+    "q_lora_rank": 160,
+    "mla_use_output_gate": True,
+    "attn_res_block_size": 2,
+    "routed_expert_hidden_size": 192,
+    "latent_moe_use_norm": True,
+    "num_shared_experts": 2,
+}
+
 FAMILIES: dict[str, tuple[str, str, Config]] = {
     "qwen3_next": ("qwen3_next", "Qwen3NextForCausalLM", {**DELTA, **SPARSE, "decoder_sparse_step": 1}),
     "qwen3_next_dense_first": (
@@ -253,6 +294,9 @@ FAMILIES: dict[str, tuple[str, str, Config]] = {
         "Lfm2MoeForCausalLM",
         {**LFM2_SPARSE, "num_dense_layers": 0, "use_expert_bias": False},
     ),
+    "kimi_linear": ("kimi_linear", "KimiLinearForCausalLM", KIMI),
+    "kimi_linear_crossed": ("kimi_linear", "KimiLinearForCausalLM", KIMI_CROSSED),
+    "kimi_linear_dense": ("kimi_linear", "KimiLinearForCausalLM", {**KIMI, "num_experts": None}),
     "zamba2": ("zamba2", "Zamba2ForCausalLM", ZAMBA),
     "zamba2_plain": (
         "zamba2",

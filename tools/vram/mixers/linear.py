@@ -14,6 +14,13 @@ from tools.vram.kv.specs import CacheContext, KvSpec
 from tools.vram.sharding import Vectors, divide, on_rank
 from tools.vram.storage import Matrix
 
+ALIGNMENT = 16
+"""Rows of Kimi K3's fused projection are a multiple of this on a rank."""
+
+FLASH_HEAD_DIM = 128
+"""Heads that FlashKDA takes; it alone saves a state within a prefill (``kda_checkpoint.py``)."""
+
+_KIMI = ("kda", "kda_full")
 _NARROW = ("gptq", "awq")
 """Formats whose kernels take no narrow projection of rates: each rank has it whole (``maybe_disable_tp``)."""
 
@@ -33,14 +40,42 @@ def matrices(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
             yield _out("b_proj", (heads,), hidden, tp)
             yield _out("a_proj", (heads,), hidden, tp)
         case _:
-            pass
+            yield from _kimi(mixer, hidden, tp)
+            return
     out = "o_proj" if mixer.kind == "gdn_olmo" else "out_proj"
     yield on_rank(Linear(f"linear_attn.{out}", (hidden,), values, split="in", plain=False), tp)
+
+
+def _kimi(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
+    """Kimi delta attention (``kimi_gdn_linear_attn.py``, ``models/kimi_k3/nvidia/kda.py``).
+
+    Its fused projection holds the narrow one of the forget gate whole on every rank; with a gate of full rank, rows are
+    rounded up to a multiple of 16.
+    """
+    size = mixer.value_head_dim
+    heads = divide(mixer.value_heads, tp, "num_heads")
+    width = heads * size
+    if mixer.kind == "kda_full":
+        outputs = (width, width, width, width, size, heads)
+        padding = -sum(outputs) % ALIGNMENT
+        outputs += (padding,) if padding else ()
+    else:
+        outputs = (width, width, width, heads, size)
+    yield Matrix("self_attn.in_proj_qkvgfab", outputs, hidden, split="out", ranks=tp)
+    yield Matrix("self_attn.f_b_proj", (width,), size, split="out", ranks=tp)
+    if mixer.kind == "kda":
+        yield Matrix("self_attn.g_a_proj", (size,), hidden)
+        yield Matrix("self_attn.g_b_proj", (width,), size, split="out", ranks=tp)
+    yield Matrix("self_attn.o_proj", (hidden,), width, split="in", ranks=tp)
 
 
 def vectors(mixer: LinearAttention, _hidden: int, tp: int) -> Vectors:
     """Count the convolution, the norm of a value head, and the rates a head (decay rates in float32)."""
     heads = divide(mixer.value_heads, tp, "linear_num_value_heads")
+    if mixer.kind in _KIMI:
+        return Vectors(
+            mixer.value_head_dim, _channels(mixer, tp) * mixer.conv_kernel + heads * mixer.value_head_dim + heads
+        )
     elements = _channels(mixer, tp) * mixer.conv_kernel + mixer.value_head_dim + heads
     return Vectors(elements + heads) if mixer.kind == "gdn_olmo" else Vectors(elements, heads)
 
@@ -54,7 +89,8 @@ def kv_specs(mixer: LinearAttention, context: CacheContext) -> tuple[KvSpec, ...
     heads = divide(mixer.value_heads, context.tp, "linear_num_value_heads")
     inputs = (mixer.conv_kernel - 1 + context.drafts) * _channels(mixer, context.tp) * context.width
     state = heads * mixer.value_head_dim * mixer.key_head_dim * (mixer.state_bytes or context.width)
-    return (KvSpec("state", inputs + state),)
+    saves = mixer.kind == "kda_full" and mixer.value_head_dim == FLASH_HEAD_DIM
+    return (KvSpec("state", inputs + state, checkpoints=1 if saves else 0),)
 
 
 def _out(name: str, outputs: tuple[int, ...], hidden: int, tp: int) -> Matrix:
