@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.domain import Attention, DenseMlp, Layer, LinearAttention
+from tools.domain import (
+    Attention,
+    Checkpoint,
+    DenseMlp,
+    Deployment,
+    Gpu,
+    Indexer,
+    Layer,
+    LinearAttention,
+    MlaAttention,
+    ModelSpec,
+)
 from tools.errors import BadValue
 from tools.units import GIB
 from tools.vram.kv import (
@@ -21,6 +32,7 @@ from tools.vram.kv import (
     pair_bytes,
     plan,
 )
+from tools.vram.kv.deployed import cache_dtype, cache_of, tokens_in_flight
 from tools.vram.kv.packed import packed
 
 FULL = Layer((Attention(32, 4, 128),), DenseMlp(8))
@@ -30,6 +42,15 @@ WIDE = Layer((Attention(32, 2, 512),), DenseMlp(8))
 QWEN35_FULL = Layer((Attention(24, 4, 256),), DenseMlp(8))
 QWEN35_STATE = Layer((LinearAttention("gdn", 16, 48, 128, 128, state_bytes=4),), DenseMlp(8))
 NEWEST = kv_rules((0, 32, 0))
+
+
+def deployment(layers: tuple[Layer, ...], **flags: Any) -> Deployment:
+    spec = ModelSpec("m", "glm_moe_dsa", "M", 1, None, 512, 64, True, 4096, layers, ())
+    return Deployment(spec, Checkpoint("m", "bf16"), **flags)
+
+
+def card(capability: str) -> Gpu:
+    return Gpu("card", "nvidia", 80 * GIB, 80 * GIB, compute_capability=capability)
 
 
 def planned(
@@ -189,6 +210,58 @@ def test_pages_side_by_side_are_grouped_by_type():
     made = CachePlan(found.groups, found.block_bytes, 256, None, NEWEST, CacheFlags())
     assert made.request_blocks(32_768, 16_384) == 128 + 2 * 259 + 4099 + 2065
     assert made.concurrency((40 * GIB,), 32_768, 16_384) == 6.29265785609398
+
+
+def test_the_first_generation_rounded_latents_to_256_bytes():
+    # DeepSeek-Coder-V2-Lite, vLLM 0.7.3: 34,560 B a token in 27 layers
+    layer = Layer((MlaAttention(16, 512, 128, 64, 128),), DenseMlp(8))
+    assert planned((layer, 27), rules=kv_rules((0, 7, 3), is_v0=True)).token_bytes == 27 * 1280
+    assert planned((layer, 27)).token_bytes == 27 * 1152
+
+
+def test_ranks_share_a_sequence_by_position():
+    flags = CacheFlags(context_ranks=4)
+    assert blocks_a_request(planned((FULL, 4), flags=flags), 1000) == 16
+    assert blocks_a_request(planned((FULL, 4)), 1000) == 63
+
+
+@pytest.mark.parametrize(
+    ("capability", "asked", "version", "found"),
+    [
+        ("9.0", "auto", None, "auto"),
+        ("9.0", "fp8", None, "fp8_ds_mla"),
+        ("10.0", "fp8", None, "fp8"),
+        ("10.0", "auto", None, "fp8_e4m3"),
+        ("10.0", "auto", "0.31", "auto"),
+        ("10.0", "fp8", "0.13", "fp8_ds_mla"),
+        ("12.0", "auto", None, "fp8_ds_mla"),
+    ],
+)
+def test_sparse_attention_chooses_a_layout_by_card(capability: str, asked: str, version: str | None, found: str):
+    sparse = MlaAttention(16, 512, 128, 64, 128, indexer=Indexer(4, 128, 64), sparse=True)
+    deployed = deployment((Layer((sparse,), DenseMlp(8)),) * 2, kv_dtype=asked, engine_version=version)
+    assert cache_dtype(deployed, card(capability)) == found
+
+
+def test_a_draft_head_caches_a_layer_more():
+    plain, drafted = deployment((FULL,) * 32), deployment((FULL,) * 32, draft="eagle")
+    assert cache_of(plain, None).token_bytes == 32 * 2048
+    assert cache_of(drafted, None).token_bytes == 33 * 2048
+
+
+@pytest.mark.parametrize(
+    ("capability", "version", "block"), [("9.0", "0.11", 64), ("9.0", None, 16), ("10.0", None, 32)]
+)
+def test_latent_attention_takes_blocks_of_its_backend(capability: str, version: str | None, block: int):
+    layer = Layer((MlaAttention(16, 512, 128, 64, 128),), DenseMlp(8))
+    assert cache_of(deployment((layer,) * 2, engine_version=version), card(capability)).block == block
+
+
+def test_tokens_of_every_step_under_way_count_from_26():
+    asked = {"max_num_batched_tokens": 1000}
+    assert tokens_in_flight(deployment((FULL,), engine_version="0.25", **asked), None) == 1000
+    assert tokens_in_flight(deployment((FULL,), engine_version="0.32", **asked), None) == 2000
+    assert tokens_in_flight(deployment((FULL,) * 4, engine_version="0.32", pp=4, **asked), None) == 5000
 
 
 def test_stages_of_a_pipeline_hold_a_share_of_each_group():

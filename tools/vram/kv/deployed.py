@@ -86,6 +86,10 @@ def rules_of(deployment: Deployment) -> KvRules:
 def cache_dtype(deployment: Deployment, gpu: Gpu | None) -> str:
     """The type that an engine caches in: ``auto`` follows the checkpoint, whose config may ask for fp8.
 
+    Sparse latent attention keeps fp8 in DeepSeek's packed layout, but on data-centre Blackwell from 0.18 on; there
+    0.32 gives GLM-5 an fp8 cache unless told otherwise, and cards of Blackwell's other branch know no other layout.
+    Source: ``mla_attention.py:_canonicalize_sparse_mla_kv_cache_dtype``, ``models/config.py:GlmMoeDsaForCausalLM``.
+
     Raises:
         BadValue: the cache type is not known.
     """
@@ -93,9 +97,14 @@ def cache_dtype(deployment: Deployment, gpu: Gpu | None) -> str:
     element_bytes(asked, 2)
     if asked == "auto" and deployment.checkpoint.quantization.extra.get("kv_cache") == "fp8":
         asked = "fp8"
-    if asked.startswith("fp8") and generation(gpu) == 9 and any(map(is_sparse, mixers_of(deployment))):
+    if not any(map(is_sparse, mixers_of(deployment))):
+        return asked
+    branch, version = generation(gpu), version_of(deployment.engine_version)
+    if asked == "auto" and branch == 10 and version >= (0, 32, 0) and deployment.model.model_type == "glm_moe_dsa":
+        return "fp8_e4m3"
+    if asked.startswith("fp8") and (branch != 10 or version < (0, 18, 0)):
         return "fp8_ds_mla"
-    return asked
+    return "fp8_ds_mla" if asked == "auto" and branch == 12 else asked
 
 
 def backend_block(deployment: Deployment, gpu: Gpu | None, dtype: str) -> int:
