@@ -10,6 +10,7 @@ from tools.domain.deployment import Deployment, Footprint, Ranks
 from tools.domain.hardware import Gpu, Rig
 from tools.domain.layers import (
     Attention,
+    CompressedAttention,
     DenseMlp,
     Indexer,
     Layer,
@@ -31,6 +32,7 @@ __all__ = [
     "Attention",
     "Band",
     "Checkpoint",
+    "CompressedAttention",
     "Costs",
     "DenseMlp",
     "Deployment",

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from tools.domain import Checkpoint, Quantization
 from tools.errors import NotYetExact
+from tools.vram.families import deepseek_v4
 from tools.vram.readers import READERS
 
 Config = Mapping[str, Any]
@@ -33,7 +34,8 @@ def quantization_from_config(config: Config | None) -> Quantization:
     reader = READERS.get(method.replace("_tensors", "-tensors"))
     if reader is None:
         raise NotYetExact("errors_vram.unknown_format", format=method[:80])
-    return reader(found)
+    made = reader(found)
+    return deepseek_v4.stored(made, config) if config and config.get("model_type") == "deepseek_v4" else made
 
 
 def _quantization_in(config: Config) -> Config | None:

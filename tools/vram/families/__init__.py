@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tools.vram.families import (
+    deepseek_v4,
     gemma,
     hybrid_conv,
     hybrid_gdn,
@@ -28,6 +29,7 @@ __all__ = ["Structure", "structure_of"]
 
 _BUILDERS: dict[str, Callable[[Config], Structure]] = {
     **gemma.BUILDERS,
+    **deepseek_v4.BUILDERS,
     **hybrid_conv.BUILDERS,
     **hybrid_gdn.BUILDERS,
     **hybrid_kimi.BUILDERS,

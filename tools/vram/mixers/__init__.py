@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tools.domain import Attention, LinearAttention, Mamba, Mixer, MlaAttention, ShortConv
+from tools.domain import Attention, CompressedAttention, LinearAttention, Mamba, Mixer, MlaAttention, ShortConv
 from tools.errors import NotYetExact
 from tools.vram.kv.specs import CacheContext, KvSpec
-from tools.vram.mixers import attention, linear, mamba, mla, short_conv
+from tools.vram.mixers import attention, compressed, linear, mamba, mla, short_conv
 from tools.vram.sharding import Vectors
 from tools.vram.storage import Matrix
 
@@ -21,6 +21,7 @@ __all__ = ["kv_specs", "matrices", "vectors"]
 _MODULES: dict[type, Any] = {
     Attention: attention,
     MlaAttention: mla,
+    CompressedAttention: compressed,
     LinearAttention: linear,
     Mamba: mamba,
     ShortConv: short_conv,

@@ -94,7 +94,7 @@ def _fp8_block(matrix: Matrix, q: Quantization, _width: int) -> tuple[int, ...]:
     else:
         _check_blocks(matrix, q, rows, columns)
     scales = sum(_ceil(part, rows) for part in parts) * _ceil(matrix.inputs, columns)
-    return matrix.rows * matrix.inputs, 4 * scales
+    return matrix.rows * matrix.inputs, int(q.extra.get("scale_bytes", 4)) * scales
 
 
 def _expert_block(matrix: Matrix, q: Quantization, rows: int, columns: int) -> tuple[int, int]:
