@@ -36,6 +36,7 @@ _PLAIN: Mapping[str, tuple[tuple[str, str], ...]] = {
     "architecture": (("fix_newer_engine", ""),),
     "killed": (("fix_host_limit", "free -g"),),
     "host_memory": (("fix_host_limit", "free -g"),),
+    "oom_load": (("fix_four_bit", "--load-in-4bit"), ("fix_smaller_cache", "--ctx-size 4096 --cache-type q8")),
     "unknown": (("fix_more_log", "VLLM_LOGGING_LEVEL=DEBUG"),),
 }
 """By kind, sentences and commands that depend on nothing in the log."""

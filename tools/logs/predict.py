@@ -160,6 +160,8 @@ def request_fields(log: EngineLog, model: str, gpu: str | None) -> tuple[dict[st
     if log.generation:
         fields["engine_generation"] = log.generation
     version, notes = _version(log)
+    if arguments.get("speculative_config") or arguments.get("drafter"):
+        notes = (*notes, note("logs.drafter"))
     return fields | ({"engine_version": version} if version else {}), notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,11 @@ _FRAMES: Mapping[str, Phase] = {
     "in execute_model": "running", "in forward_decode": "running", "in forward_extend": "running",
 }  # fmt: skip
 """Functions in a traceback by the phase of a start they belong to; the outermost tells."""
+_CARD = re.compile(
+    r"\b(NVIDIA (?:GeForce |RTX |Tesla |TITAN |Quadro |[ABHL]\d|G[BH]\d)[\w-]{0,12}(?: [\w-]{1,12}){0,5}?)"
+    r"(?=\s{2,}|\s?[,|(]|$)"
+)
+"""A card as the driver names it, in what nvidia-smi prints."""
 _OOM_LINES = 6
 _MAX_STARTS, _MAX_RANKS = 200, 256
 
@@ -109,7 +115,7 @@ def _starts(lines: Iterable[Line]) -> Iterator[_Start]:
     for line in lines:
         start = current.get(line.service)
         mark = _begins(line.text)
-        if start is None or (mark and (mark in start.started or start.phase != "start") and _fresh(start, mark)):
+        if start is None or (mark and _fresh(start, mark)):
             if len(found) >= _MAX_STARTS:
                 found.pop(0)
             start = current[line.service] = _Start(service=line.service)
@@ -132,13 +138,22 @@ def _begins(text: str) -> str | None:
 
 
 def _fresh(start: _Start, mark: str) -> bool:
-    """Whether a mark begins another start: it came before, or the present one is past its configuration."""
-    return mark in start.started or start.phase not in {"start", "weights"} or start.failed
+    """Whether a mark begins another start: the present one has failed or is past its configuration.
+
+    Several ranks may print their configuration; a server that says its version again has been started again.
+    """
+    if mark in start.started and mark == vllm.SERVER:
+        return True
+    return start.phase not in {"start", "weights"} or start.failed
 
 
 def _take(start: _Start, line: Line) -> None:
     text = line.text
     low = text[:400].lower()
+    if "NVIDIA" in text and "card" not in start.facts:
+        named = _CARD.search(text[:400])
+        if named:
+            start.facts["card"] = named.group(1)
     for engine, words in _NAMED.items():
         if any(word in low for word in words):
             start.named[engine] = start.named.get(engine, 0) + 1
@@ -171,12 +186,13 @@ def _store(start: _Start, rank: str, values: Mapping[str, Any]) -> None:
     adding = values.get("add", False)
     for name, value in values.items():
         if name in _ARGUMENTS:
-            start.said[name] = value
+            if name not in start.said or values.get("final"):
+                start.said[name] = value
         elif adding and name in memory and name in MEMORY_FIELDS:
             memory[name] += value
         elif name in MEMORY_FIELDS or name.endswith("_bytes") or name in {"in_use", "in_use_unit"}:
             memory[name] = value
-        elif name not in {"add", "start", "device"}:
+        elif name not in {"add", "start", "device", "final"}:
             start.facts.setdefault(name, value)
 
 

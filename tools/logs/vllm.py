@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from tools.logs.pattern import COUNT, NUMBER, UNIT, Pattern, gib, pattern, whole
 
+SERVER = "vLLM API server version"
 _GIB = NUMBER + r" ?Gi?[Bb]"
 
 
@@ -20,7 +21,7 @@ def _version(text: str) -> str:
 
 
 PATTERNS: tuple[Pattern, ...] = (
-    pattern("vLLM API server version", r"version v?([\w.+-]{3,30})", ("version", _version), start=True),
+    pattern(SERVER, r"version v?([\w.+-]{3,30})", ("version", _version), start=True),
     pattern("LLM engine (v", r"LLM engine \(v([\w.+-]{3,30})\)", ("version", _version), phase="weights", start=True),
     pattern("Starting to load model", r"load model ([^\s,'\"]{1,200}?)(?:\.\.\.|$| )", ("model", str), phase="weights"),
     pattern("Loading drafter model", "", drafter=True),
@@ -88,7 +89,7 @@ PATTERNS: tuple[Pattern, ...] = (
         " blocks: ", rf"# (?:GPU|CUDA|cuda|rocm|xpu|hpu) blocks: {COUNT}", ("blocks", whole), phase="graphs"
     ),
     pattern("Setting attention block size to", rf"size to {COUNT} tokens", ("block_tokens", whole)),
-    pattern("Auto-fit max_model_len: reduced", rf"to {COUNT} to fit", ("max_model_len", whole)),
+    pattern("Auto-fit max_model_len: reduced", rf"to {COUNT} to fit", ("max_model_len", whole), final=True),
     pattern("Auto-fit max_model_len: full", rf"length {COUNT} fits", ("max_model_len", whole)),
     pattern("Using max model len", rf"len {COUNT}", ("max_model_len", whole)),
     pattern("max_num_batched_tokens=", rf"max_num_batched_tokens={COUNT}", ("max_num_batched_tokens", whole)),

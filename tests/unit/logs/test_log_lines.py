@@ -118,3 +118,48 @@ def test_a_truncated_log_says_how_far_it_came() -> None:
 )
 def test_no_log_is_none(text: str) -> None:
     assert read_log(text) is None
+
+
+def test_ranks_that_print_their_configuration_each_are_one_start() -> None:
+    text = text_of("vllm-0.32-fits")
+    [config] = [line for line in text.splitlines() if "Initializing a V1" in line]
+    doubled = text.replace(config, config + "\n" + config.replace("EngineCore", "EngineCore_DP1"))
+    log = read_log(doubled)
+    assert log is not None
+    assert log.starts == 1
+
+
+def test_a_draft_model_of_llama_cpp_is_part_of_the_start() -> None:
+    text = text_of("llamacpp-fits")
+    draft = (
+        "0.03.1 I llama_model_loader: loaded meta data with 20 key-value pairs from /m/draft.gguf (version GGUF V3)\n"
+        "load_tensors:        CUDA0 model buffer size =   400.00 MiB\nllama_context: n_ctx         = 4096\n"
+        "llama_kv_cache:      CUDA0 KV buffer size =   112.00 MiB\n"
+    )
+    log = read_log(text + draft)
+    assert log is not None
+    assert (log.starts, log.arguments["max_model_len"]) == (1, 16384)
+    assert log.memory.kv_bytes == 1200 << 20
+    assert "Llama-3.1-8B" in str(log.model)
+
+
+@pytest.mark.parametrize(
+    ("line", "card"),
+    [
+        ("|   0  NVIDIA GeForce RTX 4060 Ti     Off |   00000000:01:00.0  On |", "NVIDIA GeForce RTX 4060 Ti"),
+        ("GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)", "NVIDIA H100 80GB HBM3"),
+        (
+            "|   0  NVIDIA RTX PRO 6000 Blackwell Workstation Edition   Off |",
+            "NVIDIA RTX PRO 6000 Blackwell Workstation Edition",
+        ),
+        (
+            "Using configuration from E=128,N=768,device_name=NVIDIA_H100_80GB_HBM3.json for MoE layer.",
+            "NVIDIA H100 80GB HBM3",
+        ),
+        ("| NVIDIA-SMI 570.86.10    Driver Version: 570.86.10    CUDA Version: 12.8 |", None),
+    ],
+)
+def test_a_card_named_beside_the_log_is_its_card(line: str, card: str | None) -> None:
+    log = read_log(f"{line}\n{text_of('vllm-0.32-fits')}")
+    assert log is not None
+    assert log.card == card
