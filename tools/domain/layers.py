@@ -146,19 +146,25 @@ class LinearAttention:
     Attributes:
         kind: whose layout of projections and states it is: ``gdn`` (Qwen3.5: a projection each for q, k, v and z),
             ``gdn_fused`` (Qwen3-Next: one tensor for all four), ``gdn_olmo``, ``kda``, ``kda_full`` (Kimi K3: a gate of
-            full rank) or ``lightning``.
+            full rank), ``kda_ling`` (Ling 3: nothing of low rank) or ``lightning`` (no convolution).
         key_heads, value_heads, key_head_dim, value_head_dim: sizes over all ranks.
         conv_kernel: width of the short convolution before it (0 = none).
         state_bytes: bytes of an element of the recurrent state where not the model's type.
+        groups: lightning attention's output is normed in so many groups, which ranks share (0 = not so).
+        bias: on lightning attention's queries, keys and values.
+        qk_norm: lightning attention norms the heads of queries and keys.
     """
 
-    kind: Literal["gdn", "gdn_fused", "gdn_olmo", "kda", "kda_full", "lightning"]
+    kind: Literal["gdn", "gdn_fused", "gdn_olmo", "kda", "kda_full", "kda_ling", "lightning"]
     key_heads: int
     value_heads: int
     key_head_dim: int
     value_head_dim: int
     conv_kernel: int = 4
     state_bytes: int = 0
+    groups: int = 0
+    bias: bool = False
+    qk_norm: bool = False
 
 
 @dataclass(frozen=True, slots=True)

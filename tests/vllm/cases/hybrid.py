@@ -216,6 +216,38 @@ KIMI_CROSSED: Config = {
     "latent_moe_use_norm": True,
     "num_shared_experts": 2,
 }
+LING: Config = {
+    **PLAIN,
+    **GROUPS,
+    "num_hidden_layers": 5,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "layer_group_size": 2,
+    "first_k_dense_replace": 1,
+    "kv_lora_rank": 512,
+    "q_lora_rank": 160,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "use_bias": False,
+    "use_qkv_bias": True,
+    "use_qk_norm": True,
+    "group_norm_size": 8,
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+    "num_shared_experts": 2,
+    "moe_intermediate_size": 224,
+    "moe_shared_expert_intermediate_size": 352,
+    "moe_router_enable_expert_bias": True,
+    "score_function": "sigmoid",
+    "rope_theta": 10000.0,
+}
+LING3: Config = {
+    **LING,
+    "short_conv_kernel_size": 4,
+    "no_kda_lora": True,
+    "gated_attention_proj_granularity_type": "head_wise",
+}
 
 FAMILIES: dict[str, tuple[str, str, Config]] = {
     "qwen3_next": ("qwen3_next", "Qwen3NextForCausalLM", {**DELTA, **SPARSE, "decoder_sparse_step": 1}),
@@ -297,6 +329,28 @@ FAMILIES: dict[str, tuple[str, str, Config]] = {
     "kimi_linear": ("kimi_linear", "KimiLinearForCausalLM", KIMI),
     "kimi_linear_crossed": ("kimi_linear", "KimiLinearForCausalLM", KIMI_CROSSED),
     "kimi_linear_dense": ("kimi_linear", "KimiLinearForCausalLM", {**KIMI, "num_experts": None}),
+    "ling": ("bailing_hybrid", "BailingMoeV2_5ForCausalLM", LING),
+    "ling_one_group": (
+        "bailing_hybrid",
+        "BailingMoeV2_5ForCausalLM",
+        {
+            **LING,
+            "group_norm_size": 1,
+            "q_lora_rank": None,
+            "use_qk_norm": False,
+            "use_qkv_bias": False,
+            "moe_router_enable_expert_bias": False,
+            "score_function": "softmax",
+            "router_dtype": "bf16",
+            "num_shared_experts": 0,
+        },
+    ),
+    "ling3": ("bailing_hybrid", "BailingMoeV3ForCausalLM", LING3),
+    "ling3_wide_gate": (
+        "bailing_hybrid",
+        "BailingMoeV3ForCausalLM",
+        {**LING3, "gated_attention_proj_granularity_type": "element_wise", "layer_group_size": 3},
+    ),
     "zamba2": ("zamba2", "Zamba2ForCausalLM", ZAMBA),
     "zamba2_plain": (
         "zamba2",

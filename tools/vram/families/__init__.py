@@ -11,6 +11,7 @@ from collections.abc import Callable
 from tools.vram.families import (
     deepseek_v4,
     gemma,
+    hybrid_bailing,
     hybrid_conv,
     hybrid_gdn,
     hybrid_kimi,
@@ -30,6 +31,7 @@ __all__ = ["Structure", "structure_of"]
 _BUILDERS: dict[str, Callable[[Config], Structure]] = {
     **gemma.BUILDERS,
     **deepseek_v4.BUILDERS,
+    **hybrid_bailing.BUILDERS,
     **hybrid_conv.BUILDERS,
     **hybrid_gdn.BUILDERS,
     **hybrid_kimi.BUILDERS,

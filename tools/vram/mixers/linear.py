@@ -20,7 +20,7 @@ ALIGNMENT = 16
 FLASH_HEAD_DIM = 128
 """Heads that FlashKDA takes; it alone saves a state within a prefill (``kda_checkpoint.py``)."""
 
-_KIMI = ("kda", "kda_full")
+_KIMI = ("kda", "kda_full", "kda_ling")
 _NARROW = ("gptq", "awq")
 """Formats whose kernels take no narrow projection of rates: each rank has it whole (``maybe_disable_tp``)."""
 
@@ -39,6 +39,9 @@ def matrices(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
             yield _out("in_proj_qkvg", (keys, keys, values, values), hidden, tp)
             yield _out("b_proj", (heads,), hidden, tp)
             yield _out("a_proj", (heads,), hidden, tp)
+        case "lightning":
+            yield from _lightning(mixer, hidden, tp)
+            return
         case _:
             yield from _kimi(mixer, hidden, tp)
             return
@@ -55,6 +58,12 @@ def _kimi(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
     size = mixer.value_head_dim
     heads = divide(mixer.value_heads, tp, "num_heads")
     width = heads * size
+    if mixer.kind == "kda_ling":
+        yield Matrix("self_attn.qkvb_proj", (width, width, width, heads), hidden, split="out", ranks=tp)
+        yield Matrix("self_attn.f_proj", (width,), hidden, split="out", ranks=tp)
+        yield Matrix("self_attn.g_proj", (width,), hidden, split="out", ranks=tp)
+        yield Matrix("self_attn.o_proj", (hidden,), width, split="in", ranks=tp)
+        return
     if mixer.kind == "kda_full":
         outputs = (width, width, width, width, size, heads)
         padding = -sum(outputs) % ALIGNMENT
@@ -69,9 +78,21 @@ def _kimi(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
     yield Matrix("self_attn.o_proj", (hidden,), width, split="in", ranks=tp)
 
 
+def _lightning(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
+    """Lightning attention (``linear/bailing_linear_attn.py``): ranks share whole groups of its last norm."""
+    divide(mixer.groups, tp, "group_norm_size")
+    width = divide(mixer.value_heads, tp, "num_attention_heads") * mixer.value_head_dim
+    bias = 3 * width if mixer.bias else 0
+    yield Matrix("self_attn.query_key_value", (width, width, width), hidden, bias=bias, split="out", ranks=tp)
+    yield Matrix("self_attn.g_proj", (width,), hidden, split="out", ranks=tp)
+    yield Matrix("self_attn.dense", (hidden,), width, split="in", ranks=tp)
+
+
 def vectors(mixer: LinearAttention, _hidden: int, tp: int) -> Vectors:
     """Count the convolution, the norm of a value head, and the rates a head (decay rates in float32)."""
     heads = divide(mixer.value_heads, tp, "linear_num_value_heads")
+    if mixer.kind == "lightning":
+        return Vectors(heads * mixer.value_head_dim + (2 * mixer.value_head_dim if mixer.qk_norm else 0))
     if mixer.kind in _KIMI:
         return Vectors(
             mixer.value_head_dim, _channels(mixer, tp) * mixer.conv_kernel + heads * mixer.value_head_dim + heads
@@ -87,7 +108,8 @@ def kv_specs(mixer: LinearAttention, context: CacheContext) -> tuple[KvSpec, ...
     32 x 128 x 128 x 4 B (float32) are 2,146,304 B.
     """
     heads = divide(mixer.value_heads, context.tp, "linear_num_value_heads")
-    inputs = (mixer.conv_kernel - 1 + context.drafts) * _channels(mixer, context.tp) * context.width
+    kept = mixer.conv_kernel - 1 + context.drafts if mixer.conv_kernel else 0
+    inputs = kept * _channels(mixer, context.tp) * context.width
     state = heads * mixer.value_head_dim * mixer.key_head_dim * (mixer.state_bytes or context.width)
     saves = mixer.kind == "kda_full" and mixer.value_head_dim == FLASH_HEAD_DIM
     return (KvSpec("state", inputs + state, checkpoints=1 if saves else 0),)
