@@ -261,14 +261,14 @@ DIALECTS: dict[str, Dialect] = {
         dense_width=("prefix_dense_intermediate_size", *_WIDTH),
         moe=replace(_DEEPSEEK_STYLE, dense_first="first_k_dense_replace"),
     ),
-    "granite_swa": replace(_LLAMA, sinks=True),
+    "granite_swa": replace(_LLAMA, sinks=True, tied=True),
     "granitemoe_swa": replace(_GRANITE_MOE, sinks=True, moe=Experts(shared_width=("shared_intermediate_size",))),
     "apertus": Dialect(
         activation_elements=2, gated=False, qk_norm=True, qkv_bias=_BIAS, o_bias=_BIAS, mlp_bias=Says("mlp_bias")
     ),
     "hyperclovax": replace(_LLAMA, post_norms=Says("use_post_norm")),
     "iquestcoder": _LLAMA,
-    "ministral3": Dialect(sliding="all"),
+    "ministral3": Dialect(sliding="all", head_dim=128),
     "internlm": Dialect(qkv_bias=Says("bias", absent=True), o_bias=Says("bias", absent=True)),
     "baichuan": Dialect(),
     "solar": Dialect(),

@@ -1,15 +1,315 @@
-"""Towers, KV sharing and what fits no other group."""
+"""Layers that differ one by one, windows with heads of their own, and older families."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from cases.parts import Config, over_ranks
+from cases.parts import EXPERTS, PLAIN, Config, over_ranks
 
-FAMILIES: dict[str, tuple[str, str, Config]] = {}
+ALTERNATING: Config = {
+    "num_hidden_layers": 4,
+    "sliding_window": 1024,
+    "layer_types": ["full_attention", "sliding_attention"] * 2,
+}
+BLOCKS = [(2, 1.3), (None, 0.5), (4, None), (2, 2.625)]
+"""Of each layer: heads of a group (None: no attention) and the factor of its width (None: no feed-forward block)."""
+
+FAMILIES: dict[str, tuple[str, str, Config]] = {
+    "llama4": (
+        "llama4_text",
+        "Llama4ForCausalLM",
+        {
+            "num_hidden_layers": 4,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 1,
+            "intermediate_size": 256,
+            "intermediate_size_mlp": 768,
+            "interleave_moe_layer_step": 2,
+            "attention_chunk_size": 1024,
+            "use_qk_norm": True,
+            "no_rope_layers": [1, 1, 1, 0],
+            "head_dim": 64,
+            "tie_word_embeddings": False,
+        },
+    ),
+    "mimo_v2": (
+        "mimo_v2_flash",
+        "MiMoV2FlashForCausalLM",
+        {
+            **PLAIN,
+            "num_hidden_layers": 4,
+            "n_routed_experts": 8,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 256,
+            "norm_topk_prob": True,
+            "n_group": 1,
+            "topk_group": 1,
+            "topk_method": "noaux_tc",
+            "scoring_func": "sigmoid",
+            "layernorm_epsilon": 1e-5,
+            "hybrid_layer_pattern": [0, 1, 1, 0],
+            "moe_layer_freq": [0, 1, 1, 1],
+            "head_dim": 96,
+            "v_head_dim": 64,
+            "swa_num_attention_heads": 8,
+            "swa_num_key_value_heads": 8,
+            "swa_head_dim": 96,
+            "swa_v_head_dim": 64,
+            "attention_bias": False,
+            "add_swa_attention_sink_bias": True,
+            "sliding_window": 128,
+            "sliding_window_size": 128,
+            "partial_rotary_factor": 0.5,
+            "rope_theta": 1e4,
+            "swa_rope_theta": 1e4,
+        },
+    ),
+    "step3p5": (
+        "step3p5",
+        "Step3p5ForCausalLM",
+        {
+            **PLAIN,
+            "num_hidden_layers": 4,
+            "num_attention_groups": 4,
+            "head_dim": 64,
+            "share_expert_dim": 256,
+            "moe_num_experts": 8,
+            "moe_top_k": 2,
+            "moe_intermediate_size": 256,
+            "moe_layers_enum": "2,3",
+            "use_moe_router_bias": True,
+            "moe_router_scaling_factor": 3.0,
+            "need_fp32_gate": True,
+            "norm_expert_weight": True,
+            "att_impl_type": "GQA",
+            "layer_types": ["full_attention", *["sliding_attention"] * 3],
+            "sliding_window": 512,
+            "use_head_wise_attn_gate": True,
+            "attention_other_setting": {
+                "attention_type": "sliding_attention",
+                "num_attention_heads": 16,
+                "num_attention_groups": 4,
+                "head_dim": 64,
+            },
+            "swiglu_limits": [0.0] * 4,
+            "swiglu_limits_shared": [0.0] * 4,
+            "rope_theta": 1e4,
+            "partial_rotary_factors": [0.5, 1.0, 1.0, 1.0],
+            "use_rope_layers": [],
+            "yarn_only_types": [],
+            "sink": False,
+        },
+    ),
+    "laguna": (
+        "laguna",
+        "LagunaForCausalLM",
+        {
+            **PLAIN,
+            **EXPERTS,
+            **ALTERNATING,
+            "head_dim": 64,
+            "shared_expert_intermediate_size": 256,
+            "gating": True,
+            "attention_bias": False,
+            "mlp_only_layers": [0],
+            "norm_topk_prob": True,
+            "moe_apply_router_weight_on_input": False,
+            "num_attention_heads_per_layer": [8, 16, 8, 16],
+            "swa_attention_sink_enabled": True,
+        },
+    ),
+    "nemotron_nas": (
+        "nemotron-nas",
+        "DeciLMForCausalLM",
+        {
+            **PLAIN,
+            "num_hidden_layers": 4,
+            "head_dim": 64,
+            "block_configs": [
+                {
+                    "attention": {"n_heads_in_group": heads, "no_op": heads is None, "replace_with_linear": False},
+                    "ffn": {"ffn_mult": factor, "no_op": factor is None, "replace_with_linear": False},
+                }
+                for heads, factor in BLOCKS
+            ],
+        },
+    ),
+    "hunyuan_moe": (
+        "hunyuan_v1_moe",
+        "HunYuanMoEV1ForCausalLM",
+        {
+            "num_experts": 8,
+            "moe_topk": 2,
+            "num_shared_expert": 1,
+            "use_qk_norm": True,
+            "head_dim": 64,
+            "moe_intermediate_size": [256] * 3,
+            "tie_word_embeddings": False,
+        },
+    ),
+    "hy_v3": (
+        "hy_v3",
+        "HYV3ForCausalLM",
+        {
+            **PLAIN,
+            **EXPERTS,
+            "head_dim": 64,
+            "expert_hidden_dim": 256,
+            "num_shared_experts": 1,
+            "first_k_dense_replace": 1,
+            "qk_norm": True,
+            "route_norm": True,
+            "enable_lm_head_fp32": False,
+            "router_scaling_factor": 1.0,
+        },
+    ),
+    "bailing_moe": (
+        "bailing_moe",
+        "BailingMoeV2ForCausalLM",
+        {
+            **PLAIN,
+            **EXPERTS,
+            "head_dim": 64,
+            "num_shared_experts": 1,
+            "use_bias": False,
+            "use_qkv_bias": True,
+            "first_k_dense_replace": 1,
+            "norm_topk_prob": True,
+            "use_qk_norm": True,
+            "use_rmsnorm": True,
+            "score_function": "sigmoid",
+            "moe_router_enable_expert_bias": True,
+            "n_group": 1,
+            "topk_group": 1,
+            "router_dtype": "fp32",
+            "norm_head": False,
+            "partial_rotary_factor": 0.5,
+            "embedding_dropout": 0.0,
+            "output_dropout": 0.0,
+            "attention_dropout": 0.0,
+            "rope_theta": 1e4,
+        },
+    ),
+    "cohere2_moe": (
+        "cohere2_moe",
+        "Cohere2MoeForCausalLM",
+        {
+            **PLAIN,
+            **ALTERNATING,
+            "num_experts": 8,
+            "num_experts_per_tok": 2,
+            "num_shared_experts": 1,
+            "head_dim": 64,
+            "mlp_layer_types": ["dense", "sparse", "sparse", "sparse"],
+            "prefix_dense_intermediate_size": 512,
+            "expert_selection_fn": "sigmoid",
+            "layer_norm_eps": 1e-5,
+            "logit_scale": 1.0,
+            "norm_topk_prob": True,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "granite_swa": ("granite_swa", "GraniteSWAForCausalLM", {**ALTERNATING, "attention_bias": False}),
+    "hyperclovax": (
+        "hyperclovax",
+        "HyperCLOVAXForCausalLM",
+        {
+            "attention_bias": False,
+            "mlp_bias": False,
+            "use_post_norm": True,
+            "embedding_multiplier": 1.0,
+            "residual_multiplier": 1.0,
+            "attention_multiplier": 1.0,
+            "logits_scaling": 1.0,
+        },
+    ),
+    "orion": ("orion", "OrionForCausalLM", PLAIN),
+    "jais2": ("jais2", "Jais2ForCausalLM", {"tie_word_embeddings": False}),
+    "ministral3": ("ministral3", "Ministral3ForCausalLM", {"sliding_window": None, "tie_word_embeddings": False}),
+    "opt": ("opt", "OPTForCausalLM", {"ffn_dim": 1024, "word_embed_proj_dim": 512, "tie_word_embeddings": True}),
+}
+GPT2: Config = {"n_layer": 3, "n_embd": 512, "n_head": 8, "n_positions": 4096, "vocab_size": 1999}
+FALCON: Config = {
+    "num_hidden_layers": 3,
+    "hidden_size": 512,
+    "num_attention_heads": 8,
+    "vocab_size": 1999,
+    "max_position_embeddings": 4096,
+    "torch_dtype": "bfloat16",
+    "tie_word_embeddings": False,
+}
+GROUPED: Config = {**FALCON, "new_decoder_architecture": True, "num_kv_heads": 4}
+WHOLE: dict[str, Config] = {
+    "gpt2": {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], **GPT2},
+    "gptj": {
+        "model_type": "gptj",
+        "architectures": ["GPTJForCausalLM"],
+        **GPT2,
+        "rotary_dim": 32,
+        "tie_word_embeddings": False,
+    },
+    "dbrx": {
+        "model_type": "dbrx",
+        "architectures": ["DbrxForCausalLM"],
+        "n_layers": 3,
+        "d_model": 512,
+        "n_heads": 8,
+        "max_seq_len": 4096,
+        "vocab_size": 1999,
+        "attn_config": {"kv_n_heads": 4, "clip_qkv": 8, "rope_theta": 500000},
+        "ffn_config": {"ffn_hidden_size": 384, "moe_num_experts": 8, "moe_top_k": 2},
+        "tie_word_embeddings": False,
+    },
+    "chatglm": {
+        **PLAIN,
+        "model_type": "chatglm",
+        "architectures": ["ChatGLMModel"],
+        "torch_dtype": "bfloat16",
+        "num_layers": 3,
+        "hidden_size": 512,
+        "num_attention_heads": 8,
+        "kv_channels": 64,
+        "multi_query_attention": True,
+        "multi_query_group_num": 2,
+        "ffn_hidden_size": 1024,
+        "padded_vocab_size": 2048,
+        "seq_length": 4096,
+        "add_bias_linear": False,
+        "add_qkv_bias": True,
+        "rmsnorm": True,
+        "layernorm_epsilon": 1e-5,
+        "post_layer_norm": True,
+        "apply_residual_connection_post_layernorm": False,
+        "original_rope": True,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "fp32_residual_connection": False,
+        "vocab_size": 2048,
+    },
+    "falcon": {
+        "model_type": "falcon",
+        "architectures": ["FalconForCausalLM"],
+        **FALCON,
+        "multi_query": True,
+        "parallel_attn": True,
+        "bias": False,
+    },
+    "falcon_grouped": {"model_type": "falcon", "architectures": ["FalconForCausalLM"], **GROUPED, "bias": False},
+    "falcon_one_norm": {
+        "model_type": "falcon",
+        "architectures": ["FalconForCausalLM"],
+        **GROUPED,
+        "num_ln_in_parallel_attn": 1,
+        "bias": False,
+    },
+}
+"""Configs whose fields have names of their own."""
 
 
 def cases() -> Iterator[dict[str, Any]]:
     """Yield every case of the group."""
     yield from over_ranks(FAMILIES)
+    for name, config in WHOLE.items():
+        for tp in (1, 2, 4, 8):
+            yield {"id": f"{name}-tp{tp}", "config": config, "tp": tp}
