@@ -82,9 +82,17 @@ def test_a_bad_request_gets_one_sentence(fields: dict[str, Any]):
 
 
 def test_flags_in_free_text_are_used_where_understood():
-    found, notes = read_flags("--enforce-eager --max-num-seqs=8, --cpu-offload-gb 2 MTP n=3")
-    assert found == {"enforce_eager": True, "max_num_seqs": 8, "cpu_offload_bytes": 2 << 30}
-    assert notes[0].params["flags"] == "MTP n 3"
+    found, notes = read_flags("--enforce-eager --max-num-seqs=8, --cpu-offload-gb 2 MTP n=3 --seed 1")
+    assert found == {
+        "enforce_eager": True,
+        "max_num_seqs": 8,
+        "cpu_offload_bytes": 2 << 30,
+        "draft": "mtp",
+        "draft_tokens": 3,
+    }
+    assert notes[0].params["flags"] == "--seed 1"
+    found, _ = read_flags("EAGLE speculative decoding --block-size 128 --no-enable-prefix-caching")
+    assert found == {"draft": "eagle", "block_size": 128, "prefix_caching": False}
 
 
 def test_a_folder_is_read(tmp_path: Path):
