@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, Quantization
+from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, ModelSpec, Quantization
+from tools.vram import gguf
 from tools.vram.repack import allocated, held_sizes, is_before, is_hopper
 from tools.vram.stages import Stage, stages_of
 from tools.vram.storage import matrix_bytes
@@ -48,10 +49,22 @@ _BY_SIZE = {"gguf": "GGUF", "exl2": "EXL2", "exl3": "EXL3", "mlx": "MLX"}
 
 
 def _by_size(deployment: Deployment) -> int:
-    """Share of the files' bytes where they are known, else parameters x mean bits a weight."""
+    """Share of the files' bytes where they are known, else of what the format's tensors or mean bits a weight say."""
     model, checkpoint = deployment.model, deployment.checkpoint
-    total = checkpoint.file_bytes or math.ceil(model.params_total * checkpoint.quantization.bits / 8)
+    total = checkpoint.file_bytes or _by_tensors(model, checkpoint.quantization)
     return -(-total // (deployment.tp * deployment.pp))
+
+
+def _by_tensors(model: ModelSpec, q: Quantization) -> int:
+    """Bytes of a GGUF file tensor by tensor where its mixture is llama.cpp's; else parameters x mean bits a weight.
+
+    EXL2, EXL3 and MLX quantise the layers' weights and the head; embeddings, which MLX quantises too, stay in 16 bits.
+    """
+    kind = str(q.extra.get("type", ""))
+    if q.method == "gguf" and model.layers and gguf.is_known(kind):
+        return gguf.file_bytes(model, kind)
+    kept = model.vocab_size * model.hidden_size if q.method.startswith("exl") and not model.tied_embeddings else 0
+    return math.ceil(max(0, model.params_total - kept) * q.bits / 8) + 2 * kept
 
 
 def loaded(deployment: Deployment, gpu: Gpu | None, registered: tuple[int, ...], tokens: int = 0) -> tuple[Loaded, ...]:

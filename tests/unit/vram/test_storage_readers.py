@@ -132,56 +132,17 @@ def test_an_unknown_format_is_said():
         quantization_from_config({"quant_method": "no such"})
 
 
-WRITERS = [
-    "fp8",
-    "fbgemm_fp8",
-    "gptq",
-    "awq",
-    "mxfp4",
-    "bitsandbytes",
-    "auto-round",
-    "compressed-tensors",
-    "modelopt",
-    "mxfp8",
-    "quark",
-    "experts_int8",
-    "x",
-]
-FIELDS = [
-    "bits",
-    "group_size",
-    "block",
-    "weight_block_size",
-    "w_bit",
-    "sym",
-    "desc_act",
-    "dynamic",
-    "lm_head",
-    "zero_point",
-    "modules_to_not_convert",
-    "ignore",
-    "config_groups",
-    "format",
-    "quant_algo",
-    "quantization",
-    "quantized_layers",
-    "exclude_modules",
-    "extra_config",
-    "data_type",
-    "global_quant_config",
-    "layer_quant_config",
-    "exclude",
-    "export",
-    "kv_cache_scheme",
-    "activation_scheme",
-    "packing_format",
-    "llm_int8_skip_modules",
-    "modules_in_block_to_quantize",
-    "load_in_8bit",
-    "store_dtype",
-    "kv_cache_quant_algo",
-    "producer",
-]
+WRITERS = (
+    *("fp8", "fbgemm_fp8", "gptq", "awq", "mxfp4", "bitsandbytes", "auto-round", "compressed-tensors"),
+    *("modelopt", "mxfp8", "quark", "experts_int8", "x"),
+)
+FIELDS = (
+    *("bits", "group_size", "block", "weight_block_size", "w_bit", "sym", "desc_act", "dynamic", "lm_head", "format"),
+    *("zero_point", "modules_to_not_convert", "ignore", "config_groups", "quant_algo", "quantization", "data_type"),
+    *("quantized_layers", "exclude_modules", "extra_config", "global_quant_config", "layer_quant_config", "exclude"),
+    *("export", "kv_cache_scheme", "activation_scheme", "packing_format", "llm_int8_skip_modules", "store_dtype"),
+    *("modules_in_block_to_quantize", "load_in_8bit", "kv_cache_quant_algo", "producer"),
+)
 
 
 def absurd(dice: random.Random, depth: int = 0) -> Any:
