@@ -127,6 +127,8 @@ def _notes(deployment: Deployment, gpu: Gpu | None) -> Iterator[Note]:
         yield note("vram.by_size", format=deployment.checkpoint.precision)
     if deployment.model.tower_params:
         yield note("vram.towers", params=deployment.model.tower_params)
+    if deployment.draft:
+        yield note("vram.draft_cache", kind=deployment.draft.upper())
     if deployment.ranks.sharing_experts > 1:
         yield note("vram.experts_spread", ranks=deployment.ranks.sharing_experts)
 
