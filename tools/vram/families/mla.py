@@ -1,6 +1,7 @@
-"""Families with multi-head latent attention: DeepSeek V2 to V3.2, Kimi K2, GLM-5, GLM-4.7-Flash, MiniCPM3, Youtu.
+"""Families with multi-head latent attention: DeepSeek V2 to V3.2, Kimi K2, GLM-5, LongCat-Flash, Mistral Small 4 ...
 
-Facts are those of vLLM 0.32's model code: ``models/deepseek_v2.py``, ``glm4_moe_lite.py``, ``minicpm3.py``.
+Facts are those of vLLM 0.32's model code: ``models/deepseek_v2.py``, ``glm4_moe_lite.py``, ``minicpm3.py``,
+``AXK1.py``, ``openpangu.py``, ``longcat_flash.py``.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tools.domain import DenseMlp, Indexer, Layer, MlaAttention, MoeMlp
+from tools.domain import DenseMlp, Indexer, Layer, Linear, MlaAttention, MoeMlp
+from tools.vram.dialects import Flag, Says
+from tools.vram.families import regular
 from tools.vram.families.regular import moe_fields
 from tools.vram.families.structure import Structure
-from tools.vram.fields import MAX_LAYERS, Config, number
+from tools.vram.fields import MAX_LAYERS, Config, flag, number
 
 __all__ = ["BUILDERS", "indexer_layers", "latent_attention", "latent_fields", "routed_experts"]
 
@@ -23,12 +26,16 @@ class Latent:
 
     Attributes:
         score_bias: choosing experts adds a correction where the config does not name its ``topk_method``.
+        norms: vectors of the hidden size a layer.
+        sandwich: a config's ``sandwich_norm`` adds two.
         router_bytes: bytes of a router weight; 4 where the engine keeps it in float32.
         expanded: the engine caches every head's keys and values, not the latent.
         tied: embeddings are tied where the config is silent.
     """
 
-    score_bias: bool = False
+    score_bias: Flag = False
+    norms: int = 2
+    sandwich: bool = False
     router_bytes: int = 2
     expanded: bool = False
     tied: bool = False
@@ -43,6 +50,9 @@ _FAMILIES: dict[str, Latent] = {
     "glm4_moe_lite": Latent(score_bias=True, router_bytes=4),
     "minicpm3": Latent(expanded=True, tied=True),
     "youtu": Latent(tied=True),
+    "mistral4": Latent(),
+    "axk1": Latent(score_bias=True, norms=3),
+    "pangu_ultra_moe": Latent(score_bias=Says("router_enable_expert_bias"), sandwich=True),
 }
 
 
@@ -55,12 +65,13 @@ def build(config: Config) -> Structure:
     family, fields = _FAMILIES[str(config.get("model_type"))], latent_fields(config)
     count = number(fields, "num_hidden_layers", maximum=MAX_LAYERS)
     kinds = list(zip(indexer_layers(fields, count), sparse_layers(fields, count), strict=True))
+    norms = family.norms + (2 if family.sandwich and fields.get("sandwich_norm") else 0)
     made: dict[tuple[bool, bool], Layer] = {}
     for kind in kinds:
         if kind not in made:
             mlp = routed_experts(fields, family) if kind[1] else DenseMlp(number(fields, "intermediate_size"))
             attention = latent_attention(fields, has_indexer=kind[0], expanded=family.expanded)
-            made[kind] = Layer((attention,), mlp)
+            made[kind] = Layer((attention,), mlp, norms)
     return Structure(layers=tuple(made[kind] for kind in kinds), tied=family.tied)
 
 
@@ -135,18 +146,52 @@ def sparse_layers(fields: Config, count: int) -> list[bool]:
 def routed_experts(fields: Config, family: Latent) -> MoeMlp:
     """A sparse layer's experts and the shared ones, which are one wider MLP."""
     width = number(fields, "moe_intermediate_size")
-    method = fields.get("topk_method")
+    correction = fields["topk_method"] == "noaux_tc" if "topk_method" in fields else flag(fields, family.score_bias)
     return MoeMlp(
         experts=number(fields, "n_routed_experts", "num_experts", maximum=1 << 16),
         active=number(fields, "num_experts_per_tok", maximum=1 << 16),
         intermediate=width,
         shared_intermediate=width * number(fields, "n_shared_experts", default=0, maximum=1024),
-        score_bias=family.score_bias if method is None else method == "noaux_tc",
+        score_bias=correction,
         router_bytes=family.router_bytes,
         shared_name="shared_experts",
         shared_whole=True,
     )
 
 
-BUILDERS: dict[str, Callable[[Config], Structure]] = dict.fromkeys(_FAMILIES, build)
+def build_longcat(config: Config) -> Structure:
+    """Describe a LongCat-Flash model: two attentions and two dense blocks a layer beside experts, some of them idle.
+
+    Raises:
+        BadValue: a field is missing or absurd.
+    """
+    fields = latent_fields(config)
+    hidden, width = number(fields, "hidden_size"), number(fields, "ffn_hidden_size", "intermediate_size")
+    experts = MoeMlp(
+        experts=number(fields, "n_routed_experts", "num_experts", maximum=1 << 16),
+        active=number(fields, "moe_topk", "num_experts_per_tok", maximum=1 << 16),
+        intermediate=number(fields, "expert_ffn_hidden_size", "moe_intermediate_size"),
+        score_bias=True,
+        router_bytes=4,
+        idle=number(fields, "zero_expert_num", default=0, maximum=1 << 16),
+    )
+    dense = (
+        Linear("mlps.gate_up_proj", (width, width), hidden, split="out", plain=False, times=2),
+        Linear("mlps.down_proj", (hidden,), width, split="in", plain=False, times=2),
+    )
+    layer = Layer((latent_attention(fields),) * 2, experts, norms=4, extras=dense)
+    return Structure(layers=(layer,) * number(fields, "num_layers", "num_hidden_layers", maximum=MAX_LAYERS))
+
+
+def build_mistral(config: Config) -> Structure:
+    """Describe a Mistral model by what it declares: latent attention (Small 4), or keys and values by heads."""
+    is_latent = latent_fields(config).get("kv_lora_rank") is not None
+    return build({**config, "model_type": "mistral4"}) if is_latent else regular.build(config)
+
+
+BUILDERS: dict[str, Callable[[Config], Structure]] = {
+    **dict.fromkeys(_FAMILIES, build),
+    "longcat_flash": build_longcat,
+    "mistral": build_mistral,
+}
 """Builders by ``model_type``."""

@@ -107,9 +107,9 @@ class Formats:
             width: bytes of an element of the model's type.
         """
         writer = str(self.whole.extra.get("writer") or _WRITERS.get(self.whole.method, ""))
-        if isinstance(mixer, MlaAttention):
+        if isinstance(mixer, MlaAttention) and not mixer.expanded:
             return 4 * width if writer == "modelopt" else 0
-        if not isinstance(mixer, Attention) or not mixer.cache_scales:
+        if not isinstance(mixer, MlaAttention) and not (isinstance(mixer, Attention) and mixer.cache_scales):
             return 0
         if writer == "quark" and self.kept.hold("self_attn.attn", layer):
             return 0
