@@ -21,6 +21,9 @@ from tools.vram.stages import EVERY_STAGE
 
 __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
 
+GENERATES = frozenset({"ChatGLMModel", "InternVLChatModel"})
+"""Architectures that have an output head although they are called as those without one are."""
+
 MAX_CHOICES = 256
 """Most ways to fill in unsaid fields that are tried against the published count."""
 
@@ -144,7 +147,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
     kind = str(text.get("model_type"))
     names = cast("list[Any]", architectures) if isinstance(architectures, list) and architectures else [kind]
     tied = next((said for said in map(_says_tied, (config, text)) if said is not None), made.tied)
-    pools = str(names[0]).endswith("Model")
+    pools = str(names[0]).endswith("Model") and str(names[0]) not in GENERATES
     active = config.get("params_active")
     return ModelSpec(
         name=name,
