@@ -12,6 +12,7 @@ HEAD_CHARS = 10_000
 TAIL_CHARS = 6_000
 """Of a longer text only its beginning and its end are read: a pasted log keeps its question in one of the two."""
 
+RUSSIAN_WORDS = 3
 _LONG_RUN = Lazy(r"(\d{20})\d+|(\S{160})\S+")
 """A number of more than 20 digits or a word of more than 160 characters says nothing past its beginning."""
 _INVISIBLE = Lazy("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\x00-\x08\x0b-\x1f]")
@@ -89,10 +90,15 @@ def lower(text: str) -> str:
 
 
 def language_of(text: str) -> str:
-    """``ru`` where words are mostly Cyrillic (model and card names are Latin in Russian too), else ``en``."""
+    """``ru`` where words are mostly Cyrillic (model and card names are Latin in Russian too), else ``en``.
+
+    Three Cyrillic words are Russian beside any amount of Latin: an error is quoted in English.
+    """
     cyrillic = len(re.findall(r"[а-яА-Я]", text))
     words = len(re.findall(r"[а-яА-Я]{2,}", text))
     latin = len(re.findall(r"\b[a-z]{2,}\b", text))
+    if words >= RUSSIAN_WORDS:
+        return "ru"
     return "ru" if cyrillic and (words * 2 >= latin or cyrillic * 2 >= len(re.findall(r"[A-Za-z]", text))) else "en"
 
 

@@ -82,3 +82,13 @@ def test_nothing_in_a_log_steers_the_answer(tmp_path: Path) -> None:
     assert names(turn) == ["read_engine_log"]
     assert "](http://evil.example)" not in turn.answer_markdown
     assert "<img" not in turn.answer_markdown
+
+
+def test_an_english_error_in_a_russian_question_is_answered_in_russian(tmp_path: Path) -> None:
+    asked = (
+        "ValueError: The model's max seq len (40960) is larger than the maximum number of tokens that can be stored in "
+        "KV cache (13552). Try increasing gpu_memory_utilization — квен3 14б на 4090, что крутить?"
+    )
+    [turn] = talk(tmp_path, asked)
+    assert turn.language == "ru"
+    assert "KV-кэш вмещает 13,552" in turn.answer_markdown

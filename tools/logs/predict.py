@@ -174,13 +174,19 @@ def _version(log: EngineLog) -> tuple[str | None, tuple[Note, ...]]:
     memory, inferred = log.memory, None
     if memory.activation_with_graphs:
         inferred = "0.27.0"
-    elif log.generation == "V0":
+    elif log.generation == "V0" or _counts_tokens(log):
         inferred = "0.7.3"
     elif memory.graphs_estimated_bytes is not None:
         inferred = "0.21.0"
     elif memory.non_torch_bytes is not None:
         inferred = "0.11.0"
     return inferred, (note("logs.version_inferred", version=inferred),) if inferred else ()
+
+
+def _counts_tokens(log: EngineLog) -> bool:
+    """Whether the log complains of the pool in tokens, as versions before 0.8 do; later ones give GiB."""
+    failure = log.failure
+    return failure is not None and failure.kind == "kv_too_small" and "kv_needed_bytes" not in failure.params
 
 
 def names_of(said: str, served: str = "") -> Iterator[str]:
