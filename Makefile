@@ -14,7 +14,7 @@ run:  ## install if needed and open the chat page on http://127.0.0.1:7860
 test:  ## every test that needs no vLLM and no external validator
 	@sh scripts/install.sh dev
 	@sh scripts/browser.sh
-	@$(BIN)/pytest
+	@$(BIN)/pytest --ignore=tests/vllm
 
 vllm:  ## install vLLM into an environment of its own, .vllm, for exact figures and for serving
 	@sh scripts/vllm.sh
@@ -23,6 +23,7 @@ vllm-test:  ## the calculator against vLLM's own code, on generated and on real 
 	@sh scripts/install.sh dev
 	@sh scripts/vllm.sh
 	@RIGFIT_VLLM_PYTHON=.vllm/bin/python $(BIN)/pytest tests/vllm
+	@$(BIN)/python tests/vllm/report.py
 
 check:  ## lint, format and types
 	@sh scripts/install.sh dev
