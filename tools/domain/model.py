@@ -107,8 +107,8 @@ class ModelSpec:
         status: notes that answers must carry (needs review, estimated bytes, unverified).
         final_norm_bias, head_bias: a bias on the last norm and on the output head.
         shared_rotary: sliding and full layers share one rotary table.
-        rotary_share: elements of that table a position and element of a head: 1, less where only a part of a head
-            rotates, more where positions have several coordinates, 0 where nothing rotates.
+        rotary_share: part of a head that rotates, where a mixer does not say it.
+        rotary_reach: how many times as far as the context the table reaches (multimodal positions: 4).
         token_buffers: elements of the model's type that are held for every token of a batch (deep vision features).
         pools: an embedding model: it has no output head and samples nothing.
         tower_params: parameters outside the text model (vision or audio towers) whose structure is not known, only
@@ -147,6 +147,7 @@ class ModelSpec:
     encoder: Encoder | None = None
     shared_rotary: bool = True
     rotary_share: float = 1.0
+    rotary_reach: int = 1
     token_buffers: int = 0
     outer: tuple[Linear, ...] = ()
     outer_elements: int = 0

@@ -16,7 +16,7 @@ from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import native_checkpoint, quantization_from_config
 from tools.vram.families import Structure, structure_of, towers
 from tools.vram.fields import Config, has_towers, number, text_config
-from tools.vram.rotary import rotary_share, token_buffers
+from tools.vram.rotary import rotary_reach, rotary_share, token_buffers
 from tools.vram.stages import EVERY_STAGE
 
 __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
@@ -168,7 +168,8 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         final_norm_bias=made.final_norm_bias,
         head_bias=made.head_bias,
         shared_rotary=made.shared_rotary,
-        rotary_share=rotary_share(text, config),
+        rotary_share=rotary_share(text),
+        rotary_reach=rotary_reach(text, config),
         token_buffers=token_buffers(config, text),
         outer=made.outer,
         outer_elements=made.outer_elements,

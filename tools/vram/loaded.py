@@ -112,20 +112,20 @@ def rotary_bytes(deployment: Deployment) -> int:
     Source: ``layers/rotary_embedding/base.py``: ``max_position_embeddings`` x the part of a head that rotates, in 16
     bits. Sliding and full layers usually rotate by different bases and then have a table each.
     """
-    layers = {id(layer): layer for layer in deployment.model.layers}.values()
-    kinds = {rotary for layer in layers for mixer in layer.mixers if (rotary := _rotary(mixer)) is not None}
-    if deployment.model.shared_rotary:
-        kinds = {(size, False) for size, _ in kinds}
     width, model = element_bytes(deployment.checkpoint.dtype), deployment.model
-    return sum(allocated(width * int(model.max_context * size * model.rotary_share)) for size, _ in kinds)
+    layers = {id(layer): layer for layer in model.layers}.values()
+    kinds = {_rotary(mixer, model.rotary_share) for layer in layers for mixer in layer.mixers}
+    if model.shared_rotary:
+        kinds = {(size, False) for size, _ in kinds}
+    return sum(allocated(width * model.max_context * model.rotary_reach * size) for size, _ in kinds)
 
 
-def _rotary(mixer: Mixer) -> tuple[int, bool] | None:
-    """Elements of a position's cosines and sines, and whether the layer slides; None where nothing rotates."""
+def _rotary(mixer: Mixer, share: float) -> tuple[int, bool]:
+    """Elements of a position's cosines and sines (0 where nothing rotates), and whether the layer slides."""
     if isinstance(mixer, Attention):
-        size = mixer.head_dim if mixer.rotary_dim is None else mixer.rotary_dim
-        return (size, mixer.window is not None) if size else None
-    return (mixer.rope_head_dim, False) if isinstance(mixer, MlaAttention) and mixer.rotates else None
+        size = int(mixer.head_dim * share) if mixer.rotary_dim is None else mixer.rotary_dim
+        return size, mixer.window is not None and size > 0
+    return (mixer.rope_head_dim if isinstance(mixer, MlaAttention) and mixer.rotates else 0), False
 
 
 _REPACKED = frozenset({"gptq", "awq", "w4a16", "w8a16", "mxfp4", "fp8_online"})

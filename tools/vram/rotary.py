@@ -19,21 +19,25 @@ _SPACED = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen
 """Families with multimodal positions, by ``model_type``, where the config's rotary fields are not given."""
 
 
-def rotary_share(text: Config, config: Config) -> float:
-    """Return what ``ModelSpec.rotary_share`` says, from the text model's fields and the whole config.
+def rotary_share(text: Config) -> float:
+    """Return the part of a head that rotates, from the text model's fields; 0 where nothing does.
 
     Source: vLLM 0.32 ``model_executor/layers/rotary_embedding/__init__.py`` (``get_rope``).
     """
     if text.get("model_type") in _STILL or text.get("position_embedding_type") == "nope":
         return 0.0
-    scaling, parameters = _object(text, "rope_scaling"), _object(text, "rope_parameters")
-    share = next((share for share in map(_share, _parts(text, parameters)) if share), 1.0)
-    head = text.get("head_dim")
-    rotated = text.get("rotary_dim")
+    head, rotated = text.get("head_dim"), text.get("rotary_dim")
     if isinstance(rotated, int) and isinstance(head, int) and 0 < rotated < head:
-        share = rotated / head
-    spaced = any("mrope_section" in place for place in (scaling, parameters)) or config.get("model_type") in _SPACED
-    return share * (SPACE if spaced else 1)
+        return rotated / head
+    parts = _parts(text, _object(text, "rope_parameters"))
+    return next((share for share in map(_share, parts) if share), 1.0)
+
+
+def rotary_reach(text: Config, config: Config) -> int:
+    """Return how many times as far as the context a rotary table reaches."""
+    places = _object(text, "rope_scaling"), _object(text, "rope_parameters")
+    spaced = any("mrope_section" in place for place in places) or config.get("model_type") in _SPACED
+    return SPACE if spaced else 1
 
 
 def token_buffers(config: Config, text: Config) -> int:
