@@ -112,8 +112,10 @@ def register_type(config: dict[str, Any]) -> None:
             def of_objects(value: Any) -> bool:
                 return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
 
-            lists = {name: list(map(Fields, value)) for name, value in config_dict.items() if of_objects(value)}
-            return super().from_dict(config_dict | lists, **rest)
+            more: dict[str, Any] = {name: [*map(Fields, x)] for name, x in config_dict.items() if of_objects(x)}
+            if config_dict.get("use_sliding_window") is False:
+                more["sliding_window"] = None
+            return super().from_dict(config_dict | more, **rest)
 
     name = Plain.model_type
     plain = name in CONFIG_MAPPING and CONFIG_MAPPING[name].__name__ == "Plain"
