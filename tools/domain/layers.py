@@ -52,7 +52,7 @@ class Attention:
         shares_kv: keys and values are read from an earlier layer's cache; this layer projects and caches none.
         k_is_v: keys and values are one projection, published once and held twice by the engine (Gemma 4).
         q_gate: the query projection also makes a gate of the queries' size (Qwen3-Next).
-        rotary_dim: elements of a head that rotate, where not all do; 0 where positions are not rotated.
+        rotary_dim: elements of a head that rotate where layers differ in that; 0 = nothing does.
         borrowed: its weights are another layer's (Zamba2); only the cache is its own.
         cache_scales: the engine registers scales of the cache beside it where the checkpoint's format has them.
     """

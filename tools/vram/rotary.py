@@ -15,7 +15,22 @@ _STILL = frozenset({"nemotron_h", "jamba", "opt", "gpt2", "bloom", "mpt"})
 """Families that rotate nothing, by ``model_type`` (learned or no positions, ALiBi, position by state)."""
 
 
-_SPACED = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen2_5_omni", "glm4v", "glm4v_moe"})
+_PART = {"qwen3_next": 0.25, "qwen3_5_text": 0.25, "qwen3_5_moe_text": 0.25}
+"""Part of a head that rotates where neither config nor row says it, by ``model_type`` (transformers 5.19)."""
+
+_SPACED = frozenset(
+    {
+        "qwen2_vl",
+        "qwen2_5_vl",
+        "qwen3_vl",
+        "qwen3_vl_moe",
+        "qwen3_5",
+        "qwen3_5_moe",
+        "qwen2_5_omni",
+        "glm4v",
+        "glm4v_moe",
+    }
+)
 """Families with multimodal positions, by ``model_type``, where the config's rotary fields are not given."""
 
 

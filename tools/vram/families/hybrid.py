@@ -66,20 +66,6 @@ def layers(kinds: Sequence[Kind], make: Callable[[Kind], Layer]) -> tuple[Layer,
     return tuple(made[kind] for kind in kinds)
 
 
-def rotary_dim(config: Config, head_dim: int, absent: float = 1.0) -> int:
-    """Elements of a head that rotate: ``partial_rotary_factor``, beside or inside ``rope_parameters``.
-
-    Raises:
-        BadValue: the factor is no number of 0 to 1.
-    """
-    rope = config.get("rope_parameters")
-    said = cast("Config", rope).get("partial_rotary_factor") if isinstance(rope, Mapping) else None
-    factor = config.get("partial_rotary_factor", absent) if said is None else said
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 <= factor <= 1:
-        raise BadValue("errors_vram.bad_field", field="partial_rotary_factor", value=repr(factor)[:80])
-    return int(head_dim * factor)
-
-
 def state_bytes(config: Config, field: str, absent: str = "auto") -> int:
     """Bytes of an element of the recurrent state as the config states its type; 0 = the model's type.
 

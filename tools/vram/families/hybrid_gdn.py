@@ -19,9 +19,6 @@ from tools.vram.fields import MAX_LAYERS, Config, flag, number
 _Layout = Literal["gdn", "gdn_fused", "gdn_olmo"]
 _LINEAR, _FULL = "linear_attention", "full_attention"
 _KINDS = {_LINEAR: _LINEAR, _FULL: _FULL}
-_ROTATED = 0.25
-"""Share of a head that rotates where the config is silent."""
-
 _DENSE = Dialect(qk_norm=True, qkv_bias=Says("qkv_bias"), head_dim=256)
 _SPARSE = replace(
     _DENSE,
@@ -97,9 +94,8 @@ def _habit(config: Config, count: int) -> list[str]:
 
 
 def _attention(config: Config, dialect: Dialect) -> Attention:
-    made = regular.attention(config, dialect, _FULL)
-    rotated = hybrid.rotary_dim(config, made.head_dim, _ROTATED)
-    return replace(made, q_gate=flag(config, Says("attn_output_gate", absent=True)), rotary_dim=rotated)
+    gate = flag(config, Says("attn_output_gate", absent=True))
+    return replace(regular.attention(config, dialect, _FULL), q_gate=gate)
 
 
 def _delta_net(config: Config, kind: _Layout, state_bytes: int) -> LinearAttention:

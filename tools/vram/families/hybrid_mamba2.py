@@ -134,7 +134,6 @@ def falcon_h1(config: Config) -> Structure:
     """Describe a Falcon-H1: every layer attends and keeps a state side by side."""
     fields = hybrid.spread(config)
     attention = regular.attention(fields, _FALCON, _FULL)
-    attention = replace(attention, rotary_dim=number(fields, "attn_rotary_emb", default=attention.head_dim))
     width = fields.get("mamba_d_ssm")
     state = _state(fields, number(fields, "mamba_d_ssm") if width else None, flag(fields, Says("mamba_rms_norm")))
     layer = Layer((attention, state), regular.dense_mlp(fields, _FALCON))
