@@ -92,16 +92,17 @@ def deduced_fields(text: Config, config: Config, total: object) -> Config:
     published = _published(config, total)
     if text.get("intermediate_size") is not None or not published or not _is_open(text):
         return {}
-    for fields, outer in _guesses(text, config):
+    for fields, outer, unbuilt in _guesses(text, config):
         draft = {**text, **fields}
         counts: list[int] = []
         for width in (1024, 2048):
             made = structure_of({**draft, "intermediate_size": width})
             spec = _draft(draft, draft, "", made, None)
             counts.append(parameter_count(replace(spec, outer=(*spec.outer, *outer))))
-        if counts[0] == counts[1] == published:
+        if counts[0] == counts[1] == published - unbuilt:
             return fields
-        width, rest = divmod(1024 * (published - 2 * counts[0] + counts[1]), max(1, counts[1] - counts[0]))
+        left, step = published - unbuilt - 2 * counts[0] + counts[1], counts[1] - counts[0]
+        width, rest = divmod(1024 * left, max(1, step))
         if not rest and width % 32 == 0 and 0 < width <= 16 * number(text, "hidden_size"):
             return {**fields, "intermediate_size": width}
     return {}
@@ -117,16 +118,16 @@ def _is_open(text: Config) -> bool:
         return False
 
 
-def _guesses(text: Config, config: Config) -> Iterator[tuple[Config, tuple[Linear, ...]]]:
-    """Yield ways to fill in what a row lacks beside its width, the family's habits first."""
+def _guesses(text: Config, config: Config) -> Iterator[tuple[Config, tuple[Linear, ...], int]]:
+    """Yield ways to fill in what a row lacks beside its width: fields, towers, what the engine leaves out of those."""
     made = structure_of({**text, "intermediate_size": 1024})
     stated = next((said for said in map(_says_tied, (config, text)) if said is not None), None)
     tied = ("tie_word_embeddings", (made.tied, not made.tied) if stated is None else (stated,))
     names, values = zip(tied, *_unsaid(made), strict=True)
-    found = list(towers.candidates(config)) if has_towers(config) else [()]
+    found = list(towers.candidates(config)) if has_towers(config) else [((), 0)]
     for chosen in islice(product(*values), MAX_CHOICES):
-        for outer in found:
-            yield dict(zip(names, chosen, strict=True)), outer
+        for outer, unbuilt in found:
+            yield dict(zip(names, chosen, strict=True)), outer, unbuilt
 
 
 def _unsaid(structure: Structure) -> list[tuple[str, tuple[Any, ...]]]:
@@ -225,9 +226,9 @@ def _with_towers(spec: ModelSpec, structure: Structure, config: Config, text: Co
     if found is not None:
         made = _settled(replace(spec, outer=(*spec.outer, *found)), structure, text, published)
         return made if made.params_total else replace(made, params_total=parameter_count(made))
-    for candidate in towers.candidates(config):
-        made = _settled(replace(spec, outer=(*spec.outer, *candidate)), structure, text, published)
-        if _agrees(made, published):
+    for candidate, unbuilt in towers.candidates(config):
+        made = _settled(replace(spec, outer=(*spec.outer, *candidate)), structure, text, published - unbuilt)
+        if _agrees(made, published - unbuilt):
             return made
     left = published - parameter_count(spec)
     if not 0 < left <= MAX_TOWER_SHARE * spec.params_total:

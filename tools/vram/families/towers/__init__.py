@@ -23,10 +23,12 @@ class Tower(NamedTuple):
 
     Attributes:
         build: ``(vision config, whole config, the text model's hidden size)`` to projections.
+        fixed: configs do not describe it.
     """
 
     build: Callable[[Config, Config, int], list[Linear]]
     defaults: sizes.Sizes
+    fixed: bool = False
 
 
 def of(config: Config) -> tuple[Linear, ...] | None:
@@ -40,6 +42,7 @@ def of(config: Config) -> tuple[Linear, ...] | None:
     """
     kind, vision = str(config.get("model_type")), config.get("vision_config")
     tower, hears = _TOWERS.get(kind), isinstance(config.get("audio_config"), Mapping)
+    vision = dict[str, object]() if tower and tower.fixed else vision
     if tower is None or not isinstance(vision, Mapping) or (hears and kind != "gemma4"):
         return None
     hidden = number(text_config(config), "hidden_size")
@@ -53,15 +56,23 @@ def encoder(config: Config) -> Encoder | None:
     return None if tower is None else running.encoder_of(config, tower.defaults)
 
 
-def candidates(config: Config) -> Iterator[tuple[Linear, ...]]:
-    """Yield the towers that published models of the family have, for a config that does not describe its own."""
-    kind = str(config.get("model_type"))
+def candidates(config: Config) -> Iterator[tuple[tuple[Linear, ...], int]]:
+    """Yield the towers that published models of the family have, for a config that does not describe its own.
+
+    Each comes with the parameters that are published and that the engine leaves out: layers above the one whose output
+    is used.
+    """
     if isinstance(config.get("vision_config"), Mapping):
         return
-    for published in sizes.PUBLISHED.get(kind, ({},)):
-        made = of({**config, "vision_config": published})
-        if made is not None:
-            yield made
+    for published in sizes.PUBLISHED.get(str(config.get("model_type")), ({},)):
+        described = {**config, "vision_config": published}
+        made, whole = of(described), of({**described, "vision_feature_layer": -1})
+        if made is not None and whole is not None:
+            yield made, _elements(whole) - _elements(made)
+
+
+def _elements(linears: tuple[Linear, ...]) -> int:
+    return sum(one.times * sum(one.outputs) * (one.inputs + one.bias) for one in linears)
 
 
 _TOWERS: dict[str, Tower] = {
@@ -84,6 +95,7 @@ _TOWERS: dict[str, Tower] = {
     "minimax_m3_vl": Tower(merging.minimax_m3, sizes.MINIMAX_M3),
     "mistral3": Tower(encoders.mistral3, sizes.PIXTRAL),
     "paligemma": Tower(encoders.paligemma, sizes.PALIGEMMA),
+    "phi3_v": Tower(encoders.phi3_v, sizes.CLIP, fixed=True),
     "qwen2_5_vl": Tower(merging.qwen2_5_vl, sizes.QWEN2_5_VL),
     "qwen2_vl": Tower(merging.qwen2_vl, sizes.QWEN2_VL),
     "qwen3_5": Tower(merging.qwen3_vl, sizes.QWEN3_5),

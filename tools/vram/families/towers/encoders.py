@@ -112,6 +112,17 @@ def llava(vision: Config, config: Config, hidden: int) -> list[Linear]:
     ]
 
 
+def phi3_v(vision: Config, config: Config, hidden: int) -> list[Linear]:
+    """Phi-3 Vision: CLIP up to its last layer but one, two projections of merged patches, two separators."""
+    width, path = number(vision, "hidden_size"), "vision_embed_tokens"
+    return [
+        *clip(vision, f"{path}.img_processor.vision_model", _depth(vision, config, -2)),
+        whole(f"{path}.img_projection.0", hidden, 4 * width, bias=True),
+        whole(f"{path}.img_projection.2", hidden, hidden, bias=True),
+        vector(f"{path}.separators", 8 * width),
+    ]
+
+
 def llava_next(vision: Config, config: Config, hidden: int) -> list[Linear]:
     """LLaVA-NeXT: as LLaVA, and an embedding for a new line."""
     return [*llava(vision, config, hidden), vector("image_newline", hidden)]
@@ -130,7 +141,7 @@ def llava_onevision(vision: Config, config: Config, hidden: int) -> list[Linear]
 
 def idefics3(vision: Config, config: Config, hidden: int) -> list[Linear]:
     """Idefics3 and SmolVLM: SigLIP, and a projection of merged patches."""
-    width, factor = number(vision, "hidden_size"), number(config, "scale_factor", default=2)
+    width, factor = number(vision, "hidden_size"), number({**config, **vision}, "scale_factor", default=2)
     tower = siglip(vision, "model.vision_model", flat=True)
     return [*tower, whole("model.connector.modality_projection.proj", hidden, width * factor**2, plain=False)]
 

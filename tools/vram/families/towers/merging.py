@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from tools.domain import Linear
@@ -100,7 +101,10 @@ _KIMI_NAMES = {
 
 
 def kimi(vision: Config, config: Config, hidden: int) -> list[Linear]:
-    """MoonViT of two or three dimensions; ranks that do not divide the heads have the whole."""
+    """MoonViT of two or three dimensions; ranks that do not divide the heads have the whole.
+
+    Compressed-tensors checkpoints quantise the text model alone (``kimi_k25.py:_maybe_ignore_quant_config``).
+    """
     vision = {**vision, **{ours: vision[theirs] for theirs, ours in _KIMI_NAMES.items() if vision.get(theirs)}}
     width, inner, depth = numbers(vision, "hidden_size", "intermediate_size", "num_hidden_layers")
     heads, patch, rows, columns = numbers(
@@ -108,11 +112,12 @@ def kimi(vision: Config, config: Config, hidden: int) -> list[Linear]:
     )
     flat, norms = config.get("model_type") == "kimi_vl", 2 if vision.get("norm_type") == "rmsnorm" else 4
     said = {name: vision.get(name) is not False for name in ("attn_bias", "linear_bias", "patch_embed_proj_bias")}
+    plain = flat or _is_compressed(config) or _is_compressed(config.get("text_config"))
     block = _MOON_BLOCK._replace(
         biased=said["linear_bias"],
         attention_biased=said["attn_bias"],
         norms=norms,
-        plain=flat,
+        plain=plain,
         unit=0 if flat else heads,
     )
     return [
@@ -120,15 +125,19 @@ def kimi(vision: Config, config: Config, hidden: int) -> list[Linear]:
         table("vision_tower.patch_embed.pos_emb", rows * columns, width),
         *blocks(block, "vision_tower.encoder.blocks", depth, width, inner, vision.get("qkv_hidden_size")),
         vector("vision_tower.encoder.final_layernorm", norms // 2 * width),
-        *_kimi_projector(vision, width, hidden, plain=flat),
+        *_kimi_projector(vision, width, hidden, path="multi_modal_projector" if flat else "mm_projector", plain=plain),
     ]
 
 
-def _kimi_projector(vision: Config, width: int, hidden: int, *, plain: bool) -> list[Linear]:
+def _is_compressed(config: Any) -> bool:
+    written = cast("Config", config).get("quantization_config") if isinstance(config, Mapping) else None
+    return isinstance(written, Mapping) and cast("Config", written).get("quant_method") == "compressed-tensors"
+
+
+def _kimi_projector(vision: Config, width: int, hidden: int, *, path: str, plain: bool) -> list[Linear]:
     kernel, second = vision.get("merge_kernel_size"), vision.get("mm_projector_type") == "patchmergerv2"
     sides = cast("list[Any]", kernel) if isinstance(kernel, list) and len(cast("list[Any]", kernel)) == 2 else [2, 2]
     merged = width * number({"side": sides[0]}, "side") * number({"side": sides[1]}, "side")
-    path = "multi_modal_projector" if plain else "mm_projector"
     return [
         vector(f"{path}.norm", hidden if second else 2 * width),
         whole(f"{path}.linear_1", merged, merged, bias=not second, plain=plain),

@@ -97,6 +97,16 @@ MINIMAX_M3: Sizes = {
     "spatial_merge_size": 2,
 }
 
+SMALL_SIGLIP: Sizes = {**SIGLIP, "image_size": 512}
+INTERNVIT_6B: Sizes = {
+    **INTERNVL,
+    "hidden_size": 3200,
+    "intermediate_size": 12800,
+    "num_hidden_layers": 45,
+    "use_qk_norm": True,
+    "attention_bias": False,
+}
+
 _SMALL: Sizes = {"hidden_size": 1024, "intermediate_size": 4096, "depth": 24}
 _TINY: Sizes = {"hidden_size": 768, "intermediate_size": 3072, "depth": 12}
 
@@ -104,6 +114,10 @@ PUBLISHED: dict[str, tuple[Sizes, ...]] = {
     "qwen2_5_vl": ({}, {"intermediate_size": 3456}),
     "qwen3_vl": ({}, {**_SMALL, "deepstack_visual_indexes": [5, 11, 17]}),
     "qwen3_5": ({}, _SMALL, _TINY),
+    "idefics3": ({"scale_factor": 4, **SMALL_SIGLIP}, {**SO400M, "image_size": 364, "scale_factor": 2}),
+    "smolvlm": ({"scale_factor": 4, **SMALL_SIGLIP}, {**SO400M, "image_size": 384, "scale_factor": 3}),
+    "cohere2_vision": ({}, {"intermediate_size": 4304}),
+    "interns1": ({"attention_bias": True}, INTERNVIT_6B),
     "gemma3": ({**SO400M, "image_size": 896},),
     "gemma4": ({}, {**SO400M, "patch_size": 16, "num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 72}),
 }
