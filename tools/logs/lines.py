@@ -27,7 +27,7 @@ _CONTAINER = re.compile(
 )
 _QUOTE = re.compile(r"[>\s]{0,8}> ?")
 _PROCESS = re.compile(
-    r"\((?P<process>[A-Za-z][\w ]{0,40}?)(?: rank=(?P<rank>\d{1,4}))? pid=(?P<pid>\d{1,8})(?:, [^()]{0,60})?\) ?"
+    r"\((?P<process>[A-Za-z][\w -]{0,40}?)(?: rank=(?P<rank>\d{1,4}))? pid=(?P<pid>\d{1,8})(?:, [^()]{0,60})?\) ?"
 )
 _STAMP = re.compile(
     r"(?:INFO|WARNING|ERROR|DEBUG|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})? ?"
@@ -38,7 +38,9 @@ _STAMP = re.compile(
     r"|\[rank(?P<torch>\d{1,4})\]:? "
     r"|(?:slot|srv|que) {1,8}"
 )
-_WORKER = re.compile(r"(?:Worker|VllmWorker|EngineCore|RayWorkerWrapper)[_-]?((?:_?(?:DP|PP|TP|EP)-?\d{1,4}){1,4})")
+_WORKER = re.compile(
+    r"(?:Worker|VllmWorker|EngineCore|RayWorkerWrapper)[_-]?((?:_?(?:DCP|PCP|DP|PP|TP|EP)-?\d{1,4}){1,6})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,25 @@ def has_prefix(raw: str) -> bool:
 
 
 def _plain(raw: str) -> str:
-    """Undo what wraps a line: JSON of a container's log file, colours, a quotation's marks."""
-    if raw.startswith('{"log":'):
-        try:
-            raw = str(json.loads(raw)["log"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return raw
+    """Undo what wraps a line: JSON of a container's log file or of the engine itself, colours, a quotation's marks."""
+    if raw.startswith("{") and ('"log":' in raw or '"message":' in raw):
+        raw = _unpacked(raw)
     if "[" in raw:
         raw = _COLOUR.sub("", raw)
     quoted = _QUOTE.match(raw)
     return raw[quoted.end() :] if quoted else raw
+
+
+def _unpacked(raw: str) -> str:
+    """Return the message of a JSON line: Docker's ``log``, or vLLM's ``message`` with its process."""
+    try:
+        found: dict[str, object] = json.loads(raw)
+        if "log" in found:
+            return str(found["log"])
+        process = f"({found['processName']} pid={found['process']}) " if "processName" in found else ""
+        return f"{process}{found['message']}"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return raw
 
 
 def _pieces(line: str) -> list[str]:

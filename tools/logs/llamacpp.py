@@ -20,11 +20,11 @@ def _device(text: str) -> str:
 
 
 PATTERNS: tuple[Pattern, ...] = (
-    pattern("build: ", r"build: (\d{3,6}) \([0-9a-f]{6,12}\)", ("version", str), start=True),
+    pattern("build: ", r"build: (\d{3,6}) \([0-9a-f]{6,12}\)", ("version", str), start="server"),
     pattern("llama_model_loader: loaded meta data", r"from (.{1,300}?) \(version", ("model", str)),
-    pattern("main: build = ", r"build = (\d{3,6}) ", ("version", str), start=True),
-    pattern("starting llama server", "", start=True),
-    pattern("starting runner", "", start=True),
+    pattern("main: build = ", r"build = (\d{3,6}) ", ("version", str), start="server"),
+    pattern("starting llama server", "", start="server"),
+    pattern("starting runner", "", start="server"),
     pattern("general.name", r"general\.name\s{1,30}(?:str)?\s{0,10}= (.{1,100})", ("model_name", str)),
     pattern("model type", r"print_info: model type\s{1,20}= (\S{1,20})", ("model_size", str)),
     pattern("file type", r"print_info: file type\s{1,20}= (\S{1,12})", ("file_type", str)),

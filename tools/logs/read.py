@@ -44,6 +44,9 @@ _FRAMES: Mapping[str, Phase] = {
     "in execute_model": "running", "in forward_decode": "running", "in forward_extend": "running",
 }  # fmt: skip
 """Functions in a traceback by the phase of a start they belong to; the outermost tells."""
+_BEGINNINGS = tuple(
+    one for patterns in ENGINES.values() for one in patterns if any(name == "start" for name, _ in one.marks)
+)
 _CARD = re.compile(
     r"\b(NVIDIA (?:GeForce |RTX |Tesla |TITAN |Quadro |[ABHL]\d|G[BH]\d)[\w-]{0,12}(?: [\w-]{1,12}){0,5}?)"
     r"(?=\s{2,}|\s?[,|(]|$)"
@@ -129,11 +132,10 @@ def _starts(lines: Iterable[Line]) -> Iterator[_Start]:
 
 
 def _begins(text: str) -> str | None:
-    """Return the trigger of a line that only the beginning of a start prints."""
-    for patterns in ENGINES.values():
-        for one in patterns:
-            if ("start", True) in one.marks and one.trigger in text:
-                return one.trigger
+    """Return what begins with a line: a ``server`` (once a start) or an ``engine`` (perhaps once a rank)."""
+    for one in _BEGINNINGS:
+        if one.trigger in text:
+            return str(dict(one.marks)["start"])
     return None
 
 
@@ -142,9 +144,8 @@ def _fresh(start: _Start, mark: str) -> bool:
 
     Several ranks may print their configuration; a server that says its version again has been started again.
     """
-    if mark in start.started and mark == vllm.SERVER:
-        return True
-    return start.phase not in {"start", "weights"} or start.failed
+    again = mark == "server" and mark in start.started
+    return again or start.phase not in {"start", "weights"} or start.failed
 
 
 def _take(start: _Start, line: Line) -> None:

@@ -10,7 +10,7 @@ from tools.logs.pattern import COUNT, NUMBER, Pattern, gib, pattern, whole
 _GB = NUMBER + r" ?Gi?B"
 
 PATTERNS: tuple[Pattern, ...] = (
-    pattern("server_args=ServerArgs(", "", start=True),
+    pattern("server_args=ServerArgs(", "", start="server"),
     pattern("Load weight begin", rf"avail mem={_GB}", ("free_bytes", gib), phase="weights"),
     pattern(
         "Load weight end",

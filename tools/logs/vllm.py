@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from tools.logs.pattern import COUNT, NUMBER, UNIT, Pattern, gib, pattern, whole
 
-SERVER = "vLLM API server version"
 _GIB = NUMBER + r" ?Gi?[Bb]"
 
 
@@ -21,8 +20,19 @@ def _version(text: str) -> str:
 
 
 PATTERNS: tuple[Pattern, ...] = (
-    pattern(SERVER, r"version v?([\w.+-]{3,30})", ("version", _version), start=True),
-    pattern("LLM engine (v", r"LLM engine \(v([\w.+-]{3,30})\)", ("version", _version), phase="weights", start=True),
+    pattern(
+        "vLLM API server version", r"version v?([\w.+-]{3,30})", ("version", _version), start="server"
+    ),
+    pattern(
+        "vLLM server version",
+        r"version v?([\w.+-]{3,30}),? serving model (\S{1,200})",
+        ("version", _version), ("model", str), start="server",
+    ),
+    pattern("█  version", r"█  version v?([\w.+-]{3,30})", ("version", _version), start="server"),
+    pattern("█  model", r"█  model {1,6}(\S{1,200})", ("model", str)),
+    pattern(
+        "LLM engine (v", r"engine \(v([\w.+-]{3,30})\)", ("version", _version), phase="weights", start="engine"
+    ),
     pattern("Starting to load model", r"load model ([^\s,'\"]{1,200}?)(?:\.\.\.|$| )", ("model", str), phase="weights"),
     pattern("Loading drafter model", "", drafter=True),
     pattern("Checkpoint size", rf"Checkpoint size: {_GIB}", ("checkpoint_bytes", gib), phase="weights"),

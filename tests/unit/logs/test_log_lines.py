@@ -38,6 +38,24 @@ MESSAGE = "Available KV cache memory: 9.62 GiB"
         (f"Nov 23 13:10:55 box vllm[991]: INFO 11-23 13:10:55 [x.py:1] {MESSAGE}", "", "vllm"),
         (f"[2026-11-23 13:10:55 TP3] {MESSAGE}", "TP3", ""),
         (f"[2026-11-23 13:10:55 DP1 TP3 EP3] {MESSAGE}", "DP1_TP3_EP3", ""),
+        (
+            f"(Worker_DP1_PP0_PCP0_TP3_DCP0_EP7 pid=5) INFO 11-23 13:10:55 [v1/worker/gpu_worker.py:7] {MESSAGE}",
+            "DP1_PP0_PCP0_TP3_DCP0_EP7",
+            "",
+        ),
+        (
+            json.dumps(
+                {
+                    "asctime": "11-23",
+                    "levelname": "INFO",
+                    "processName": "VllmWorker-1",
+                    "process": 77,
+                    "message": MESSAGE,
+                }
+            ),
+            "pid 77",
+            "",
+        ),
         (f"[rank2]: {MESSAGE}", "TP2", ""),
         (f"> > {MESSAGE}", "", ""),
         (json.dumps({"log": f"INFO 11-23 13:10:55 [x.py:1] {MESSAGE}\n", "stream": "stderr"}), "", ""),
