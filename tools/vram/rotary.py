@@ -39,7 +39,7 @@ def rotary_share(text: Config) -> float:
 
     Source: vLLM 0.32 ``model_executor/layers/rotary_embedding/__init__.py`` (``get_rope``).
     """
-    if text.get("model_type") in _STILL or text.get("position_embedding_type") == "nope":
+    if str(text.get("model_type")) in _STILL or text.get("position_embedding_type") == "nope":
         return 0.0
     head, rotated = text.get("head_dim"), text.get("rotary_dim")
     if isinstance(rotated, int) and isinstance(head, int) and 0 < rotated < head:
@@ -51,7 +51,7 @@ def rotary_share(text: Config) -> float:
 def rotary_reach(text: Config, config: Config) -> int:
     """Return how many times as far as the context a rotary table reaches."""
     places = _object(text, "rope_scaling"), _object(text, "rope_parameters")
-    spaced = any("mrope_section" in place for place in places) or config.get("model_type") in _SPACED
+    spaced = any("mrope_section" in place for place in places) or str(config.get("model_type")) in _SPACED
     return SPACE if spaced else 1
 
 

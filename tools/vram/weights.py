@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from tools.domain import Attention, Checkpoint, Layer, Mixer, ModelSpec, MoeMlp, Quantization, Ranks
 from tools.errors import NotYetExact
 from tools.vram import feedforward, mixers
+from tools.vram.overrides import as_stored
 from tools.vram.sharding import Vectors, divide, on_rank
 from tools.vram.stages import Stage, stages
-from tools.vram.storage import Formats, Matrix, formats_of, matrix_bytes
+from tools.vram.storage import Formats, Matrix, assumes_groups, formats_of, matrix_bytes, settled
 
 VOCAB_PADDING = 64
 """Vocabulary rows are padded to a multiple of this (vLLM ``vocab_parallel_embedding.DEFAULT_VOCAB_PADDING_SIZE``)."""
@@ -83,8 +84,19 @@ def stage_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, split: t
         NotYetExact: the checkpoint's format is not covered.
         BadValue: the sizes do not divide among the ranks.
     """
-    formats, width = formats_of(checkpoint.quantization), element_bytes(checkpoint.dtype)
+    model = as_stored(model, checkpoint)
+    formats, width = _formats(model, checkpoint), element_bytes(checkpoint.dtype)
     return tuple(_stage_bytes(model, formats, width, ranks, stage) for stage in split)
+
+
+def _formats(model: ModelSpec, checkpoint: Checkpoint) -> Formats:
+    """Make a checkpoint's formats ready to be asked; groups of assumed size are made to divide the model's widths."""
+    quantization = checkpoint.quantization
+    if assumes_groups(quantization):
+        layers = {id(layer): layer for layer in model.layers}.values()
+        found = (matrix for layer in layers for matrix in layer_weights(layer, model.hidden_size, Ranks()).matrices)
+        quantization = settled(quantization, {matrix.inputs for matrix in found if not matrix.plain})
+    return formats_of(quantization)
 
 
 def _layer_bytes(layer: Layer, index: int, hidden: int, formats: Formats, ranks: Ranks, width: int) -> int:
@@ -110,7 +122,8 @@ def matrices_of(
         ranks: that hold a stage together.
         stage: of the pipeline.
     """
-    formats = formats_of(checkpoint.quantization)
+    model = as_stored(model, checkpoint)
+    formats = _formats(model, checkpoint)
     for layer, first, times in _grouped(model.layers[stage.start : stage.end], formats, stage.start):
         for matrix in layer_weights(layer, model.hidden_size, ranks).matrices:
             yield formats.held(matrix), formats.of(matrix, first), times

@@ -97,7 +97,8 @@ def test_flags_in_free_text_are_used_where_understood():
 
 def test_a_folder_is_read(tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(QWEN3_30B))
-    (tmp_path / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "FP8"}}))
+    own = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8"}}
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps(own))
     said = answer(config=str(tmp_path))
     assert said["ok"]
     assert said["precision"] == "fp8"

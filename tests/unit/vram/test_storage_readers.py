@@ -171,3 +171,22 @@ def test_ten_thousand_absurd_configs_give_an_error_or_sane_bytes():
         answered += 1
         assert plain // 8 <= found <= 2 * plain, config
     assert answered > 1000
+
+
+def test_a_checkpoint_is_counted_with_its_own_sizes():
+    model = spec_from_config({**TINY, "model_type": "qwen3"}, name="x")
+    plain = Checkpoint("x", "bf16")
+    padded = Checkpoint("x", "bf16", config_overrides={"intermediate_size": 1152})
+    assert parameter_bytes(model, padded) - parameter_bytes(model, plain) == 3 * 3 * 128 * 512 * 2
+    with pytest.raises(NotYetExact):
+        parameter_bytes(model, Checkpoint("x", "bf16", config_overrides={"hidden_act": "gelu"}))
+
+
+def test_assumed_groups_divide_every_width():
+    model = spec_from_config({**TINY, "model_type": "qwen3", "intermediate_size": 1120}, name="x")
+    assumed, read = Quantization("awq", 4, 128), Quantization("awq", 4, 128, excluded=(), naming="substring")
+    assert parameter_bytes(model, Checkpoint("x", "awq", assumed)) == parameter_bytes(
+        model, Checkpoint("x", "awq", Quantization("awq", 4, 32))
+    )
+    with pytest.raises(RigfitError, match="share_not_whole"):
+        parameter_bytes(model, Checkpoint("x", "awq", read))

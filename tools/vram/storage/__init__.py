@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.domain import Quantization
-from tools.vram.storage.formats import Formats, formats_of
+from tools.vram.storage.formats import Formats, assumes_groups, formats_of, settled
 from tools.vram.storage.matrix import Matrix
 from tools.vram.storage.names import names_of
 from tools.vram.storage.rules import groups_of, matrix_bytes, mxfp4_shape, runs_on_marlin, tensor_sizes
@@ -11,6 +11,7 @@ from tools.vram.storage.rules import groups_of, matrix_bytes, mxfp4_shape, runs_
 __all__ = [
     "Formats",
     "Matrix",
+    "assumes_groups",
     "formats_of",
     "groups_of",
     "is_excluded",
@@ -18,6 +19,7 @@ __all__ = [
     "mxfp4_shape",
     "names_of",
     "runs_on_marlin",
+    "settled",
     "tensor_sizes",
 ]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import math
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 
 from tools.domain import Attention, MlaAttention, Quantization
 from tools.vram.storage.matrix import Matrix
 from tools.vram.storage.names import Names, names_of
-from tools.vram.storage.rules import runs_on_marlin
+from tools.vram.storage.rules import SMALLEST_BLOCK, runs_on_marlin
 
 _USUAL = ("lm_head",)
 """``Quantization.excluded`` when nothing was read: then the router stays in 16 bits too, except with GPTQ."""
@@ -116,6 +117,26 @@ class Formats:
         if writer == "compressed-tensors":
             return 3 * (4 + width) * (kv_heads if self.whole.extra.get("kv_scale") == "head" else 1)
         return 4 * width if writer in {"fp8", "modelopt", "quark"} else 0
+
+
+def settled(quantization: Quantization, widths: Iterable[int]) -> Quantization:
+    """Return a format whose groups divide every input, where its groups are only assumed.
+
+    Writers choose groups so; where a repository's config was not read and groups of 128 do not divide the inputs, they
+    are of 64 or 32 (DeepSeek-V2-Lite's dense layer is 10,944 wide).
+
+    Args:
+        quantization: the checkpoint's.
+        widths: inputs of all matrices it may store, over all ranks.
+    """
+    size = math.gcd(quantization.group_size or 0, *widths)
+    return replace(quantization, group_size=size) if size >= SMALLEST_BLOCK else quantization
+
+
+def assumes_groups(quantization: Quantization) -> bool:
+    """Tell whether a format has groups of a size that was not read from a config."""
+    grouped = quantization.method in {"gptq", "awq", "w4a16", "w8a16"}
+    return grouped and quantization.naming == "any" and (quantization.group_size or 0) > SMALLEST_BLOCK
 
 
 def formats_of(quantization: Quantization) -> Formats:
