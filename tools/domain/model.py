@@ -116,6 +116,7 @@ class ModelSpec:
         encoder: what its vision encoder takes while it runs, where that is known.
         outer: projections and tables outside the layers beside embeddings, head and last norm (towers, projectors).
         outer_elements: further elements of the model's type outside the layers, on every rank of the first stage.
+        masks_images: tokens of an image see each other whatever their order.
         prefix: module path of the layers, as checkpoints name it.
         every_stage: which of ``embeddings``, ``norm`` and ``head`` the engine keeps on each pipeline stage.
     """
@@ -152,4 +153,5 @@ class ModelSpec:
     outer: tuple[Linear, ...] = ()
     outer_elements: int = 0
     prefix: str = "model.layers"
+    masks_images: bool = False
     every_stage: tuple[str, ...] = ()

@@ -29,6 +29,8 @@ MAX_CHOICES = 256
 
 MAX_TOWER_SHARE = 0.35
 """Largest share of a model that towers may be; more means that the text model was not understood."""
+IMAGE_MASKED = frozenset({"bagel", "gemma3", "molmo2", "moondream3", "paligemma"})
+"""Model types whose images see themselves whole (``model_arch_config_convertor.py:is_mm_prefix_lm``)."""
 
 
 def layers_from_config(config: Config) -> tuple[Layer, ...]:
@@ -176,6 +178,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         outer_elements=made.outer_elements,
         encoder=towers.encoder(config) if has_towers(config) else None,
         prefix=made.prefix,
+        masks_images=config.get("model_type") in IMAGE_MASKED or text.get("use_bidirectional_attention") == "vision",
         every_stage=EVERY_STAGE.get(kind, ()),
     )
 

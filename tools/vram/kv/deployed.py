@@ -20,6 +20,10 @@ TURBOQUANT_BLOCK = 2 * BLOCK_TOKENS
 """Blocks of eight bits a value that hold a 16-bit page (``Platform._align_heterogeneous_kv_block_size``)."""
 
 
+IMAGE_MASK_BLOCK = 64
+"""Tokens that both backends of an image mask read at once on data-centre Blackwell."""
+
+
 def cache_of(deployment: Deployment, gpu: Gpu | None) -> CachePlan:
     """Plan a deployment's cache.
 
@@ -118,6 +122,8 @@ def backend_block(deployment: Deployment, gpu: Gpu | None, dtype: str) -> int:
         return XPU_BLOCK
     if dtype.startswith("turboquant") and all(isinstance(mixer, Attention) for mixer in mixers_of(deployment)):
         return TURBOQUANT_BLOCK
+    if generation(gpu) == 10 and _masks_images(deployment):
+        return IMAGE_MASK_BLOCK
     if not any(isinstance(mixer, MlaAttention) and not mixer.expanded for mixer in mixers_of(deployment)):
         return BLOCK_TOKENS
     is_old = version_of(deployment.engine_version) < (0, 20, 0)
@@ -128,6 +134,13 @@ def backend_block(deployment: Deployment, gpu: Gpu | None, dtype: str) -> int:
             return 128 if is_old else 32
         case _:
             return BLOCK_TOKENS
+
+
+def _masks_images(deployment: Deployment) -> bool:
+    """Whether images see themselves whole, by two backends at once (0.32 ``backends/triton_flashinfer.py``)."""
+    if not deployment.model.masks_images or version_of(deployment.engine_version) < (0, 32, 0):
+        return False
+    return all(isinstance(mixer, Attention) and mixer.head_dim in {256, 512} for mixer in mixers_of(deployment))
 
 
 def tokens_in_flight(deployment: Deployment, gpu: Gpu | None) -> int:
