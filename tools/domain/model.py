@@ -117,6 +117,7 @@ class ModelSpec:
         outer: projections and tables outside the layers beside embeddings, head and last norm (towers, projectors).
         outer_elements: further elements of the model's type outside the layers, on every rank of the first stage.
         masks_images: tokens of an image see each other whatever their order.
+        draft_layers: layers of its multi-token-prediction head, counted only where it is used.
         prefix: module path of the layers, as checkpoints name it.
         every_stage: which of ``embeddings``, ``norm`` and ``head`` the engine keeps on each pipeline stage.
     """
@@ -144,6 +145,7 @@ class ModelSpec:
     final_norm_bias: bool = False
     head_bias: bool = False
     pools: bool = False
+    draft_layers: int = 0
     tower_params: int = 0
     encoder: Encoder | None = None
     shared_rotary: bool = True

@@ -21,6 +21,9 @@ from tools.vram.stages import EVERY_STAGE
 
 __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
 
+DRAFT_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_layers")
+"""Fields that count the layers of a multi-token-prediction head."""
+
 GENERATES = frozenset({"ChatGLMModel", "InternVLChatModel"})
 """Architectures that have an output head although they are called as those without one are."""
 
@@ -162,6 +165,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         vocab_size=number(text, "vocab_size"),
         tied_embeddings=tied or pools,
         pools=pools,
+        draft_layers=number(text, *DRAFT_LAYERS, default=0, maximum=64),
         max_context=number(text, "max_position_embeddings", "max_sequence_length", default=8192),
         layers=made.layers,
         checkpoints=(),
