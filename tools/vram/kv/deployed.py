@@ -59,7 +59,7 @@ def drafting_layers(deployment: Deployment) -> tuple[Layer, ...]:
             if isinstance(mixer, MlaAttention) or (
                 isinstance(mixer, Attention) and not (mixer.window or mixer.chunk or mixer.shares_kv)
             ):
-                return (layer,)
+                return (layer,) * max(1, deployment.model.draft_layers if deployment.draft == "mtp" else 1)
     return ()
 
 
