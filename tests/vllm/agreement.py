@@ -49,6 +49,7 @@ def deployment(case: Mapping[str, Any]) -> Deployment:
         kv_dtype=case.get("kv_dtype", "auto"),
         tp=case.get("tp", 1),
         pp=case.get("pp", 1),
+        dp=case.get("dp", 1),
         ep=bool(case.get("ep")),
         kv_cache_memory_bytes=case["pool_bytes"],
         max_model_len=case.get("max_model_len"),
@@ -118,14 +119,15 @@ def cache(footprint: Footprint, gpu: Gpu) -> dict[str, Any]:
 
 
 def differences(case: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Compare: by what differs, the calculator's value and vLLM's. Two refusals agree, whatever their words.
+    """Compare: by what differs, the calculator's value and vLLM's; ``refused`` alone where one of them refuses.
 
     Args:
         case: what was asked.
         said: ``theirs`` of vLLM's answer.
     """
     mine = ours(case)
-    if "refused" in mine and "refused" in said:
-        return {}
+    if "refused" in mine or "refused" in said:
+        both = "refused" in mine and "refused" in said
+        return {} if both else {"refused": (mine.get("refused"), said.get("refused"))}
     names = dict.fromkeys((*mine, *said))
     return {name: (mine.get(name), said.get(name)) for name in names if mine.get(name) != said.get(name)}

@@ -185,8 +185,9 @@ def pretend_card(capability: tuple[int, int], memory: list[int]) -> None:
     from vllm.triton_utils import importing
     from vllm.vllm_flash_attn import flash_attn_interface
 
-    importing.HAS_TRITON = triton_utils.HAS_TRITON = True
-    triton_utils.triton.Config = TuningChoice
+    if not importing.HAS_TRITON:
+        importing.HAS_TRITON = triton_utils.HAS_TRITON = True
+        triton_utils.triton.Config = TuningChoice
     triton_utils.triton.set_allocator = lambda *_: None
     versions = {9: (2, 3), 10: (2, 4)}.get(capability[0], (2,))
     flash_attn_interface.is_fa_version_supported = lambda version, *_, **__: version in versions

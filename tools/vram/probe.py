@@ -287,6 +287,7 @@ def main() -> None:
     sys.path.remove(THIS_FOLDER)
     for name, value in {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}.items():
         os.environ.setdefault(name, value)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     answers = os.fdopen(os.dup(1), "w")

@@ -32,6 +32,8 @@ MAX_LINE = 4 << 20
 """Bytes of one answer; a model of a thousand kinds of layers stays far below."""
 KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 """What the child gets of the environment: no keys, no tokens."""
+FIXED = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
+"""It stays off the network and off the cards, which may be full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _start(
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=folder,
-            env=passed_on(*KEPT) | {"HOME": str(folder), "TMPDIR": str(folder), "HF_HUB_OFFLINE": "1"},
+            env=passed_on(*KEPT) | {"HOME": str(folder), "TMPDIR": str(folder), **FIXED},
             start_new_session=True,
         )
     except OSError as error:
