@@ -364,3 +364,11 @@ ANY_TEXT = frozenset({"interns1", "internvl", "llava", "llava_next", "llava_onev
 
 MXFP4_EXPERTS = frozenset({"kimi_k3"})
 """Families whose MXFP4 checkpoints the engine reads as gpt-oss', experts alone, whoever wrote them (``config.py``)."""
+
+PLAIN_HEADS = frozenset(
+    ("bloom", "falcon_h1", "gpt_oss", "jamba", "mamba", "mamba2", "opt", "plamo3", "qwen3_next", "step3_text", "zamba2")
+)
+"""Families whose output head the engine never quantises, whatever the checkpoint says, by ``model_type``.
+
+Source: vLLM 0.32 ``model_executor/models/``: the code that makes ``ParallelLMHead`` without ``quant_config``.
+"""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from tools.domain import Attention, Checkpoint, Layer, Mixer, ModelSpec, MoeMlp, Quantization, Ranks
 from tools.errors import NotYetExact
 from tools.vram import feedforward, mixers
+from tools.vram.dialects import PLAIN_HEADS
 from tools.vram.overrides import as_stored
 from tools.vram.sharding import Vectors, divide, on_rank
 from tools.vram.stages import Stage, stages
@@ -131,7 +132,7 @@ def matrices_of(
     if stage.is_first or "embeddings" in model.every_stage or (model.tied_embeddings and has_head):
         yield replace(_head(model, ranks.tp), name="embed_tokens", plain=True), None, 1
     if has_head and not model.tied_embeddings:
-        yield _head(model, ranks.tp), formats.of_head(), 1
+        yield _head(model, ranks.tp), _head_format(model, formats), 1
     for linear in model.outer:
         if stage.is_last if linear.is_last else stage.is_first:
             matrix = on_rank(linear, ranks.tp)
@@ -153,10 +154,14 @@ def _stage_bytes(model: ModelSpec, formats: Formats, width: int, ranks: Ranks, s
         elements += model.outer_elements + -(-model.tower_params // tp)
     total = width * elements + _outer_linears(model, formats, tp, width, (stage.is_first, stage.is_last))
     if has_head and not model.tied_embeddings:
-        total += matrix_bytes(_head(model, tp), formats.of_head(), width)
+        total += matrix_bytes(_head(model, tp), _head_format(model, formats), width)
     for layer, first, times in _grouped(model.layers[stage.start : stage.end], formats, stage.start):
         total += times * _layer_bytes(layer, first, model.hidden_size, formats, ranks, width)
     return total
+
+
+def _head_format(model: ModelSpec, formats: Formats) -> Quantization | None:
+    return None if model.model_type in PLAIN_HEADS else formats.of_head()
 
 
 def _head(model: ModelSpec, tp: int) -> Matrix:

@@ -70,8 +70,11 @@ class Formats:
         return found
 
     def held(self, matrix: Matrix) -> Matrix:
-        """Return a module as a rank holds it: some are whole on every rank in some formats."""
-        if matrix.ranks == 1 or self.whole.method not in matrix.whole_in:
+        """Return a module as a rank holds it: some are whole on every rank where certain readers are at work."""
+        if matrix.ranks == 1 or not matrix.whole_in:
+            return matrix
+        forms = (self.whole, *(form for _, form in self.parts))
+        if {str(form.extra.get("writer") or form.method) for form in forms}.isdisjoint(matrix.whole_in):
             return matrix
         outputs = tuple(size * matrix.ranks for size in matrix.outputs)
         return replace(matrix, outputs=outputs, split="", ranks=1)

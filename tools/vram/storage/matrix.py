@@ -18,7 +18,7 @@ class Matrix:
         experts: how many there are of it, stacked; 0 for a plain linear layer.
         split: which way ranks share it: ``out`` by rows, ``in`` by columns, or not at all; among ``ranks`` of them.
         plain: the engine never quantises it; ``element_bytes`` (if not 0) is then the size of its elements.
-        whole_in: formats of a checkpoint in which every rank holds all rows of it.
+        whole_in: writers of checkpoints, or methods where none is named, with which every rank holds all rows of it.
         decoded: where it is quantised, the engine also holds its values in the model's type (latent attention's
             projection up, ``layers/attention/mla_attention.py:split_kv_b_proj``).
     """

@@ -116,7 +116,7 @@ def _check_blocks(matrix: Matrix, q: Quantization, rows: int, columns: int) -> N
     """
     if matrix.ranks > 1 and matrix.split == "in":
         _whole(matrix, matrix.inputs, columns)
-    if len(matrix.outputs) > 1 and q.extra.get("writer") != "compressed-tensors":
+    if len(matrix.outputs) > 1 and q.extra.get("writer") in {None, "fp8"}:
         return
     is_shared = matrix.ranks > 1 and matrix.split == "out"
     for part in matrix.outputs if is_shared else matrix.outputs[:-1]:
