@@ -97,7 +97,7 @@ def _formats(model: ModelSpec, checkpoint: Checkpoint) -> Formats:
         layers = {id(layer): layer for layer in model.layers}.values()
         found = (matrix for layer in layers for matrix in layer_weights(layer, model.hidden_size, Ranks()).matrices)
         quantization = settled(quantization, {matrix.inputs for matrix in found if not matrix.plain})
-    return formats_of(quantization)
+    return formats_of(quantization, model.prefix)
 
 
 def _layer_bytes(layer: Layer, index: int, hidden: int, formats: Formats, ranks: Ranks, width: int) -> int:

@@ -142,12 +142,19 @@ def assumes_groups(quantization: Quantization) -> bool:
     return grouped and quantization.naming == "any" and (quantization.group_size or 0) > SMALLEST_BLOCK
 
 
-def formats_of(quantization: Quantization) -> Formats:
-    """Make a checkpoint's formats ready to be asked."""
+def formats_of(quantization: Quantization, prefix: str = "") -> Formats:
+    """Make a checkpoint's formats ready to be asked.
+
+    Args:
+        quantization: the checkpoint's.
+        prefix: module path of the model's layers (``ModelSpec.prefix``).
+    """
+    one_mixer = prefix.startswith("backbone")
     parts = tuple(
-        (names_of(part.names, part.naming or quantization.naming), part.format) for part in quantization.parts
+        (names_of(part.names, part.naming or quantization.naming, one_mixer), part.format)
+        for part in quantization.parts
     )
-    return Formats(quantization, names_of(quantization.excluded, quantization.naming), parts)
+    return Formats(quantization, names_of(quantization.excluded, quantization.naming, one_mixer), parts)
 
 
 def _module(matrix: Matrix) -> str:

@@ -154,8 +154,14 @@ class Names:
 
 
 @lru_cache(maxsize=128)
-def names_of(names: tuple[str, ...], naming: str) -> Names:
-    """Sort names and patterns for comparing; hostile patterns are left out."""
+def names_of(names: tuple[str, ...], naming: str, one_mixer: bool = False) -> Names:
+    """Sort names and patterns for comparing; hostile patterns are left out.
+
+    Args:
+        names: as the checkpoint lists them.
+        naming: how they are meant.
+        one_mixer: the model calls whatever a layer holds ``mixer``; taken for granted where the names do.
+    """
     here: dict[int, list[str]] = {}
     bare: list[str] = []
     shells: list[str] = []
@@ -178,7 +184,7 @@ def names_of(names: tuple[str, ...], naming: str) -> Names:
         else:
             bare.append(name)
             numbered |= "layers." in name and naming in {"substring", "wildcard", "any"}
-    one_mixer = any(_OWN_MIXER.search(name) for name in names)
+    one_mixer = one_mixer or any(_OWN_MIXER.search(name) for name in names)
     by_layer = {layer: tuple(dict.fromkeys(rest)) for layer, rest in here.items()}
     return Names(naming, by_layer, tuple(bare), tuple(shells), tuple(regexes), numbered, one_mixer)
 
