@@ -396,9 +396,35 @@ STORED = (
     "olmo_hybrid",
 )
 
-NAMING_ROUTERS = ("fp8_block_router", "gptq_router", "awq_gate", "w4a16_router", "nvfp4", "modelopt_nvfp4")
-"""Formats that leave out ``mlp.gate``; the families below call it otherwise."""
-NAMED_OTHERWISE = ("lfm2", "lfm2_moe", "granitemoehybrid")
+LAYOUTS = (
+    "fp8_tensor",
+    "fp8_static",
+    "fp8_block",
+    "gptq4_128",
+    "gptq4_-1",
+    "gptq8_32",
+    "awq_128",
+    "w4a16_32",
+    "w4a16_channel",
+    "w4a16_asymmetric",
+    "int8",
+    "fp8_channel",
+    "fp8_tensor_static",
+    "fp8_blocks",
+    "nvfp4a16",
+    "modelopt_fp8",
+    "modelopt_nvfp4",
+    "modelopt_mxfp8",
+    "mxfp8",
+    "rounded",
+    "rounded_awq",
+    "rounded_fp8",
+    "quark_fp8",
+)
+"""Formats that name no modules, or only such as nearly every family here has."""
+
+NAMED_OTHERWISE = {("lfm2_moe", "modelopt_nvfp4")}
+"""Where a format names modules (``mlp.gate``) that the family calls otherwise."""
 
 
 def cases() -> Iterator[dict[str, Any]]:
@@ -406,9 +432,7 @@ def cases() -> Iterator[dict[str, Any]]:
     yield from over_ranks(FAMILIES)
     for name in STORED:
         fields = {key: value for key, value in WHOLE.items() if key in FAMILIES[name][2] or key == "intermediate_size"}
-        for layout, quantization in formats.FORMATS.items():
-            if name in NAMED_OTHERWISE and layout in NAMING_ROUTERS:
-                continue
-            for tp in (1, 2):
-                config = config_of(FAMILIES[name], **fields, quantization_config=quantization)
+        for layout in LAYOUTS:
+            for tp in (1, 2) if (name, layout) not in NAMED_OTHERWISE else ():
+                config = config_of(FAMILIES[name], **fields, quantization_config=formats.FORMATS[layout])
                 yield {"id": f"{name}-{layout}-tp{tp}", "config": config, "tp": tp}

@@ -21,8 +21,8 @@ FLASH_HEAD_DIM = 128
 """Heads that FlashKDA takes; it alone saves a state within a prefill (``kda_checkpoint.py``)."""
 
 _KIMI = ("kda", "kda_full", "kda_ling")
-_NARROW = ("gptq", "awq")
-"""Formats whose kernels take no narrow projection of rates: each rank has it whole (``maybe_disable_tp``)."""
+_NARROW = ("gptq", "awq", "auto-round")
+"""Checkpoints whose kernels take no narrow projection of rates: each rank has it whole (``maybe_disable_tp``)."""
 
 
 def matrices(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
