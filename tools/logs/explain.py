@@ -56,7 +56,7 @@ def explain(
     *,
     model: str | None = None,
     gpu: str | None = None,
-    changes: Mapping[str, Any] | None = None,
+    config: str | None = None,
 ) -> Explanation:
     """Explain an engine's log.
 
@@ -66,7 +66,7 @@ def explain(
         gpus: where cards are looked up.
         model: the model's name where the log does not say it.
         gpu: the card's name where the log does not say it.
-        changes: arguments to compute with instead of the log's.
+        config: a folder with the model's ``config.json``, instead of its name.
 
     Raises:
         BadValue: the text holds no line of an engine's log.
@@ -74,7 +74,7 @@ def explain(
     log = read_log(text)
     if log is None:
         raise BadValue("errors_logs.no_log")
-    prediction = predict(log, models, gpus, model=model, gpu=gpu, changes=changes)
+    prediction = predict(log, models, gpus, model=model, gpu=gpu, config=config)
     footprint = prediction.footprint
     what_if = WhatIf(footprint.deployment, prediction.gpu, footprint) if footprint else None
     missing = shortage_bytes(log, what_if, prediction.gpu)
@@ -136,7 +136,10 @@ _SENTENCES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ("logs.kv_too_small_bytes", ("tokens", "needed", "pool")),
         ("logs.kv_too_small_tokens", ("tokens", "fitting")),
     ),
-    "free_below_budget": (("logs.free_below_budget_by", ("free", "total", "budget", "gpu_memory_utilization")),),
+    "free_below_budget": (
+        ("logs.free_below_budget_cpu", ("processor", "free", "total", "budget", "gpu_memory_utilization")),
+        ("logs.free_below_budget_by", ("free", "total", "budget", "gpu_memory_utilization")),
+    ),
     "oom_weights": (("logs.oom_weights_by", ("asked", "free_then", "total")),),
     "oom_profiling": (("logs.oom_profiling_by", ("asked", "free_then")),),
     "oom_cache": (("logs.oom_cache_by", ("asked",)),),

@@ -43,9 +43,10 @@ FAILURES: tuple[tuple[str, int, Pattern], ...] = (
         CERTAIN,
         pattern(
             "memory utilization (",
-            rf"\({NUMBER}/{NUMBER} GiB\) on startup is less than desired (?:GPU|CPU) memory utilization "
+            rf"\({NUMBER}/{NUMBER} GiB\) on startup is less than desired (?:GPU|(CPU)) memory utilization "
             rf"\({NUMBER}, {_GIB}\)",
-            ("free_bytes", gib), ("total_bytes", gib), ("gpu_memory_utilization", float), ("budget_bytes", gib),
+            ("free_bytes", gib), ("total_bytes", gib), ("processor", str), ("gpu_memory_utilization", float),
+            ("budget_bytes", gib),
         ),
     ),
     (
@@ -207,10 +208,10 @@ SOME_FAILURE = (
     pattern("Engine process failed to start", ""),
     pattern("orker failed with error", ""),
     pattern("failed to load model", ""),
-    pattern("Traceback (most recent call last)", ""),
 )  # fmt: skip
 """That something failed, without what: the cause stands before it, or is not in the text."""
 
+TRACEBACK = "Traceback (most recent call last)"
 OUT_OF_MEMORY = pattern(
     "out of memory",
     rf"(?:CUDA|HIP|XPU) out of memory\. ?Tried to allocate {NUMBER}{UNIT}",

@@ -123,7 +123,8 @@ def _free_the_card(log: EngineLog, _: WhatIf | None, missing: int | None) -> Ite
     if held < GIB // 4:
         return
     change = note("logs.fix_stop_named", names=names) if names else note("logs.fix_stop_others")
-    yield Fix(change, held, "nvidia-smi", is_enough(held, missing))
+    on_cpu = log.failure is not None and log.failure.params.get("processor") is not None
+    yield Fix(change, held, "free -g" if on_cpu else "nvidia-smi", is_enough(held, missing))
 
 
 def _fewer_sequences(log: EngineLog, what_if: WhatIf | None, missing: int | None) -> Iterator[Fix]:

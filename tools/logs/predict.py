@@ -81,6 +81,7 @@ def predict(
     *,
     model: str | None = None,
     gpu: str | None = None,
+    config: str | None = None,
     changes: Mapping[str, Any] | None = None,
 ) -> Prediction:
     """Estimate the deployment that a log tells of.
@@ -91,19 +92,24 @@ def predict(
         gpus: where cards are looked up.
         model: the model's name where the log's is missing or means nothing; it goes before.
         gpu: the card's name, likewise.
+        config: a folder with the model's ``config.json``, instead of its name.
         changes: arguments to take instead of the log's ("and with 0.85?").
 
     Returns:
         The answer, or why there is none; never raises for what a log says.
     """
-    said = model or log.model
+    said = model or config or log.model
     card = _card(gpu or log.card, gpus)
+    if log.arguments.get("runs_on") == "cpu":
+        return Prediction(problem=note("logs.on_cpu"))
     if not said:
         return Prediction(gpu=card, problem=note("logs.no_model"))
     problem: RigfitError = UnknownModel("errors_logs.no_model", name="")
-    for name in names_of(said, "" if model else str(log.arguments.get("served_model_name") or "")):
+    served = "" if model else str(log.arguments.get("served_model_name") or "")
+    for name in [said] if config else names_of(said, served):
         try:
-            return _predicted(log, name, gpu, models, gpus, dict(changes or {}))
+            other = {"config": config, "model": None} if config else {}
+            return _predicted(log, name, gpu, models, gpus, {**other, **(changes or {})})
         except UnknownModel as error:
             problem = error
         except RequestError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from tools.logs import llamacpp, sglang, vllm
 from tools.logs.arguments import commanded, is_command, printed
 from tools.logs.facts import MEMORY_FIELDS, EngineLog, Failure, Memory, Phase
-from tools.logs.failures import FAILURES, OUT_OF_MEMORY, SOME_FAILURE
+from tools.logs.failures import FAILURES, OUT_OF_MEMORY, SOME_FAILURE, TRACEBACK
 from tools.logs.lines import Line, read_lines
 from tools.logs.oom import read_oom
 from tools.logs.pattern import Pattern, size
@@ -73,9 +73,15 @@ class _Start:
     failure: Failure | None = None
     weight: int = 0
     failed: bool = False
+    doubtful: bool = False
     oom: list[str] = field(default_factory=list[str])
     open_command: bool = False
     started: set[str] = field(default_factory=set[str])
+
+    @property
+    def broke(self) -> bool:
+        """Whether the start failed; a traceback alone is a warning where the engine came to run all the same."""
+        return self.failed or self.failure is not None or (self.doubtful and self.phase != "running")
 
     def reach(self, phase: Phase) -> None:
         """Note how far the start has come; it never goes back."""
@@ -97,7 +103,7 @@ def read_log(text: str) -> EngineLog | None:
     if not starts:
         return None
     last = {start.service: start for start in starts}
-    failed = [start for start in last.values() if start.failure or start.failed]
+    failed = [start for start in last.values() if start.broke]
     chosen = (failed or list(last.values()))[-1]
     others = {name: _held(start) for name, start in last.items() if start is not chosen and name}
     return _finished(chosen, len(starts), {name: held for name, held in others.items() if held})
@@ -145,7 +151,7 @@ def _fresh(start: _Start, mark: str) -> bool:
     Several ranks may print their configuration; a server that says its version again has been started again.
     """
     again = mark == "server" and mark in start.started
-    return again or start.phase not in {"start", "weights"} or start.failed
+    return again or start.phase not in {"start", "weights"} or start.broke
 
 
 def _take(start: _Start, line: Line) -> None:
@@ -211,10 +217,10 @@ def _take_failure(start: _Start, line: Line) -> None:
         values = one.read(text)
         if values is not None:
             _fail(start, kind, weight, values, line.rank)
-    if any(one.read(text) is not None for one in SOME_FAILURE):
-        start.failed = True
-        if "Traceback" in text and not start.failure:
-            start.frame = None
+    if TRACEBACK in text:
+        start.doubtful = True
+        start.frame = start.frame if start.failure else None
+    start.failed = start.failed or any(one.read(text) is not None for one in SOME_FAILURE)
 
 
 def _fail(start: _Start, kind: str, weight: int, values: Mapping[str, Any], rank: str) -> None:
@@ -254,7 +260,7 @@ def _finished(start: _Start, starts: int, neighbours: Mapping[str, int]) -> Engi
     model = arguments.pop("model", None) or start.facts.get("model")
     ranks = {name: _memory(values, engine) for name, values in start.ranks.items()}
     ranks = {name: memory for name, memory in ranks.items() if memory != Memory()}
-    failure = start.failure or (Failure("unknown", start.phase) if start.failed else None)
+    failure = start.failure or (Failure("unknown", start.phase) if start.broke else None)
     return EngineLog(
         engine=engine,
         version=start.facts.get("version"),
@@ -329,7 +335,7 @@ def _held(start: _Start) -> int:
     """What another engine of the same text holds of its card: weights, pool and graphs."""
     memory = _fullest({name: _memory(values, _engine(start)) for name, values in start.ranks.items()})
     parts = (memory.consumed_bytes or memory.weights_bytes, memory.kv_bytes, memory.graphs_bytes)
-    return 0 if start.failed else sum(part for part in parts if part and part > 0)
+    return 0 if start.broke else sum(part for part in parts if part and part > 0)
 
 
 def _with_phase(failure: Failure | None, engine: str) -> Failure | None:

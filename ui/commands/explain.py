@@ -27,6 +27,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("log", nargs="?", default="-", metavar="LOGFILE|-", help="the log; - is standard input")
     parser.add("--model", "the model, where the log does not name it")
     parser.add("--gpu", "the card, where the log does not name it")
+    parser.add("--config", "a folder with the model's config.json, instead of its name", metavar="DIR")
     parser.add_argument(
         "--remember", action="store_true", help="use what this log measured on this machine from now on"
     )
@@ -53,7 +54,8 @@ def run(arguments: Namespace) -> int:
 
     language = chosen_language(arguments.lang)
     text = _read(arguments.log)
-    found = explain(text, open_models(), GpuCatalogue.load(), model=arguments.model, gpu=arguments.gpu)
+    named = {"model": arguments.model, "gpu": arguments.gpu, "config": arguments.config}
+    found = explain(text, open_models(), GpuCatalogue.load(), **named)
     result = explanation_json(found, language)
     if arguments.remember:
         from ui.commands.explain_memory import remember

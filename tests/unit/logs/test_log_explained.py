@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from log_texts import GIB, V1_WITH_PARTS, text_of
+from log_texts import CPU_RUNNER, GIB, V1_WITH_PARTS, text_of
 
 from tools.domain import Band
 from tools.logs.changed import Changed, read_changes, with_changes
@@ -151,3 +153,27 @@ def test_bands_are_bands() -> None:
     for name in ("vllm-0.32-fits", "vllm-0.7-v0-fits", "vllm-0.11-graphs-oom"):
         for row in explained(text_of(name)).differences:
             assert isinstance(row.predicted, Band)
+
+
+def test_the_cpu_runner_is_not_predicted_as_a_card() -> None:
+    found = explained(
+        CPU_RUNNER
+        + "INFO 11-21 12:00:00 [core.py:1] Initializing a V1 LLM engine (v0.32.0) with config: model='Qwen/Qwen3-8B'\n"
+    )
+    assert found.prediction.footprint is None
+    assert found.prediction.problem is not None
+    assert found.prediction.problem.code == "logs.on_cpu"
+
+
+def test_a_config_stands_in_for_a_name(tmp_path: Path) -> None:
+    config = {
+        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_size": 1024, "intermediate_size": 3072,
+        "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+        "vocab_size": 151936, "max_position_embeddings": 40960, "tie_word_embeddings": True, "torch_dtype": "bfloat16",
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    text = "INFO 11-20 09:15:00 [x.py:1] Model loading took 1.13 GiB memory and 2.0 seconds\n"
+    found = explained(text, config=str(tmp_path))
+    [row] = found.differences
+    assert row.part == "weights"
+    assert row.predicted.value == pytest.approx(1.13 * GIB, rel=0.03)

@@ -190,3 +190,14 @@ def test_every_kind_has_a_plain_sentence() -> None:
     }
     for kind in {kind for kind, _, _ in FAILURES} - {"oom"} | phases | {"unknown"}:
         assert prompts.text("ru", f"logs.{kind}")
+
+
+def test_a_traceback_of_a_warning_is_no_failure_of_an_engine_that_runs() -> None:
+    text = text_of("vllm-0.32-fits")
+    warned = text.replace("(Worker pid=4402) INFO 11-20 09:14:35", "WARNING 11-20 09:14:34 [base.py:380] Traceback (most "
+                          "recent call last):\n(Worker pid=4402) INFO 11-20 09:14:35")  # fmt: skip
+    assert explained(warned).log.failure is None
+    cut = warned.split("(Worker pid=4402) INFO 11-20 09:14:58")[0]
+    failure = explained(cut).log.failure
+    assert failure is not None
+    assert failure.kind == "unknown"
