@@ -28,11 +28,6 @@ def spread(config: Config) -> Config:
     return {**found, **config}
 
 
-def is_row(config: Config) -> bool:
-    """Tell whether this is a catalogue row, which leaves out what its family always says."""
-    return "hf_id" in config
-
-
 def layer_count(config: Config) -> int:
     """Number of decoder layers."""
     return number(config, "num_hidden_layers", maximum=MAX_LAYERS)

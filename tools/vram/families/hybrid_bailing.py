@@ -38,7 +38,7 @@ def ling(config: Config) -> Structure:
         raise NotYetExact("errors_vram.not_covered", architecture="bailing_hybrid", part="use_bias")
     is_third = fields.get("short_conv_kernel_size") is not None
     count = hybrid.layer_count(fields)
-    step = number(fields, "layer_group_size", default=1, maximum=MAX_LAYERS)
+    step = number(fields, "layer_group_size", maximum=MAX_LAYERS)
     whole = count // step * step if is_third else count
     first = number(fields, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
     routed = number(fields, "num_experts", default=0, maximum=1 << 16) > 1

@@ -77,15 +77,13 @@ def _habit(config: Config, count: int) -> list[str]:
 def _feed_forward_width(config: Config) -> int:
     """Width of a dense block: two thirds of what is stated, scaled and rounded up, unless that is switched off.
 
-    A catalogue row states the width itself.
-
     Worked example: ``block_ff_dim`` 12,288 gives 8,192 in multiples of 256.
 
     Raises:
         BadValue: the factor is no number of 0 to 1,000.
     """
     width = number(config, "block_ff_dim", "intermediate_size")
-    if not flag(config, Says("block_auto_adjust_ff_dim", absent=not hybrid.is_row(config))):
+    if not flag(config, Says("block_auto_adjust_ff_dim", absent=True)):
         return width
     factor = config.get("block_ffn_dim_multiplier", 1.0)
     factor = 1.0 if factor is None else factor

@@ -40,15 +40,19 @@ def qwen3_next(config: Config) -> Structure:
 
 
 def qwen3_5(config: Config) -> Structure:
-    """Describe a dense Qwen3.5: its delta nets' projections are tensors of their own, their states float32."""
+    """Describe a dense Qwen3.5: its delta nets' projections are tensors of their own."""
     fields = hybrid.spread(config)
-    return _build(fields, "gdn", _DENSE, [False] * hybrid.layer_count(fields), _state_bytes(fields))
+    return _build(
+        fields, "gdn", _DENSE, [False] * hybrid.layer_count(fields), hybrid.state_bytes(fields, "mamba_ssm_dtype")
+    )
 
 
 def qwen3_5_moe(config: Config) -> Structure:
     """Describe a Qwen3.5 whose every feed-forward block is a mixture of experts."""
     fields = hybrid.spread(config)
-    return _build(fields, "gdn", _SPARSE, [True] * hybrid.layer_count(fields), _state_bytes(fields))
+    return _build(
+        fields, "gdn", _SPARSE, [True] * hybrid.layer_count(fields), hybrid.state_bytes(fields, "mamba_ssm_dtype")
+    )
 
 
 def olmo_hybrid(config: Config) -> Structure:
@@ -66,10 +70,6 @@ def _olmo_rotary(config: Config) -> int | None:
     rope = config.get("rope_parameters")
     theta = cast("Config", rope).get("rope_theta") if isinstance(rope, Mapping) else config.get("rope_theta")
     return None if theta else 0
-
-
-def _state_bytes(config: Config) -> int:
-    return hybrid.state_bytes(config, "mamba_ssm_dtype", "float32" if hybrid.is_row(config) else "auto")
 
 
 def _build(config: Config, kind: _Layout, dialect: Dialect, sparse: list[bool], state_bytes: int) -> Structure:

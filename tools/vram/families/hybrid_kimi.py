@@ -37,8 +37,7 @@ def kimi_linear(config: Config) -> Structure:
     K3 adds residuals across layers (two norms and two one-row projections a layer) and experts in a latent width.
     """
     fields = regular.moe_fields(hybrid.spread(config))
-    rules = fields.get("linear_attn_config")
-    linear: Config = cast("Config", rules) if isinstance(rules, Mapping) else {}
+    linear = _linear(fields)
     count = hybrid.layer_count(fields)
     kinds = _kinds(fields, linear, count)
     latent = replace(mla.latent_attention(fields, gate=bool(fields.get("mla_use_output_gate"))), rotates=False)
@@ -54,6 +53,16 @@ def kimi_linear(config: Config) -> Structure:
 
     made = hybrid.layers(list(zip(kinds, _sparse(fields, count), strict=True)), layer)
     return Structure(made, outer_elements=2 * hidden if crossed else 0)
+
+
+def _linear(config: Config) -> Config:
+    """Sizes of delta attention: an object of their own, or fields as transformers 5.19 names them."""
+    rules = config.get("linear_attn_config")
+    if isinstance(rules, Mapping):
+        return cast("Config", rules)
+    names = {"num_heads": "linear_num_heads", "head_dim": "linear_head_dim"}
+    found = {ours: config.get(theirs) for ours, theirs in names.items()}
+    return {**found, "short_conv_kernel_size": config.get("linear_conv_kernel_dim")}
 
 
 def _kinds(config: Config, linear: Config, count: int) -> list[str]:
@@ -72,6 +81,9 @@ def _unlisted() -> list[str]:
 def _sparse(config: Config, count: int) -> list[bool]:
     if not config.get("num_experts"):
         return [False] * count
+    named = config.get("mlp_layer_types")
+    if isinstance(named, list) and len(cast("list[Any]", named)) == count:
+        return [kind == "sparse" for kind in cast("list[Any]", named)]
     first = number(config, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
     step = number(config, "moe_layer_freq", default=1, maximum=MAX_LAYERS)
     return [i >= first and i % step == 0 for i in range(count)]

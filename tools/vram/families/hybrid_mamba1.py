@@ -39,8 +39,7 @@ def mamba(config: Config) -> Structure:
 def jamba(config: Config) -> Structure:
     """Describe a Jamba: of each period of layers one attends, and one of each period has experts."""
     fields = regular.moe_fields(hybrid.spread(config))
-    attends = _periodic(fields, "attn_layer", 8, 4)
-    sparse = _periodic(fields, "expert_layer", 2, 1)
+    attends, sparse = _periodic(fields, "attn_layer"), _periodic(fields, "expert_layer")
     experts = number(fields, "num_experts", default=1, maximum=1 << 16)
     attention = replace(regular.attention(fields, _JAMBA, "full_attention"), rotary_dim=0, cache_scales=False)
     state = Mamba(
@@ -68,10 +67,10 @@ def _rank(config: Config, field: str) -> int:
     return number(config, field)
 
 
-def _periodic(config: Config, name: str, period: int, offset: int) -> list[bool]:
-    step = number(config, f"{name}_period", default=period, maximum=MAX_LAYERS)
-    first = config.get(f"{name}_offset")
-    first = offset if first is None else number(config, f"{name}_offset", default=0, maximum=MAX_LAYERS)
+def _periodic(config: Config, name: str) -> list[bool]:
+    """Mark the layer at the stated place of each period."""
+    step = number(config, f"{name}_period", maximum=MAX_LAYERS)
+    first = number(config, f"{name}_offset", default=0, maximum=MAX_LAYERS)
     return [i % step == first for i in range(hybrid.layer_count(config))]
 
 

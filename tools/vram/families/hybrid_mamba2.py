@@ -160,7 +160,7 @@ def granite(config: Config) -> Structure:
 def _granite_mlp(config: Config) -> DenseMlp | MoeMlp | None:
     if config.get("num_local_experts") or config.get("num_experts"):
         return regular.moe_mlp(config, _GRANITE)
-    width = number(config, "shared_intermediate_size", default=None if hybrid.is_row(config) else 0)
+    width = number(config, "shared_intermediate_size", default=0)
     return DenseMlp(width) if width else None
 
 
