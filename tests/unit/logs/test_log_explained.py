@@ -156,10 +156,10 @@ def test_bands_are_bands() -> None:
 
 
 def test_the_cpu_runner_is_not_predicted_as_a_card() -> None:
-    found = explained(
-        CPU_RUNNER
-        + "INFO 11-21 12:00:00 [core.py:1] Initializing a V1 LLM engine (v0.32.0) with config: model='Qwen/Qwen3-8B'\n"
+    config = (
+        "INFO 11-21 11:59:00 [core.py:1] Initializing a V1 LLM engine (v0.32.0) with config: model='Qwen/Qwen3-8B'\n"
     )
+    found = explained(config + CPU_RUNNER)
     assert found.prediction.footprint is None
     assert found.prediction.problem is not None
     assert found.prediction.problem.code == "logs.on_cpu"
