@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tools.specs.model_index import BY_ID
 from tools.specs.names import catalogue_name, parse_name, tokens
 
 DATA = Path(__file__).resolve().parents[1] / "tools" / "specs" / "data"
@@ -18,13 +19,14 @@ DATA = Path(__file__).resolve().parents[1] / "tools" / "specs" / "data"
 
 def entry(row: dict[str, Any], start: int, length: int) -> list[Any]:
     name = catalogue_name(row["hf_id"])
+    mark = BY_ID if row.get("by_id") else ""
     return [
         row["hf_id"],
         start,
         length,
         row.get("params_total") or 0,
         row.get("hub_downloads") or 0,
-        name.family,
+        mark + name.family,
         list(name.versions),
         name.size_b,
         sorted(name.words),

@@ -32,6 +32,9 @@ LEAVES_ALONE = frozenset({
 """Words that do not touch a structure: of training, of formats and of tools."""
 # fmt: on
 
+WRAPS = OTHER_KINDS | {"llava", "onevision", "internvl", "sa2va", "ultravox", "ovis", "minicpm", "videollama", "blip"}
+"""Words before a family's that make the model a larger one around it (``llava-onevision-qwen2-7b``)."""
+
 _OTHER_SIZE = re.compile(r"[ae]?\d+(?:\.\d+)?[bml]|\d+e|k\d+")
 """Words of a second size: of parameters, active ones, layers or experts."""
 
@@ -50,7 +53,7 @@ def base_of(repo: str, index: ModelIndex) -> Row | None:
         The model whose name the copy states most wholly, or None where none is stated beyond doubt.
     """
     for name in _readings(repo, index):
-        fitting = [row for row in index.of_family(name.family) if _is_copy(name, row)]
+        fitting = [row for row in index.all_of_family(name.family) if _is_copy(name, row)]
         if fitting:
             return max(fitting, key=lambda row: (_stated(row), index.is_publishers(row), row.downloads))
     return None
@@ -64,7 +67,7 @@ def _readings(repo: str, index: ModelIndex) -> Iterator[Name]:
     words = repo.strip().rstrip("/").rsplit("/", 1)[-1]
     yield catalogue_name(words)
     for found in list(re.finditer(r"[-_. ]", words))[:MAX_WORDS]:
-        if any(_is_draft(word) for word in tokens(words[: found.start()])):
+        if any(_is_draft(word) or word in WRAPS for word in tokens(words[: found.start()])):
             return
         name = catalogue_name(words[found.end() :])
         if name.family and name.versions and name.size_b is not None and index.of_family(name.family):

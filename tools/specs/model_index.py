@@ -41,6 +41,10 @@ OTHER_KINDS = frozenset({
 """Words that announce another structure or head than the plain model's."""
 
 
+BY_ID = "="
+"""Stands before the family of a model that is found by its hub id only, never by a spoken name."""
+
+
 class Row(NamedTuple):
     """One model of the index, in the order ``scripts/build_index.py`` writes."""
 
@@ -128,9 +132,20 @@ class ModelIndex:
         numbers: list[int] = self._data["aliases"].get(words, [])
         return [self.rows[number] for number in numbers]
 
+    @cached_property
+    def _families(self) -> dict[str, list[Row]]:
+        families: dict[str, list[Row]] = {}
+        for row in self.rows:
+            families.setdefault(row.family, []).append(row)
+        return families
+
     def of_family(self, family: str) -> list[Row]:
-        """Return the models whose name begins with that word."""
-        return [row for row in self.rows if row.family == family]
+        """Return the models of fame whose name begins with that word."""
+        return self._families.get(family, [])
+
+    def all_of_family(self, family: str) -> list[Row]:
+        """Return every model whose name begins with that word, those of little fame too."""
+        return [*self.of_family(family), *self.of_family(BY_ID + family)]
 
     def versions(self, family: str) -> frozenset[str]:
         """Return every version and date word of a family."""
@@ -188,7 +203,8 @@ class ModelIndex:
         slips = 1 if len(family) < 8 else 2
         sizes: dict[str, int] = {}
         for row in self.rows:
-            sizes[row.family] = sizes.get(row.family, 0) + 1
+            if not row.family.startswith(BY_ID):
+                sizes[row.family] = sizes.get(row.family, 0) + 1
         by_size: list[str] = sorted(sizes, key=lambda word: -sizes[word])
         found = process.extractOne(family, by_size, scorer=OSA.distance, score_cutoff=slips)
         return found[0] if found else None
@@ -197,5 +213,5 @@ class ModelIndex:
         """Return the hub ids that look most like a text, most alike first; none where nothing is alike."""
         from rapidfuzz import fuzz, process
 
-        ids = [row.hf_id for row in self.rows]
+        ids = [row.hf_id for row in self.rows if not row.family.startswith(BY_ID)]
         return [found[0] for found in process.extract(text, ids, scorer=fuzz.WRatio, limit=limit, score_cutoff=65)]

@@ -166,6 +166,8 @@ class ModelCatalogue:
         if name.size_b is None:
             self._check_one_size(query, name, ranked)
         near = tuple(row.hf_id for row in ranked if row is not best and row.org == best.org)[:MAX_NEAR]
+        if "/" in query and query.split("/")[0].lower() != best.org.lower() and best.surplus(name):
+            raise _unknown(query, self._own(ranked))
         if ("/" in query and query.split("/")[0].lower() != best.org.lower()) or name.quant:
             return self._copy_of(best, query, near)
         if best.hf_id.split("/")[1].lower() == bare:
