@@ -17,11 +17,13 @@ class Ranks:
         tp: tensor-parallel ranks: they share every projection.
         dp: data-parallel ranks: each has attention and dense blocks (shared among its ``tp``) and a cache of its own.
         ep: experts are spread whole over all ``tp x dp`` ranks, not each of them cut into as many pieces.
+        pp: stages of the pipeline, of which they are one.
     """
 
     tp: int = 1
     dp: int = 1
     ep: bool = False
+    pp: int = 1
 
     @property
     def sharing_an_expert(self) -> int:
@@ -98,7 +100,7 @@ class Deployment:
     @property
     def ranks(self) -> Ranks:
         """The GPUs of one pipeline stage."""
-        return Ranks(self.tp, self.dp, self.ep)
+        return Ranks(self.tp, self.dp, self.ep, self.pp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,11 +210,16 @@ Mixer = Attention | MlaAttention | CompressedAttention | LinearAttention | Mamba
 
 @dataclass(frozen=True, slots=True)
 class DenseMlp:
-    """A feed-forward block; ``gated`` has gate, up and down projections, else up and down."""
+    """A feed-forward block; ``gated`` has gate, up and down projections, else up and down.
+
+    Attributes:
+        whole: it is whole on every rank where ranks run experts on a share of the tokens each, without a pipeline.
+    """
 
     intermediate: int
     gated: bool = True
     bias: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ def matrices(mlp: DenseMlp | MoeMlp | None, hidden: int, ranks: Ranks) -> list[M
     """
     if mlp is None:
         return []
-    return _dense(mlp, hidden, ranks.tp, "mlp") if isinstance(mlp, DenseMlp) else _experts(mlp, hidden, ranks)
+    if isinstance(mlp, MoeMlp):
+        return _experts(mlp, hidden, ranks)
+    return _dense(mlp, hidden, 1 if mlp.whole and ranks.splits_sequences and ranks.pp == 1 else ranks.tp, "mlp")
 
 
 def _experts(mlp: MoeMlp, hidden: int, ranks: Ranks) -> list[Matrix]:

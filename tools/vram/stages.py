@@ -19,11 +19,10 @@ EVERY_STAGE: dict[str, tuple[Part, ...]] = {
     **dict.fromkeys(("gemma", "gemma3_text", "gemma4_text", "gpt_oss", "granitemoe", "granitemoehybrid"), _ALL),
     **dict.fromkeys(("granitemoeshared", "hy_v3", "jamba", "minicpm", "minicpm3", "mixtral", "muse_glimmer"), _ALL),
     **dict.fromkeys(("olmo_hybrid", "olmoe", "orion", "phimoe", "plamo3", "qwen2_moe", "qwen3_moe"), _ALL),
-    **dict.fromkeys(("stablelm", "zamba2"), _ALL),
+    **dict.fromkeys(("internlm2", "stablelm", "zamba2"), _ALL),
     **dict.fromkeys(("cohere", "cohere2", "cohere2_moe", "gemma2", "gemma3n_text"), _WITHOUT_HEAD),
-    **dict.fromkeys(("dbrx", "falcon", "gpt2", "gpt_neox", "nemotron_h", "qwen3_next"), _WITHOUT_NORM),
+    **dict.fromkeys(("dbrx", "falcon", "gpt2", "nemotron_h", "qwen3_next"), _WITHOUT_NORM),
     **dict.fromkeys(("exaone", "lfm2", "lfm2_moe", "qwen3_5", "qwen3_5_moe"), ("embeddings",)),
-    "internlm2": ("norm",),
 }
 """What the engine's code of a family makes on each stage, not only on the first or the last, by ``model_type``.
 

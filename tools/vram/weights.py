@@ -75,7 +75,7 @@ def parameter_bytes(
     """
     if not model.layers:
         raise not_exact(model)
-    return max(stage_bytes(model, checkpoint, Ranks(tp, dp, ep), stages(model, pp)))
+    return max(stage_bytes(model, checkpoint, Ranks(tp, dp, ep, pp), stages(model, pp)))
 
 
 def stage_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, split: tuple[Stage, ...]) -> tuple[int, ...]:

@@ -69,10 +69,15 @@ def build(config: Config) -> Structure:
     made: dict[tuple[bool, bool], Layer] = {}
     for kind in kinds:
         if kind not in made:
-            mlp = routed_experts(fields, family) if kind[1] else DenseMlp(number(fields, "intermediate_size"))
+            mlp = routed_experts(fields, family) if kind[1] else _dense(fields)
             attention = latent_attention(fields, has_indexer=kind[0], expanded=family.expanded)
             made[kind] = Layer((attention,), mlp, norms)
     return Structure(layers=tuple(made[kind] for kind in kinds), tied=family.tied)
+
+
+def _dense(fields: Config) -> DenseMlp:
+    """A dense layer's block; models with an indexer run it on shares of the tokens, like experts."""
+    return DenseMlp(number(fields, "intermediate_size"), whole=fields.get("index_topk") is not None)
 
 
 def latent_fields(config: Config) -> Config:

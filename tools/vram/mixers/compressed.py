@@ -81,12 +81,12 @@ def kv_specs(mixer: CompressedAttention, _context: CacheContext) -> tuple[KvSpec
 
 
 def _window(token: int, window: int, block: int) -> KvSpec:
-    return KvSpec("latent_sliding", BLOCK_TOKENS * token, window, block, alignment=ALIGNMENT)
+    return KvSpec("latent_sliding", BLOCK_TOKENS * token, window, block, alignment=ALIGNMENT, packed=True)
 
 
 def _entries(entry: int, ratio: int) -> KvSpec:
     page = BLOCK_TOKENS * entry
-    return KvSpec("latent", page, tokens_per_entry=ratio, alignment=ALIGNMENT, kernel=ENGINE_BLOCK)
+    return KvSpec("latent", page, tokens_per_entry=ratio, alignment=ALIGNMENT, kernel=ENGINE_BLOCK, packed=True)
 
 
 def _state(head_dim: int, ratio: int) -> KvSpec:
