@@ -182,7 +182,8 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         outer_elements=made.outer_elements,
         encoder=towers.encoder(config) if has_towers(config) else None,
         prefix=made.prefix,
-        masks_images=config.get("model_type") in IMAGE_MASKED or text.get("use_bidirectional_attention") == "vision",
+        masks_images=str(config.get("model_type")) in IMAGE_MASKED
+        or text.get("use_bidirectional_attention") == "vision",
         every_stage=EVERY_STAGE.get(kind, ()),
     )
 

@@ -138,7 +138,7 @@ def experts(fields: Config, rules: Experts) -> MoeMlp:
         router_bias=flag(fields, rules.router_bias),
         expert_bias=rules.expert_bias,
         score_bias=flag(fields, rules.score_bias),
-        router_bytes=4 if fields.get(rules.router_dtype) in {"fp32", "float32"} else rules.router_bytes,
+        router_bytes=4 if str(fields.get(rules.router_dtype)) in {"fp32", "float32"} else rules.router_bytes,
         router_quantised=rules.router_quantised,
     )
 

@@ -79,7 +79,7 @@ def paligemma(vision: Config, _config: Config, hidden: int) -> list[Linear]:
 def mistral3(vision: Config, config: Config, hidden: int) -> list[Linear]:
     """Mistral 3: Pixtral, a merger of neighbouring patches, two projections."""
     width = number(vision, "hidden_size")
-    merged = width * number(config, "spatial_merge_size", default=2) ** 2
+    merged = width * number(config, "spatial_merge_size", default=2, maximum=64) ** 2
     depth = _depth(vision, config, -1)
     bias = bool(config.get("multimodal_projector_bias"))
     return [
@@ -141,14 +141,14 @@ def llava_onevision(vision: Config, config: Config, hidden: int) -> list[Linear]
 
 def idefics3(vision: Config, config: Config, hidden: int) -> list[Linear]:
     """Idefics3 and SmolVLM: SigLIP, and a projection of merged patches."""
-    width, factor = number(vision, "hidden_size"), number({**config, **vision}, "scale_factor", default=2)
+    width, factor = number(vision, "hidden_size"), number({**config, **vision}, "scale_factor", default=2, maximum=64)
     tower = siglip(vision, "model.vision_model", flat=True)
     return [*tower, whole("model.connector.modality_projection.proj", hidden, width * factor**2, plain=False)]
 
 
 def cohere2(vision: Config, config: Config, hidden: int) -> list[Linear]:
     """Cohere's Command A Vision: SigLIP and two projections with a gate between."""
-    merged = number(vision, "hidden_size") * number(config, "downsample_factor", default=2) ** 2
+    merged = number(vision, "hidden_size") * number(config, "downsample_factor", default=2, maximum=64) ** 2
     inner = number(config, "alignment_intermediate_size", default=36864)
     return [
         *siglip(vision, "vision_tower.vision_model"),

@@ -13,7 +13,7 @@ from tools.vram.fields import number
 def _qwen(vision: Config, hidden: int, *, block: Block, inner: int, width: int) -> list[Linear]:
     """Patches, blocks and the merger of Qwen's towers; the merger's norm is the caller's."""
     depth, patch, frames, channels = numbers(vision, "depth", "patch_size", "temporal_patch_size", "in_channels")
-    merged = width * number(vision, "spatial_merge_size") ** 2
+    merged = width * number(vision, "spatial_merge_size", maximum=64) ** 2
     return [
         whole("visual.patch_embed.proj", width, channels * frames * patch * patch),
         *blocks(block, "visual.blocks", depth, width, inner),
@@ -52,7 +52,10 @@ def qwen3_vl(vision: Config, _config: Config, hidden: int) -> list[Linear]:
     """Qwen3-VL and Qwen3.5: a table of positions, and a merger for each tapped layer."""
     width, inner, positions = numbers(vision, "hidden_size", "intermediate_size", "num_position_embeddings")
     depth, patch, frames, channels = numbers(vision, "depth", "patch_size", "temporal_patch_size", "in_channels")
-    out, merged = number(vision, "out_hidden_size", default=hidden), width * number(vision, "spatial_merge_size") ** 2
+    out, merged = (
+        number(vision, "out_hidden_size", default=hidden),
+        width * number(vision, "spatial_merge_size", maximum=64) ** 2,
+    )
     taps = vision.get("deepstack_visual_indexes")
     deep = len(cast("list[Any]", taps)) if isinstance(taps, list) else 0
     names = ("linear_fc1", "linear_fc2")
@@ -137,7 +140,7 @@ def _is_compressed(config: Any) -> bool:
 def _kimi_projector(vision: Config, width: int, hidden: int, *, path: str, plain: bool) -> list[Linear]:
     kernel, second = vision.get("merge_kernel_size"), vision.get("mm_projector_type") == "patchmergerv2"
     sides = cast("list[Any]", kernel) if isinstance(kernel, list) and len(cast("list[Any]", kernel)) == 2 else [2, 2]
-    merged = width * number({"side": sides[0]}, "side") * number({"side": sides[1]}, "side")
+    merged = width * number({"side": sides[0]}, "side", maximum=64) * number({"side": sides[1]}, "side", maximum=64)
     return [
         vector(f"{path}.norm", hidden if second else 2 * width),
         whole(f"{path}.linear_1", merged, merged, bias=not second, plain=plain),

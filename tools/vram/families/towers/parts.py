@@ -16,7 +16,10 @@ def numbers(config: Config, *names: str) -> list[int]:
     Raises:
         BadValue: one is missing or absurd.
     """
-    return [number(config, name, maximum=MAX_LAYERS if name == "depth" else 1 << 32) for name in names]
+    return [number(config, name, maximum=_MAXIMA.get(name, 1 << 32)) for name in names]
+
+
+_MAXIMA = {"depth": MAX_LAYERS, "num_hidden_layers": MAX_LAYERS, "layers": MAX_LAYERS, "spatial_merge_size": 64}
 
 
 def column(
