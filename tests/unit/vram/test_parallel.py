@@ -31,10 +31,8 @@ def deepseek(**changed: object) -> ModelSpec:
 
 
 def test_experts_are_cut_among_all_ranks_or_spread_whole():
-    by_name = {
-        ranks: {m.name: m for m in matrices(UNEVEN, 256, ranks)} for ranks in (Ranks(2, 2), Ranks(2, 2, ep=True))
-    }
-    cut, spread = (found["mlp.experts.w13"] for found in by_name.values())
+    by_name = [{one.name: one for one in matrices(UNEVEN, 256, Ranks(2, 2, ep=ep))} for ep in (False, True)]
+    cut, spread = (found["mlp.experts.w13"] for found in by_name)
     assert (cut.experts, cut.outputs) == (10, (128, 128))
     assert (spread.experts, spread.outputs) == (3, (512, 512)), "ten experts on four ranks: three on the fullest"
     shared = [found["mlp.shared_expert.down_proj"].inputs for found in by_name]
