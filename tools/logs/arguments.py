@@ -27,13 +27,21 @@ NAMES = {
     "enable_sleep_mode": "sleep_mode", "speculative_config": "speculative_config",
     "speculative_algorithm": "speculative_config", "mem_fraction_static": "mem_fraction_static",
     "n_gpu_layers": "gpu_layers", "gpu_layers": "gpu_layers", "port": "port", "enable_lora": "enable_lora",
+    "block_size": "block_size", "enable_prefix_caching": "prefix_caching", "load_format": "load_format",
+    "disable_hybrid_kv_cache_manager": "one_cache", "language_model_only": "text_only",
+    "decode_context_parallel_size": "dcp", "cpu_offload_params": "cpu_offload_params",
+    "offload_group_size": "offload_group_size", "offload_num_in_group": "offload_num_in_group",
+    "offload_prefetch_step": "offload_prefetch_step",
 }  # fmt: skip
 """An engine's word (dashes as underscores) to ours. Others are passed over."""
 _SHORT = {
     "-tp": "tp", "-pp": "pp", "-dp": "dp", "-c": "max_model_len", "-ngl": "gpu_layers", "-np": "max_num_seqs",
     "-m": "model", "-hf": "model", "-ctk": "kv_cache_dtype", "-q": "quantization", "-ub": "max_num_batched_tokens",
 }  # fmt: skip
-_SWITCHES = frozenset({"enforce_eager", "ep", "sleep_mode", "enable_lora"})
+_SWITCHES = frozenset({"enforce_eager", "ep", "sleep_mode", "enable_lora", "prefix_caching", "one_cache", "text_only"})
+_DRAFT = re.compile(r"['\"]?method['\"]?\s?[:=]\s?['\"]?(\w{2,30})")
+_DRAFT_TOKENS = re.compile(r"['\"]?num_spec(?:ulative)?_tokens['\"]?\s?[:=]\s?(\d{1,3})")
+_DRAFT_CHARS = 400
 _PAIR = re.compile(
     r"(?:'(\w{2,40})': |(?<![\w.])(\w{2,40})=)"
     r"('[^']{0,300}'|\"[^\"]{0,300}\"|-?\d{1,15}(?:\.\d{1,9})?(?:e-?\d{1,2})?|True|False|None|torch\.\w{2,20}|[\w.:/-]{1,120}"
@@ -56,9 +64,19 @@ def printed(text: str) -> dict[str, Any]:
         name = NAMES.get(match.group(1) or match.group(2))
         if name and name not in found:
             value = _value(name, match.group(3).strip("'\""))
+            if name == "speculative_config" and value is not None:
+                value = _draft(text[match.start() : match.start() + _DRAFT_CHARS])
             if value is not None:
                 found[name] = value
     return found
+
+
+def _draft(text: str) -> str:
+    """Read how tokens are drafted: ``mtp n=3`` (of ``deepseek_mtp`` as well); ``draft`` where it is not said."""
+    method, tokens = _DRAFT.search(text), _DRAFT_TOKENS.search(text)
+    said = method.group(1).lower() if method else "draft"
+    word = "mtp" if "mtp" in said else said
+    return f"{word} n={tokens.group(1)}" if tokens else word
 
 
 def is_command(text: str) -> bool:
@@ -144,9 +162,9 @@ def _gibibytes(text: str) -> float:
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("tp", "pp", "dp", "gpu_layers", "port"), _count),
+    **dict.fromkeys(("tp", "pp", "dp", "gpu_layers", "port", "block_size", "dcp"), _count),
     **dict.fromkeys(("max_model_len", "max_num_seqs", "max_num_batched_tokens"), _count),
     "gpu_memory_utilization": _share, "mem_fraction_static": _share, "kv_cache_memory_bytes": _bytes,
-    "enforce_eager": _bool, "ep": _bool, "sleep_mode": _bool, "enable_lora": _bool, "dtype": _dtype,
-    "cpu_offload_gb": _gibibytes, "speculative_config": lambda _: True,
+    **dict.fromkeys(_SWITCHES, _bool), "dtype": _dtype,
+    "cpu_offload_gb": _gibibytes,
 }  # fmt: skip

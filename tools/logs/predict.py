@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tools.specs.models import ModelCatalogue
 
 _REQUEST = (
-    "tp", "pp", "ep", "gpu_memory_utilization", "kv_cache_memory_bytes", "max_model_len", "max_num_seqs",
+    "tp", "pp", "dp", "ep", "gpu_memory_utilization", "kv_cache_memory_bytes", "max_model_len", "max_num_seqs",
     "max_num_batched_tokens", "enforce_eager",
 )  # fmt: skip
 _VERSION = re.compile(r"v?\d{1,4}\.\d{1,4}")
@@ -160,15 +160,34 @@ def request_fields(log: EngineLog, model: str, gpu: str | None) -> tuple[dict[st
         fields["kv_cache_dtype"] = _KV_TYPES.get(str(kv), str(kv))
     if arguments.get("dtype") in {"bfloat16", "float16", "float32", "half", "float"}:
         fields["dtype"] = arguments["dtype"]
-    offload = arguments.get("cpu_offload_gb")
-    if offload:
-        fields["extra_flags"] = f"--cpu-offload-gb {offload}"
+    fields["extra_flags"] = _flags(arguments)
     if log.generation:
         fields["engine_generation"] = log.generation
     version, notes = _version(log)
-    if arguments.get("speculative_config") or arguments.get("drafter"):
+    drafting = str(arguments.get("speculative_config") or "")
+    if (drafting or arguments.get("drafter")) and not drafting.startswith("mtp"):
         notes = (*notes, note("logs.drafter"))
     return fields | ({"engine_version": version} if version else {}), notes
+
+
+_AS_FLAGS = {
+    "cpu_offload_gb": "cpu-offload-gb", "cpu_offload_params": "cpu-offload-params", "block_size": "block-size",
+    "offload_group_size": "offload-group-size", "offload_num_in_group": "offload-num-in-group",
+    "offload_prefetch_step": "offload-prefetch-step", "dcp": "decode-context-parallel-size",
+}  # fmt: skip
+
+
+def _flags(arguments: Mapping[str, Any]) -> str:
+    """Write as flags what a request has no field for."""
+    flags = [f"--{flag} {arguments[name]}" for name, flag in _AS_FLAGS.items() if arguments.get(name)]
+    if arguments.get("prefix_caching") is not None:
+        flags.append("--enable-prefix-caching" if arguments["prefix_caching"] else "--no-enable-prefix-caching")
+    if arguments.get("load_format") == "ipc_cache":
+        flags.append("--load-format ipc_cache")
+    for name, flag in (("one_cache", "disable-hybrid-kv-cache-manager"), ("text_only", "language-model-only")):
+        flags += [f"--{flag}"] if arguments.get(name) else []
+    drafting = str(arguments.get("speculative_config") or "")
+    return " ".join([*flags, drafting] if drafting.startswith(("mtp", "eagle")) else flags)
 
 
 def _version(log: EngineLog) -> tuple[str | None, tuple[Note, ...]]:

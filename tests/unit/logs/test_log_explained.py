@@ -177,3 +177,20 @@ def test_a_config_stands_in_for_a_name(tmp_path: Path) -> None:
     [row] = found.differences
     assert row.part == "weights"
     assert row.predicted.value == pytest.approx(1.13 * GIB, rel=0.03)
+
+
+def test_flags_that_change_memory_reach_the_calculator() -> None:
+    text = (
+        "INFO 11-20 09:14:02 [api_utils.py:286] non-default args: {'model': 'Qwen/Qwen3-8B', 'cpu_offload_gb': 4.0, "
+        "'enable_prefix_caching': False, 'block_size': 32, 'speculative_config': {'method': 'eagle3', 'model': 'x/y', "
+        "'num_speculative_tokens': 3}}\nINFO 11-20 09:15:00 [x.py:1] Model loading took 11.90 GiB memory and 2.0 seconds\n"
+    )
+    found = explained(text)
+    assert found.log.arguments["speculative_config"] == "eagle3 n=3"
+    assert found.prediction.footprint is not None
+    deployment = found.prediction.footprint.deployment
+    assert deployment.cpu_offload_bytes == 4 * GIB
+    assert deployment.block_size == 32
+    assert deployment.prefix_caching is False
+    assert deployment.draft_tokens == 3
+    assert found.log.model == "Qwen/Qwen3-8B"
