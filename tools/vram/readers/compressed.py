@@ -9,6 +9,7 @@ from typing import Any, cast
 from tools.domain import FormatPart, Quantization
 from tools.errors import BadValue, NotYetExact
 from tools.vram.readers.fields import Config, bits_of, mapping, names_under, pair, whole
+from tools.vram.readers.simple import REST
 from tools.vram.storage import names_of
 
 WRITER = "compressed-tensors"
@@ -30,7 +31,10 @@ def compressed_tensors(config: Config) -> Quantization:
             found = replace(stored, excluded=ignored, naming="regex", extra={**stored.extra, **_extra(kv)})
         named = tuple(name for name in targets if name.startswith("re:") or "." in name or name == "lm_head")
         parts += [FormatPart(named, stored)] if named else []
-    head = any(names_of(part.names, "regex").hold("lm_head") for part in parts)
+    if found.method == "none" and parts:
+        narrowest = min((part.format for part in parts), key=lambda form: form.bits)
+        found, parts = replace(narrowest, excluded=ignored, naming="regex", extra=_extra(kv)), [*parts, REST]
+    head = any(names_of(part.names, "regex").hold("lm_head") for part in parts if part is not REST)
     return replace(found, parts=tuple(parts), head=head)
 
 

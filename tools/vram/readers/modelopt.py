@@ -10,7 +10,7 @@ from typing import Any, cast
 from tools.domain import FormatPart, Quantization
 from tools.errors import BadValue, NotYetExact
 from tools.vram.readers.fields import MAX_NAMES, Config, mapping, names_under
-from tools.vram.readers.simple import EXPERTS
+from tools.vram.readers.simple import EXPERTS, REST
 from tools.vram.storage import names_of
 
 _STATIC: dict[str, Any] = {"writer": "modelopt", "activation": "static"}
@@ -80,6 +80,4 @@ def _mixed(fields: Config, excluded: tuple[str, ...], cached: dict[str, Any]) ->
     head = any("lm_head" in name for part in parts for name in part.names)
     extra = {"writer": "modelopt" if cached else "modelopt-mixed", **cached}
     narrowest = min((part.format for part in parts), key=lambda form: form.bits)
-    return Quantization(
-        "none", narrowest.bits, excluded=excluded, extra=extra, parts=tuple(parts), naming="wildcard", head=head
-    )
+    return replace(narrowest, excluded=excluded, extra=extra, parts=(*parts, REST), naming="wildcard", head=head)

@@ -12,6 +12,8 @@ from tools.vram.readers.fields import Config, bits_of, mapping, names_under, pai
 PLAIN = Quantization(excluded=())
 EXPERTS = ("experts",)
 """Names every mixture of experts (``naming="substring"``)."""
+REST = FormatPart(("*",), PLAIN, "wildcard")
+"""Whatever other parts do not name stays as it is. A checkpoint of such parts is called by its narrowest format."""
 
 
 def fp8(config: Config) -> Quantization:
@@ -53,9 +55,9 @@ def gptq(config: Config) -> Quantization:
     blocks = names_under(config, "modules_in_block_to_quantize")
     parts = [_dynamic(str(rule), changes, stored) for rule, changes in list(mapping(config, "dynamic").items())[:1000]]
     if blocks:
-        parts += [FormatPart(EXPERTS, stored, "substring"), FormatPart(blocks, stored, "substring")]
+        parts += [FormatPart(EXPERTS, stored, "substring"), FormatPart(blocks, stored, "substring"), REST]
     return Quantization(
-        "none" if blocks else "gptq",
+        "gptq",
         stored.bits,
         stored.group_size,
         stored.symmetric,
