@@ -126,7 +126,8 @@ class CachePlan:
     def capacity(self, pools: Sequence[int], tokens: int, in_flight: int) -> int | None:
         """Tokens that the pools hold, as vLLM prints "GPU KV cache size".
 
-        From 0.21 concurrency x length; before, the blocks of one group times their tokens.
+        From 0.21 concurrency x length; before, the blocks of one group times their tokens, where a block of states that
+        are not cached stands for the length.
         """
         crowd = self.concurrency(pools, tokens, in_flight)
         if crowd is None:
@@ -134,12 +135,12 @@ class CachePlan:
         if self.rules.prints_capacity:
             return int(crowd * tokens)
         share = self.blocks(pools) // sum(group.times for group in self.groups)
-        return share * min(group.block for group in self.groups) * self.flags.context_ranks
+        alone = (tokens,) if self._has_states and not self.caches_states else ()
+        return share * min((*alone, *(group.block for group in self.groups))) * self.flags.context_ranks
 
     def fits_step(self, tokens: int) -> bool:
         """Whether the engine takes the block size: with prefix caching of states a step had to hold a whole block."""
-        has_states = any(group.spec.kind == "state" for group in self.groups)
-        is_limited = has_states and self.rules.needs_block_a_step and self.caches_states
+        is_limited = self._has_states and self.rules.needs_block_a_step and self.caches_states
         return not is_limited or self.block <= tokens
 
     def holds_one(self, pools: Sequence[int], tokens: int, in_flight: int) -> bool:
@@ -155,6 +156,10 @@ class CachePlan:
         """
         blocks = sequences * self.request_blocks(tokens, in_flight) + self._reserved
         return tuple(blocks * size for size in self.block_bytes)
+
+    @property
+    def _has_states(self) -> bool:
+        return any(group.spec.kind == "state" for group in self.groups)
 
     @property
     def _reserved(self) -> int:
