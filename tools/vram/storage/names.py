@@ -185,7 +185,7 @@ def names_of(names: tuple[str, ...], naming: str, one_mixer: bool = False) -> Na
             bare.append(name)
             numbered |= "layers." in name and naming in {"substring", "wildcard", "any"}
     one_mixer = one_mixer or any(_OWN_MIXER.search(name) for name in names)
-    by_layer = {layer: tuple(dict.fromkeys(rest)) for layer, rest in here.items()}
+    by_layer = {layer: tuple(sorted(set(rest))) for layer, rest in here.items()}
     return Names(naming, by_layer, tuple(bare), tuple(shells), tuple(regexes), numbered, one_mixer)
 
 
