@@ -98,18 +98,20 @@ def latent_attention(
     Args:
         fields: a config, or a catalogue row after ``latent_fields``.
         has_indexer: the layer has a sparse-attention indexer of its own.
-        expanded: the engine caches heads' keys and values.
+        expanded: the engine caches heads' keys and values; a value head is then as wide as the hidden size shared
+            among heads where the config is silent (MiniCPM3's own configuration class).
         gate: a projection gates the output.
 
     Raises:
         BadValue: a field is missing or absurd.
     """
+    heads, hidden = number(fields, "num_attention_heads"), number(fields, "hidden_size")
     return MlaAttention(
-        heads=number(fields, "num_attention_heads"),
+        heads=heads,
         kv_lora_rank=number(fields, "kv_lora_rank"),
         nope_head_dim=number(fields, "qk_nope_head_dim"),
         rope_head_dim=number(fields, "qk_rope_head_dim", default=0),
-        v_head_dim=number(fields, "v_head_dim"),
+        v_head_dim=number(fields, "v_head_dim", default=hidden // heads if expanded and hidden % heads == 0 else None),
         q_lora_rank=number(fields, "q_lora_rank", default=0) or None,
         indexer=_indexer(fields) if has_indexer else None,
         sparse=fields.get("index_topk") is not None,
