@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tools.domain import Quantization
+from tools.domain import FormatPart, Quantization
 
 TOWERS = (
     "visual", "vision_tower", "vision_model", "vision_encoder", "multi_modal_projector", "mm_projector", "embed_vision",
@@ -33,6 +33,14 @@ WRITERS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """Beyond ``COMMON``: by organisation and method ("" = any method)."""
 
+NVFP4 = (*COMMON, "linear_attn")
+"""What llm-compressor's NVFP4 recipes of hybrid models leave in 16 bits, whoever runs them."""
+
+EIGHT_BIT_ATTENTION = ("nvidia", "unsloth")
+FIRST_WITH_EIGHT_BIT = "qwen3.6"
+"""Organisations whose NVFP4 checkpoints of Qwen's hybrids store both kinds of attention in FP8 from this generation on
+(``nvidia/Qwen3.6-27B-NVFP4``: ``hf_quant_config.json``)."""
+
 FIRST_WITH_TOWERS = "qwen3.5"
 """Qwen quantises only the experts with GPTQ from this generation on; before it everything but the head."""
 
@@ -51,6 +59,13 @@ def usual(quantization: Quantization, repo: str = "") -> Quantization:
     listed = WRITERS.get((org, method)) or WRITERS.get((org, ""))
     if (org, method) == ("qwen", "gptq") and name < FIRST_WITH_TOWERS:
         listed = None
+    if method == "nvfp4" and org in EIGHT_BIT_ATTENTION and name.startswith("qwen") and name >= FIRST_WITH_EIGHT_BIT:
+        return replace(quantization, excluded=COMMON, parts=(_ATTENTION,))
     if listed is None:
-        listed = tuple(part for part in COMMON if method != "gptq" or part != "mlp.gate")
+        usually = NVFP4 if method == "nvfp4" else COMMON
+        listed = tuple(part for part in usually if method != "gptq" or part != "mlp.gate")
     return replace(quantization, excluded=listed)
+
+
+_FP8 = Quantization("fp8_tensor", 8, excluded=(), extra={"writer": "modelopt", "activation": "static"})
+_ATTENTION = FormatPart(("self_attn", "linear_attn"), _FP8, "any")
