@@ -188,7 +188,8 @@ def pretend_card(capability: tuple[int, int], memory: list[int]) -> None:
     if not importing.HAS_TRITON:
         importing.HAS_TRITON = triton_utils.HAS_TRITON = True
         triton_utils.triton.Config = TuningChoice
-    triton_utils.triton.set_allocator = lambda *_: None
+        triton_utils.triton.set_allocator = lambda *_: None
+        triton_utils.triton.runtime = types.SimpleNamespace(autotuner=types.SimpleNamespace(Autotuner=TuningChoice))
     versions = {9: (2, 3), 10: (2, 4)}.get(capability[0], (2,))
     flash_attn_interface.is_fa_version_supported = lambda version, *_, **__: version in versions
     flash_attn_interface.fa_version_unsupported_reason = lambda *_, **__: None
