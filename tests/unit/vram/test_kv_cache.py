@@ -194,22 +194,37 @@ def test_tokens_are_printed_by_group_before_21():
     assert old.concurrency(pools, 160_000, 2048) == pytest.approx(4.08, abs=0.005)
 
 
+V4_FLASH = [
+    Cache(KvSpec("latent_sliding", 9360, 128, packed=True), (43,), 64, 37_440),
+    Cache(KvSpec("latent", 2160), (21,), 256, 8_640),
+    Cache(KvSpec("latent_sliding", 34_560, 8), (21,), 4, 8_640),
+    Cache(KvSpec("latent", 9360), (21,), 256, 37_440),
+    Cache(KvSpec("latent_sliding", 131_328, 8), (21,), 4, 32_832),
+    Cache(KvSpec("latent", 432), (20,), 256, 1_728),
+    Cache(KvSpec("latent_sliding", 65_664, 128), (20,), 8, 32_832),
+]
+
+
 def test_pages_side_by_side_are_grouped_by_type():
     # DeepSeek-V4-Flash, vLLM 0.32: blocks of 1,002,240 B; a sequence of 32,768 tokens takes 6,810 of them
-    caches = [
-        Cache(KvSpec("latent_sliding", 9360, 128, packed=True), (43,), 64, 37_440),
-        Cache(KvSpec("latent", 2160), (21,), 256, 8_640),
-        Cache(KvSpec("latent_sliding", 34_560, 8), (21,), 4, 8_640),
-        Cache(KvSpec("latent", 9360), (21,), 256, 37_440),
-        Cache(KvSpec("latent_sliding", 131_328, 8), (21,), 4, 32_832),
-        Cache(KvSpec("latent", 432), (20,), 256, 1_728),
-        Cache(KvSpec("latent_sliding", 65_664, 128), (20,), 8, 32_832),
-    ]
-    found = packed(caches)
+    found = packed(V4_FLASH)
     assert found.block_bytes == (1_002_240,)
     made = CachePlan(found.groups, found.block_bytes, 256, None, NEWEST, CacheFlags())
     assert made.request_blocks(32_768, 16_384) == 128 + 2 * 259 + 4099 + 2065
     assert made.concurrency((40 * GIB,), 32_768, 16_384) == 6.29265785609398
+
+
+def test_pages_side_by_side_were_measured_otherwise_before_23():
+    # DeepSeek-V4-Flash on eight cards: 37.93 GiB, "2,497,693 tokens" and "9.76x" at 256,000
+    rules = kv_rules((0, 22, 0))
+    found = packed(V4_FLASH, rules.packing)
+    assert found.block_bytes == (22 * (37_440 + 8_640 + 1_728),)
+    made = CachePlan(found.groups, found.block_bytes, 256, None, rules, CacheFlags())
+    pools = (38_724 * found.block_bytes[0],)
+    assert pools[0] == pytest.approx(37.93 * GIB, rel=2e-4)
+    assert made.request_blocks(256_000, 8192) == 3969
+    assert made.capacity(pools, 256_000, 8192) == 2_497_693
+    assert packed(V4_FLASH, "by size").block_bytes == (22 * 37_440 + 21 * 8_640 + 20 * 1_728,)
 
 
 def test_the_first_generation_rounded_latents_to_256_bytes():

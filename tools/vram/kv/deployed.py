@@ -20,6 +20,8 @@ TURBOQUANT_BLOCK = 2 * BLOCK_TOKENS
 """Blocks of eight bits a value that hold a 16-bit page (``Platform._align_heterogeneous_kv_block_size``)."""
 
 
+CHOSEN_BLOCK = 128
+"""Tokens of a block that MiniMax-M3's index chooses, which a block of the cache is (``minimax_m3/common/indexer.py``)."""
 IMAGE_MASK_BLOCK = 64
 """Tokens that both backends of an image mask read at once on data-centre Blackwell."""
 
@@ -122,6 +124,8 @@ def backend_block(deployment: Deployment, gpu: Gpu | None, dtype: str) -> int:
         return XPU_BLOCK
     if dtype.startswith("turboquant") and all(isinstance(mixer, Attention) for mixer in mixers_of(deployment)):
         return TURBOQUANT_BLOCK
+    if any(isinstance(mixer, Attention) and mixer.index_dim for mixer in mixers_of(deployment)):
+        return CHOSEN_BLOCK
     if generation(gpu) == 10 and _masks_images(deployment):
         return IMAGE_MASK_BLOCK
     if not any(isinstance(mixer, MlaAttention) and not mixer.expanded for mixer in mixers_of(deployment)):

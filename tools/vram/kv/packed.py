@@ -5,10 +5,12 @@ Source: vLLM 0.32 ``v1/core/kv_cache_utils.py`` (``_get_packed_kv_cache_groups``
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.vram.kv.groups import Cache, Group, Grouping, in_turn
+from tools.vram.kv.rules import Packing
 
 SPLITTABLE = frozenset({"state", "ring"})
 """Kinds of which a group may hold as few layers as one."""
@@ -36,12 +38,16 @@ class Bucket:
         """Whether each page size has as many layers, so that they are a pattern that repeats."""
         return len({cache.layers for cache in self.caches}) == 1
 
+    def size(self, groups: int, index: int) -> int:
+        """Bytes of one of so many groups."""
+        return sum(cache.page_bytes * in_turn(0, cache.layers, groups, index) for cache in self.caches)
+
     def widest(self, groups: int) -> int:
         """Bytes of the largest of so many groups."""
         return sum(-(-cache.layers // groups) * cache.page_bytes for cache in self.caches)
 
 
-def packed(caches: Sequence[Cache]) -> Grouping:
+def packed(caches: Sequence[Cache], packing: Packing = "widest") -> Grouping:
     """Group caches by type, and split patterns that repeat into groups of about as many repeats.
 
     Worked example: DeepSeek-V4-Flash's 43 windows, 21 compressors and 20 others are split by 22, which wastes least:
@@ -49,7 +55,9 @@ def packed(caches: Sequence[Cache]) -> Grouping:
 
     Args:
         caches: kinds in the order in which layers first ask for them, of more than one page size.
+        packing: how the version measures a block (``KvRules.packing``).
     """
+    caches = caches if packing == "widest" else _padded(caches)
     buckets = _buckets(caches)
     patterns = [bucket.deepest for bucket in buckets if bucket.is_balanced and len(bucket.caches) > 1]
     repeats = _least_padding([b.deepest for b in buckets if b.is_balanced], max(patterns)) if patterns else None
@@ -59,15 +67,27 @@ def packed(caches: Sequence[Cache]) -> Grouping:
         for bucket, times in zip(buckets, splits, strict=True)
     )
     groups: list[Group] = []
-    block_bytes = [0] * len(caches[0].stages)
+    split: list[tuple[Bucket, int]] = []
     for bucket, least in zip(buckets, splits, strict=True):
         first, times = bucket.caches[0], least
         if _may_split(bucket, repeats):
             times = max(least, -(-bucket.layers // max(anchor // first.page_bytes, 1)))
-        groups.append(Group(first.spec, first.block, times, bucket.widest(times)))
-        for stage, size in enumerate(_stage_bytes(bucket, times)):
-            block_bytes[stage] = max(block_bytes[stage], size)
-    return Grouping(tuple(groups), tuple(block_bytes))
+        sizes = Counter(bucket.size(times, index) for index in range(times))
+        groups += [Group(first.spec, first.block, alike, size) for size, alike in sizes.items()]
+        split.append((bucket, times))
+    stages = range(len(caches[0].stages))
+    block_bytes = tuple(_block_bytes([_pages(*one, stage) for one in split], packing, buckets) for stage in stages)
+    groups.sort(key=lambda group: group.spec.kind != "latent")
+    return Grouping(tuple(groups), block_bytes)
+
+
+def _padded(caches: Sequence[Cache]) -> tuple[Cache, ...]:
+    """Pad pages of windows to the next larger page of latents."""
+    pages = sorted({cache.page_bytes for cache in caches if cache.spec.kind == "latent"})
+    return tuple(
+        replace(cache, page_bytes=next((page for page in pages if page >= cache.page_bytes), cache.page_bytes))
+        for cache in caches
+    )
 
 
 def _buckets(caches: Sequence[Cache]) -> tuple[Bucket, ...]:
@@ -94,17 +114,22 @@ def _least_padding(counts: Sequence[int], least: int) -> int:
     return min(sizes, key=lambda size: (sum(-count % size for count in counts), -size))
 
 
-def _stage_bytes(bucket: Bucket, groups: int) -> list[int]:
-    """Bytes of a block in the fullest group on each pipeline stage."""
-    stages = len(bucket.caches[0].stages)
-    found = [0] * stages
-    for group in range(groups):
-        starts = [0] * len(bucket.caches)
-        for stage in range(stages):
-            size = 0
-            for index, cache in enumerate(bucket.caches):
-                layers = cache.stages[stage]
-                size += cache.page_bytes * in_turn(starts[index], layers, groups, group)
-                starts[index] += layers
-            found[stage] = max(found[stage], size)
+def _pages(bucket: Bucket, groups: int, stage: int) -> list[Counter[int]]:
+    """Count pages by size in each group of a bucket on one pipeline stage."""
+    found = [Counter[int]() for _ in range(groups)]
+    for cache in bucket.caches:
+        start, layers = sum(cache.stages[:stage]), cache.stages[stage]
+        for index, pages in enumerate(found):
+            pages[cache.page_bytes] += in_turn(start, layers, groups, index)
     return found
+
+
+def _block_bytes(buckets: Sequence[Sequence[Counter[int]]], packing: Packing, asked: Sequence[Bucket]) -> int:
+    """Bytes of a block on one pipeline stage."""
+    groups = [pages for bucket in buckets for pages in bucket]
+    if packing == "widest":
+        return max(sum(size * times for size, times in pages.items()) for pages in groups)
+    if packing == "by size":
+        return sum(size * max(pages[size] for pages in groups) for size in {size for pages in groups for size in pages})
+    latents = {cache.page_bytes for bucket in asked for cache in bucket.caches if cache.spec.kind == "latent"}
+    return sum(latents) * max(max(pages.values()) for pages in groups)

@@ -195,7 +195,7 @@ def plan(
     caches = [Cache(spec, stages, *_block_and_page(spec, block)) for spec, stages in specs.items()]
     whole = rules.has_groups and flags.grouping is not False
     is_packed = whole and any(spec.packed for spec in specs) and len({cache.page_bytes for cache in caches}) > 1
-    found = packed(caches) if is_packed else grouped(caches, rules, has_groups=whole)
+    found = packed(caches, rules.packing) if is_packed else grouped(caches, rules, has_groups=whole)
     token_bytes = _token_bytes(found.groups, found.block_bytes, rules)
     return CachePlan(found.groups, found.block_bytes, block, token_bytes, rules, flags, context.drafts)
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
+
+Packing = Literal["widest", "by size", "by pattern"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,9 @@ class KvRules:
         needs_block_a_step: with prefix caching of states a block must not hold more tokens than a scheduler step.
         keeps_null_block: one block of the pool is set aside before it is checked that a sequence fits.
         latent_alignment: tokens of the blocks of latent attention beside states are a multiple of this.
+        packing: what a block of pages side by side takes: its ``widest`` group; for each page size as much as the group
+            with most of it (``by size``); or a page of each size of latents as often as the deepest group repeats
+            (``by pattern``). Before ``widest``, pages of windows were padded to pages of latents.
         latent_row: bytes that a cached latent of one token is rounded up to.
     """
 
@@ -49,13 +55,17 @@ class KvRules:
     keeps_null_block: bool = True
     latent_alignment: int = 128
     latent_row: int = 1
+    packing: Packing = "widest"
 
 
 _FROM_29 = KvRules((1 << 30, 0, 0))
 _FROM_28 = replace(_FROM_29, until=(0, 29, 0), keeps_checkpoint=False, keeps_null_block=False)
 _FROM_27 = replace(_FROM_28, until=(0, 28, 0), caches_states=False)
-_FROM_26 = replace(_FROM_27, until=(0, 27, 0), sums_groups=False, needs_block_a_step=True, latent_alignment=64)
-_FROM_21 = replace(_FROM_26, until=(0, 26, 0), overlaps_batches=False)
+_FROM_26 = replace(
+    _FROM_27, until=(0, 27, 0), sums_groups=False, needs_block_a_step=True, latent_alignment=64, packing="by size"
+)
+_FROM_23 = replace(_FROM_26, until=(0, 26, 0), overlaps_batches=False)
+_FROM_21 = replace(_FROM_23, until=(0, 23, 0), packing="by pattern")
 _FROM_18 = replace(_FROM_21, until=(0, 21, 0), prints_capacity=False)
 _FROM_15 = replace(_FROM_18, until=(0, 18, 0), widest=1.25)
 _FROM_12 = replace(_FROM_15, until=(0, 15, 0), chunks_apart=False, can_cache_states=False, needs_block_a_step=False)
@@ -63,7 +73,7 @@ _FROM_9 = replace(_FROM_12, until=(0, 12, 0), widest=1.0)
 _V1_FIRST = replace(_FROM_9, until=(0, 9, 1), has_groups=False, whole_blocks=False)
 _V0 = replace(_V1_FIRST, latent_row=256)
 
-RULES = (_V1_FIRST, _FROM_9, _FROM_12, _FROM_15, _FROM_18, _FROM_21, _FROM_26, _FROM_27, _FROM_28, _FROM_29)
+RULES = (_V1_FIRST, _FROM_9, _FROM_12, _FROM_15, _FROM_18, _FROM_21, _FROM_23, _FROM_26, _FROM_27, _FROM_28, _FROM_29)
 """From the oldest to the newest. 0.9.1 brought groups (vllm#16101), 0.21 the printed capacity (vllm#43308)."""
 
 
