@@ -50,6 +50,8 @@ class Attention:
         gate_width: outputs a head of a separate gate projection: ``head_dim``, 1, or 0 for none.
         v_head_dim: size of a value head where it differs from ``head_dim``.
         shares_kv: keys and values are read from an earlier layer's cache; this layer projects and caches none.
+        index_dim: size of the queries, one a KV head, and of the one key that choose blocks of tokens to attend to
+            (MiniMax-M3); 0 where every token is attended to.
         k_is_v: keys and values are one projection, published once and held twice by the engine (Gemma 4).
         q_gate: the query projection also makes a gate of the queries' size (Qwen3-Next).
         rotary_dim: elements of a head that rotate where layers differ in that; 0 = nothing does.
@@ -72,6 +74,7 @@ class Attention:
     v_head_dim: int | None = None
     shares_kv: bool = False
     k_is_v: bool = False
+    index_dim: int = 0
     q_gate: bool = False
     rotary_dim: int | None = None
     borrowed: bool = False

@@ -231,6 +231,7 @@ def _with_towers(spec: ModelSpec, structure: Structure, config: Config, text: Co
 
     published = _published(config, spec.params_total)
     found = () if structure.knows_towers or not has_towers(config) else towers.of(config)
+    found = towers.of({**config, "vision_config": {}}) if found is None and not published else found
     if found is not None:
         made = _settled(replace(spec, outer=(*spec.outer, *found)), structure, text, published)
         return made if made.params_total else replace(made, params_total=parameter_count(made))

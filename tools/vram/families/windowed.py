@@ -1,4 +1,4 @@
-"""Families whose sliding layers have heads of their own: MiMo-V2, Step-3.5 and 3.7, Laguna; Llama 4's chunks.
+"""Families with attention of two kinds: windows with heads of their own, Llama 4's chunks, MiniMax-M3's blocks.
 
 Source: vLLM 0.32 ``model_executor/models/mimo_v2.py``, ``step3p5.py``, ``laguna.py``, ``llama4.py``.
 """
@@ -158,10 +158,39 @@ def _llama4(config: Config) -> Structure:
     )
 
 
+_M3 = Dialect(qk_norm=True)
+_M3_MOE = Experts(
+    width=("intermediate_size", "moe_intermediate_size"),
+    shared_count=("n_shared_experts",),
+    score_bias=Says("use_routing_bias", absent=True),
+    router_bytes=4,
+)
+
+
+def _minimax_m3(config: Config) -> Structure:
+    """MiniMax-M3: most layers choose blocks of tokens by an index, and have experts (``vllm/models/minimax_m3``)."""
+    count, fields = number(config, "num_hidden_layers", maximum=MAX_LAYERS), regular.moe_fields(config)
+    said = config.get("sparse_attention_config") or config.get("sparse_attention_indexer")
+    index: Config = cast("Config", said) if isinstance(said, Mapping) else {}
+    full = regular.attention(config, _M3, _FULL)
+    chosen = replace(full, index_dim=number(index, "sparse_index_dim", "index_head_dim", default=128))
+    dense = number(fields, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
+    sparse = _flags(config, "moe_layer_freq", count) or [i >= dense for i in range(count)]
+    indexed = _flags(index, "sparse_attention_freq", count) or [bool(index) and flag for flag in sparse]
+    return _assembled(
+        config,
+        [chosen if flag else full for flag in indexed],
+        sparse,
+        lambda _: regular.experts(fields, _M3_MOE),
+        dense=number(config, "dense_intermediate_size", "intermediate_size"),
+    )
+
+
 BUILDERS: dict[str, Callable[[Config], Structure]] = {
     "laguna": _laguna,
     "llama4_text": _llama4,
     "mimo_v2": _mimo_v2,
+    "minimax_m3": _minimax_m3,
     "mimo_v2_flash": _mimo_v2,
     "step3p5": _step3p5,
     "step3p7": _step3p5,

@@ -21,7 +21,7 @@ TURBOQUANT_BLOCK = 2 * BLOCK_TOKENS
 
 
 CHOSEN_BLOCK = 128
-"""Tokens of a block that MiniMax-M3's index chooses, which a block of the cache is (``minimax_m3/common/indexer.py``)."""
+"""Tokens that MiniMax-M3 chooses together, which are a block of its cache (``minimax_m3/common/indexer.py``)."""
 IMAGE_MASK_BLOCK = 64
 """Tokens that both backends of an image mask read at once on data-centre Blackwell."""
 

@@ -30,6 +30,8 @@ def matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
     value_dim = mixer.v_head_dim or mixer.head_dim
     queries = heads * mixer.head_dim * (2 if mixer.q_gate else 1)
     qkv = (queries,) if mixer.shares_kv else (queries, kv_heads * mixer.head_dim, kv_heads * value_dim)
+    if mixer.index_dim:
+        qkv = (*qkv, kv_heads * mixer.index_dim, mixer.index_dim)
     name = "self_attn.q_proj" if mixer.shares_kv else "self_attn.qkv_proj"
     yield Matrix(name, qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0, split="out", ranks=tp)
     o_bias = hidden if mixer.o_bias else 0
@@ -40,7 +42,7 @@ def matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
 
 def vectors(mixer: Attention, _hidden: int, tp: int) -> Vectors:
     """Count q/k norms and attention sinks."""
-    elements = mixer.heads // tp if mixer.sinks else 0
+    elements = (mixer.heads // tp if mixer.sinks else 0) + 2 * mixer.index_dim
     if mixer.qk_norm:
         spans = {
             "head": 1 if mixer.shares_kv else 2,
@@ -52,7 +54,7 @@ def vectors(mixer: Attention, _hidden: int, tp: int) -> Vectors:
 
 
 def kv_specs(mixer: Attention, context: CacheContext) -> tuple[KvSpec, ...]:
-    """One cache: keys and values of a rank's heads.
+    """One cache: keys and values of a rank's heads; another for the keys of an index.
 
     Worked example: 4 KV heads of 128 in bfloat16 are 16 x 2 x 4 x 128 x 2 = 32,768 B a block of 16 tokens.
     """
@@ -62,4 +64,6 @@ def kv_specs(mixer: Attention, context: CacheContext) -> tuple[KvSpec, ...]:
     page = BLOCK_TOKENS * kv_heads_on_rank(mixer, context.tp) * pair
     if mixer.window:
         return (KvSpec("sliding", page, mixer.window),)
+    if mixer.index_dim:
+        return KvSpec("full", page), KvSpec("latent", BLOCK_TOKENS * mixer.index_dim * context.width)
     return (KvSpec("chunked", page, mixer.chunk),) if mixer.chunk else (KvSpec("full", page),)
