@@ -23,6 +23,15 @@ def is_wordless(turn: str) -> bool:
     return not any(letter.isalpha() for letter in words)
 
 
+def without_log(text: str) -> str:
+    """Return a message with a mark in the place of its log: long, and written by no one who may ask for anything."""
+    found = pasted(text)
+    if not found or not found.whole:
+        return text
+    lines = found.text.count("\n") + 1
+    return f"{found.words}\n[a log of {found.log.engine}, {lines} lines: read it with read_engine_log]".strip()
+
+
 def log_in(turns: Sequence[str]) -> tuple[int, Paste] | None:
     """Return the newest log of a conversation with the number of its turn, or None."""
     for number in range(len(turns) - 1, -1, -1):

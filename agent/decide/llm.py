@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.tools import BaseTool
 
 from agent.decide.rules import RulesDecider
+from agent.logs import without_log
 from agent.rigs import current_rig
 from agent.state import State, this_turn
 from tools.errors import ModelUnavailable
@@ -118,7 +119,8 @@ class LlmDecider:
         )
         turn = this_turn(state)
         before = state.get("messages", [])[: len(state.get("messages", [])) - len(turn)]
-        return [SystemMessage(system), *_spoken(before)[-HISTORY:], *_complete(turn)]
+        spoken = [_shortened(m) for m in _spoken(before)[-HISTORY:]]
+        return [SystemMessage(system), *spoken, *_complete(turn)]
 
 
 def _address(url: str | None) -> str:
@@ -132,6 +134,11 @@ def _spoken(messages: Iterable[AnyMessage]) -> list[AnyMessage]:
     return [
         m for m in messages if isinstance(m, HumanMessage) or (isinstance(m, AIMessage) and m.text and not m.tool_calls)
     ]
+
+
+def _shortened(message: AnyMessage) -> AnyMessage:
+    """Leave a pasted log out of a question: a tool reads it."""
+    return HumanMessage(without_log(message.text)) if isinstance(message, HumanMessage) else message
 
 
 def _complete(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
