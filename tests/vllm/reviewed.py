@@ -23,10 +23,13 @@ REVIEWED: tuple[Reviewed, ...] = (
         frozenset({"refused"}),
         "vLLM does not read a mixed format from a file of its own; the package's config.json lacks it",
     ),
-    Reviewed(
-        "stepfun-ai/Step-3.7-Flash",
-        frozenset({"refused"}),
-        "the package's config names an architecture that vLLM does not know, Step3p7FlashForCausalLM",
+    *(
+        Reviewed(
+            f"stepfun-ai/Step-3.7-Flash{variant}",
+            frozenset({"refused"}),
+            "the package's config names an architecture that vLLM does not know, Step3p7FlashForCausalLM",
+        )
+        for variant in ("-tp", "-FP8-tp1")
     ),
 )
 
