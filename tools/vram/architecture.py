@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from tools.domain import Layer, Linear, ModelSpec, MoeMlp, Note, note
 from tools.errors import BadValue, NotYetExact
-from tools.vram.checkpoint import native_checkpoint, quantization_from_config
+from tools.vram.checkpoint import completed, native_checkpoint, quantization_from_config
 from tools.vram.families import Structure, structure_of, towers
 from tools.vram.fields import Config, has_towers, number, text_config
 from tools.vram.rotary import rotary_reach, rotary_share, token_buffers
@@ -79,6 +79,7 @@ def spec_from_config(
     draft = _draft(text, config, name, structure, not_exact)
     if "checkpoints" not in known:
         known["checkpoints"] = (native_checkpoint(config, name, quant_config),)
+    known["checkpoints"] = tuple(completed(one, config) if one.repo == name else one for one in known["checkpoints"])
     spec = replace(draft, **known)
     return _with_towers(spec, structure, config, text) if structure else spec
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from tools.domain import Checkpoint, Quantization
@@ -72,6 +73,13 @@ def native_checkpoint(config: Config, name: str, quant_config: Config | None) ->
     dtype = str(config.get("torch_dtype") or config.get("dtype") or "bfloat16")
     dtype = "float16" if dtype.endswith("float16") and not dtype.endswith("bfloat16") else "bfloat16"
     return Checkpoint(name, precision_of(quantization, dtype), quantization, dtype)
+
+
+def completed(checkpoint: Checkpoint, config: Config) -> Checkpoint:
+    """Fill in what a model's own config says of its native checkpoint beyond that one's ``quantization_config``."""
+    if config.get("model_type") != "deepseek_v4":
+        return checkpoint
+    return replace(checkpoint, quantization=deepseek_v4.stored(checkpoint.quantization, config))
 
 
 def precision_of(quantization: Quantization, dtype: str = "bfloat16") -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, ModelSpec, Quantization
 from tools.vram import gguf
+from tools.vram.engines.rules import version_of
 from tools.vram.repack import allocated, held_sizes, is_before, is_hopper
 from tools.vram.stages import Stage, stages_of
 from tools.vram.storage import matrix_bytes
@@ -82,15 +83,20 @@ def loaded(deployment: Deployment, gpu: Gpu | None, registered: tuple[int, ...],
     return tuple(_loaded(deployment, gpu, size, stage) for size, stage in zip(sizes, split, strict=True))
 
 
+LATENT = (0, 7, 1)
+"""First version that caches latents and splits their projection up; before, heads' keys and values were cached."""
+
+
 def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Stage) -> Loaded:
     method = deployment.checkpoint.quantization.method
     if method in _BY_SIZE:
         return Loaded(registered, _BY_SIZE[method], repacked=True)
     width, more = element_bytes(deployment.checkpoint.dtype), 0
+    is_latent = version_of(deployment.engine_version) >= LATENT
     for matrix, stored, times in matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage):
         held = sum(map(allocated, held_sizes(matrix, stored, width, gpu)))
         more += times * (held - matrix_bytes(matrix, stored, width))
-        more += times * matrix.elements * width if stored and matrix.decoded else 0
+        more += times * matrix.elements * width if stored and matrix.decoded and is_latent else 0
     total = registered + more + rotary_bytes(deployment)
     return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
 
