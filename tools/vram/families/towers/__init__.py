@@ -59,14 +59,15 @@ def encoder(config: Config) -> Encoder | None:
 def candidates(config: Config) -> Iterator[tuple[tuple[Linear, ...], int]]:
     """Yield the towers that published models of the family have, for a config that does not describe its own.
 
-    Each comes with the parameters that are published and that the engine leaves out: layers above the one whose output
-    is used.
+    Each comes with the parameters that are counted as published and that the engine leaves out (layers above the one
+    whose output is used), less those it has and that are not counted (Gemma 4's audio).
     """
     if isinstance(config.get("vision_config"), Mapping):
         return
     for published in sizes.PUBLISHED.get(str(config.get("model_type")), ({},)):
+        hears: Config = {"audio_config": {}} if config.get("hidden_size_per_layer_input") else {}
         described = {**config, "vision_config": published}
-        made, whole = of(described), of({**described, "vision_feature_layer": -1})
+        made, whole = of({**described, **hears}), of({**described, "vision_feature_layer": -1})
         if made is not None and whole is not None:
             yield made, _elements(whole) - _elements(made)
 
