@@ -26,6 +26,8 @@ SPARE_BYTES = 256 * MIB
 """Left free beside what is missing when a share is lowered: boots of one deployment differ by about this much."""
 _SEQUENCES = (256, 64, 16)
 _SMALLER = ("fp8", "int4")
+_IN_FLIGHT = {"fp8-online": "--quantization fp8", "bnb-4bit": "--quantization bitsandbytes"}
+"""Formats made while loading, by the flag that asks for them."""
 
 Maker = Callable[[EngineLog, WhatIf | None, int | None], Iterator[Fix]]
 
@@ -181,16 +183,25 @@ def _shorter(log: EngineLog, what_if: WhatIf | None, _: int | None) -> Iterator[
     """The longest context that the pool holds: as the engine says, else by the calculator."""
     length = log.arguments.get("max_model_len") or (what_if.deployment.max_model_len if what_if else None)
     length = length or (what_if.deployment.model.max_context if what_if else None)
-    wanted = log.memory.fitting_tokens or _fitting(log, what_if)
+    needed = log.memory.kv_needed_bytes or (what_if.one_sequence_bytes(max_model_len=length) if what_if else None)
+    wanted = log.memory.fitting_tokens or _fitting(log, what_if) or _in_proportion(log, needed, length)
     if not wanted or not length or wanted >= length:
         return
     wanted = wanted // 16 * 16 or wanted
-    needed = log.memory.kv_needed_bytes or (what_if.one_sequence_bytes(max_model_len=length) if what_if else None)
     after = what_if.one_sequence_bytes(max_model_len=wanted) if what_if else None
     if after is None and needed is not None:
         after = round(needed * wanted / length)
     effect = needed - after if needed is not None and after is not None else None
-    yield Fix(note("logs.fix_shorter", before=length, after=wanted), effect, f"--max-model-len {wanted}", True)
+    enough = True if log.memory.fitting_tokens or what_if else None
+    yield Fix(note("logs.fix_shorter", before=length, after=wanted), effect, f"--max-model-len {wanted}", enough)
+
+
+def _in_proportion(log: EngineLog, needed: int | None, length: int | None) -> int | None:
+    """The context that fits where a token costs the same anywhere; of an unknown model, and so not sure."""
+    pool = log.memory.kv_bytes
+    if not needed or not length or not pool or not 0 < pool < needed:
+        return None
+    return int(length * pool / needed)
 
 
 def _fitting(log: EngineLog, what_if: WhatIf | None) -> int | None:
@@ -239,7 +250,7 @@ def _smaller_format(log: EngineLog, what_if: WhatIf | None, missing: int | None)
         yield Fix(
             note("logs.fix_smaller_format", name=name),
             effect,
-            "--quantization fp8" if found[0].precision == "fp8-online" else f"--model {found[0].repo}",
+            _IN_FLIGHT.get(found[0].precision) or f"--model {found[0].repo}",
             is_enough(effect, missing),
         )
 

@@ -166,7 +166,7 @@ def _take(start: _Start, line: Line) -> None:
             start.named[engine] = start.named.get(engine, 0) + 1
     for engine, patterns in ENGINES.items():
         for one in patterns:
-            values = one.read(text)
+            values = one.read(text) if one.trigger in text else None
             if values is not None:
                 start.hits[engine] = start.hits.get(engine, 0) + 1
                 _store(start, line.rank, values)
@@ -214,7 +214,7 @@ def _take_failure(start: _Start, line: Line) -> None:
         start.oom.append(text)
         _fail(start, "oom", 2, {}, line.rank)
     for kind, weight, one in FAILURES:
-        values = one.read(text)
+        values = one.read(text) if one.trigger in text else None
         if values is not None:
             _fail(start, kind, weight, values, line.rank)
     if TRACEBACK in text:

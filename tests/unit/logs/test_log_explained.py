@@ -194,3 +194,25 @@ def test_flags_that_change_memory_reach_the_calculator() -> None:
     assert deployment.prefix_caching is False
     assert deployment.draft_tokens == 3
     assert found.log.model == "Qwen/Qwen3-8B"
+
+
+def test_an_unknown_models_context_is_cut_in_proportion_and_not_sure() -> None:
+    text = (
+        "ValueError: To serve at least one request with the model's max seq len (131072), (8.00 GiB KV cache is needed, "
+        "which is larger than the available KV cache memory (6.00 GiB). Try increasing `gpu_memory_utilization`"
+    )
+    [fix] = [fix for fix in explained(text).fixes if fix.command.startswith("--max-model-len")]
+    assert fix.command == "--max-model-len 98304"
+    assert fix.effect_bytes == 2 * GIB
+    assert fix.enough is None
+
+
+def test_a_format_made_while_loading_is_asked_for_by_its_flag() -> None:
+    config = "INFO 11-20 09:14:02 [core.py:1] Initializing a V1 LLM engine (v0.11.0) with config: model='{}'\n"
+    commands: set[str] = set()
+    for name in ("Qwen/Qwen3-4B-Thinking-2507", "Qwen/Qwen2.5-7B", "Qwen/Qwen3-30B-A3B-Base"):
+        failed = config.format(name) + "ValueError: No available memory for the cache blocks."
+        for fix in explained(failed).fixes:
+            commands.add(fix.command)
+            assert fix.command != f"--model {name}"
+    assert "--quantization bitsandbytes" in commands
