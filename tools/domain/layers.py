@@ -83,11 +83,16 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class Indexer:
-    """Sparse attention's indexer (DeepSeek-V3.2, GLM-5): a small key cache of its own chooses ``topk`` tokens."""
+    """Sparse attention's indexer (DeepSeek-V3.2, GLM-5): a small key cache of its own chooses ``topk`` tokens.
+
+    Attributes:
+        pool: tokens that one key of its cache stands for, 0 = one (GLM-5.3-Flash pools 16).
+    """
 
     heads: int
     head_dim: int
     topk: int
+    pool: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,8 @@ class LinearAttention:
     Attributes:
         kind: whose layout of projections and states it is: ``gdn`` (Qwen3.5: a projection each for q, k, v and z),
             ``gdn_fused`` (Qwen3-Next: one tensor for all four), ``gdn_olmo``, ``kda``, ``kda_full`` (Kimi K3: a gate of
-            full rank), ``kda_ling`` (Ling 3: nothing of low rank) or ``lightning`` (no convolution).
+            full rank), ``kda_ling`` (Ling 3: nothing of low rank), ``kda_plain`` (GLM-5.3-Flash: never
+            quantised) or ``lightning`` (no convolution).
         key_heads, value_heads, key_head_dim, value_head_dim: sizes over all ranks.
         conv_kernel: width of the short convolution before it (0 = none).
         state_bytes: bytes of an element of the recurrent state where not the model's type.
@@ -158,7 +164,7 @@ class LinearAttention:
         qk_norm: lightning attention norms the heads of queries and keys.
     """
 
-    kind: Literal["gdn", "gdn_fused", "gdn_olmo", "kda", "kda_full", "kda_ling", "lightning"]
+    kind: Literal["gdn", "gdn_fused", "gdn_olmo", "kda", "kda_full", "kda_ling", "kda_plain", "lightning"]
     key_heads: int
     value_heads: int
     key_head_dim: int

@@ -334,6 +334,7 @@ WRAPPERS: dict[str, str] = {
     "qwen3_vl": "qwen3",
     "qwen3_vl_moe": "qwen3_moe",
     "bailing_moe_v3_vl": "bailing_hybrid",
+    "glm5_next": "glm5_next_text",
     "kimi_k3": "kimi_linear",
     "kimi_vl": "deepseek_v3",
     "lfm2_vl": "lfm2",

@@ -20,7 +20,8 @@ ALIGNMENT = 16
 FLASH_HEAD_DIM = 128
 """Heads that FlashKDA takes; it alone saves a state within a prefill (``kda_checkpoint.py``)."""
 
-_KIMI = ("kda", "kda_full", "kda_ling")
+_KIMI = ("kda", "kda_full", "kda_ling", "kda_plain")
+_SAVING = ("kda_full", "kda_plain")
 _NARROW = ("gptq", "awq", "auto-round")
 """Checkpoints whose kernels take no narrow projection of rates: each rank has it whole (``maybe_disable_tp``)."""
 
@@ -63,6 +64,13 @@ def _kimi(mixer: LinearAttention, hidden: int, tp: int) -> Iterator[Matrix]:
         yield Matrix("self_attn.f_proj", (width,), hidden, split="out", ranks=tp)
         yield Matrix("self_attn.g_proj", (width,), hidden, split="out", ranks=tp)
         yield Matrix("self_attn.o_proj", (hidden,), width, split="in", ranks=tp)
+        return
+    if mixer.kind == "kda_plain":
+        outputs = (width, width, width, heads, size, size)
+        yield Matrix("self_attn.in_proj_qkvbfg_a", outputs, hidden, split="out", ranks=tp, plain=True)
+        yield Matrix("self_attn.f_b_proj", (width,), size, split="out", ranks=tp, plain=True)
+        yield Matrix("self_attn.g_b_proj", (width,), size, split="out", ranks=tp, plain=True)
+        yield Matrix("self_attn.o_proj", (hidden,), width, split="in", ranks=tp, plain=True)
         return
     if mixer.kind == "kda_full":
         outputs = (width, width, width, width, size, heads)
@@ -111,7 +119,7 @@ def kv_specs(mixer: LinearAttention, context: CacheContext) -> tuple[KvSpec, ...
     kept = mixer.conv_kernel - 1 + context.drafts if mixer.conv_kernel else 0
     inputs = kept * _channels(mixer, context.tp) * context.width
     state = heads * mixer.value_head_dim * mixer.key_head_dim * (mixer.state_bytes or context.width)
-    saves = mixer.kind == "kda_full" and mixer.value_head_dim == FLASH_HEAD_DIM
+    saves = mixer.kind in _SAVING and mixer.value_head_dim == FLASH_HEAD_DIM
     return (KvSpec("state", inputs + state, checkpoints=1 if saves else 0),)
 
 

@@ -19,6 +19,9 @@ PACKED_TOKEN_BYTES = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 INDEX_BLOCK = 128
 """Elements of an indexer's key that share one float32 scale (``Indexer.quant_block_size``)."""
 
+POOLED_KERNEL = 32
+"""Pooled keys that its kernels read at once (``models/glm5next/common/sparse_indexer.py``)."""
+
 INDEX_KERNEL = 64
 """Tokens that the indexer's kernels read at once (``v1/attention/backends/mla/indexer.py``)."""
 
@@ -55,11 +58,13 @@ def _indexer(indexer: Indexer, query: int, hidden: int) -> Iterator[Matrix]:
     """An indexer is whole on every rank; its keys and head weights are one matrix that is never quantised."""
     yield Matrix("self_attn.indexer.wq_b", (indexer.heads * indexer.head_dim,), query)
     yield Matrix("self_attn.indexer.wk_weights_proj", (indexer.head_dim, indexer.heads), hidden, plain=True)
+    if indexer.pool:
+        yield Matrix("self_attn.indexer.index_kpool_compress_gate", (indexer.head_dim,), hidden, plain=True)
 
 
 def vectors(mixer: MlaAttention, _hidden: int, _tp: int) -> Vectors:
     """Count the norms of the compressed query and of the latent, and the indexer's LayerNorm, kept in float32."""
-    wide = 2 * mixer.indexer.head_dim if mixer.indexer else 0
+    wide = (2 + mixer.indexer.pool) * mixer.indexer.head_dim if mixer.indexer else 0
     return Vectors((mixer.q_lora_rank or 0) + mixer.kv_lora_rank, wide)
 
 
@@ -77,7 +82,16 @@ def kv_specs(mixer: MlaAttention, context: CacheContext) -> tuple[KvSpec, ...]:
     found = (KvSpec("latent", BLOCK_TOKENS * token),)
     if mixer.indexer is None:
         return found
+    if mixer.indexer.pool:
+        return (*found, *_pooled(mixer.indexer))
     return (*found, KvSpec("latent", BLOCK_TOKENS * index_bytes(mixer.indexer), kernel=INDEX_KERNEL))
+
+
+def _pooled(indexer: Indexer) -> tuple[KvSpec, ...]:
+    """An indexer's cache of pooled keys, and the tokens of the pool not yet full, with their gates, in 16 bits."""
+    size, kernel = BLOCK_TOKENS * index_bytes(indexer), POOLED_KERNEL * indexer.pool
+    keys = KvSpec("latent", size, tokens_per_entry=indexer.pool, kernel=kernel, packed=True)
+    return keys, KvSpec("ring", BLOCK_TOKENS * 2 * indexer.head_dim * 2, block=indexer.pool)
 
 
 def index_bytes(indexer: Indexer) -> int:
