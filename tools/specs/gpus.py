@@ -98,6 +98,17 @@ class GpuCatalogue:
             UnknownGpu: no such card, or several with different memory (``params["suggestions"]`` lists the nearest).
             BadValue: a memory outside 0..4096 GiB.
         """
+        asked = query, memory_gb
+        if asked not in self._found:
+            self._found[asked] = self._find(query, memory_gb)
+        return self._found[asked]
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, float | None], GpuMatch]:
+        """What was asked before: a batch names few cards many times."""
+        return {}
+
+    def _find(self, query: str, memory_gb: float | None) -> GpuMatch:
         if not is_plain(query):
             raise UnknownGpu("errors_specs.unreadable_gpu", name=query[:60], suggestions="")
         words, stated = card_words(query)
