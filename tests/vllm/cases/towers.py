@@ -165,6 +165,20 @@ MODELS: dict[str, Config] = {
     ),
     "gemma4": gemma4(),
     "gemma4_audio": gemma4(audio_config=GEMMA4_AUDIO),
+    "gemma4_unified": {
+        **gemma4(audio_config={"model_type": "gemma4_unified_audio", "audio_embed_dim": 96}),
+        "model_type": "gemma4_unified",
+        "architectures": ["Gemma4UnifiedForConditionalGeneration"],
+        "text_config": {**gemma4()["text_config"], "model_type": "gemma4_unified_text"},
+        "vision_config": {
+            "model_type": "gemma4_unified_vision",
+            "patch_size": 8,
+            "pooling_kernel_size": 2,
+            "mm_embed_dim": 192,
+            "mm_posemb_size": 70,
+            "output_proj_dims": 192,
+        },
+    },
     "paligemma": wrapper(
         "paligemma",
         "PaliGemmaForConditionalGeneration",

@@ -156,6 +156,7 @@ def _widths(config: Config, count: int) -> list[int]:
 BUILDERS: dict[str, Callable[[Config], Structure]] = {
     "gemma3n_text": _gemma3n,
     "gemma4_text": _gemma4,
+    "gemma4_unified_text": _gemma4,
 }
 
 

@@ -43,7 +43,7 @@ def of(config: Config) -> tuple[Linear, ...] | None:
     kind, vision = str(config.get("model_type")), config.get("vision_config")
     tower, hears = _TOWERS.get(kind), isinstance(config.get("audio_config"), Mapping)
     vision = dict[str, object]() if tower and tower.fixed else vision
-    if tower is None or not isinstance(vision, Mapping) or (hears and kind != "gemma4"):
+    if tower is None or not isinstance(vision, Mapping) or (hears and not kind.startswith("gemma4")):
         return None
     hidden = number(text_config(config), "hidden_size")
     given = {key: value for key, value in cast("Config", vision).items() if value is not None}
@@ -80,6 +80,7 @@ _TOWERS: dict[str, Tower] = {
     "cohere2_vision": Tower(encoders.cohere2, sizes.COHERE2),
     "gemma3": Tower(encoders.gemma3, sizes.SIGLIP),
     "gemma4": Tower(encoders.gemma4, sizes.GEMMA4),
+    "gemma4_unified": Tower(encoders.gemma4_unified, sizes.GEMMA4_UNIFIED),
     "glm4v": Tower(merging.glm4v, sizes.GLM4V),
     "glm4v_moe": Tower(merging.glm4v, sizes.GLM4V),
     "idefics3": Tower(encoders.idefics3, sizes.IDEFICS3),

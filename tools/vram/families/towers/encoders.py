@@ -224,6 +224,23 @@ def gemma4(vision: Config, config: Config, hidden: int) -> list[Linear]:
     ]
 
 
+def gemma4_unified(vision: Config, config: Config, hidden: int) -> list[Linear]:
+    """Gemma 4 without encoders: patches and sound are projected straight to the text model's size."""
+    patch, pool, width, positions = numbers(
+        vision, "patch_size", "pooling_kernel_size", "mm_embed_dim", "mm_posemb_size"
+    )
+    pixels, sound = 3 * (patch * pool) ** 2, config.get("audio_config")
+    made = [
+        column("vision_embedder.patch_dense", width, pixels, bias=True),
+        vector("vision_embedder.norms", 2 * pixels + 4 * width + 2 * positions * width),
+        whole("embed_vision.embedding_projection", hidden, number(vision, "output_proj_dims", "mm_embed_dim")),
+    ]
+    if not isinstance(sound, Mapping):
+        return made
+    heard = number(cast("Config", sound), "audio_embed_dim", default=640)
+    return [*made, whole("embed_audio.embedding_projection", hidden, heard)]
+
+
 def _gemma4_audio(config: Config, hidden: int, *, plain: bool) -> list[Linear]:
     said = config.get("audio_config")
     if not isinstance(said, Mapping):

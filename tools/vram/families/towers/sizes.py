@@ -62,6 +62,7 @@ GEMMA4: Sizes = {
     "head_dim": 64,
     "position_embedding_size": 10240,
 }
+GEMMA4_UNIFIED: Sizes = {"patch_size": 16, "pooling_kernel_size": 3, "mm_embed_dim": 3840, "mm_posemb_size": 1120}
 GEMMA4_AUDIO: Sizes = {
     "hidden_size": 1024,
     "num_hidden_layers": 12,
