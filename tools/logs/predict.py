@@ -88,10 +88,8 @@ def predict(
 
     Args:
         log: what was read.
-        models: where names are looked up.
-        gpus: where cards are looked up.
-        model: the model's name where the log's is missing or means nothing; it goes before.
-        gpu: the card's name, likewise.
+        models, gpus: where names are looked up.
+        model, gpu: names where the log's are missing or mean nothing; they go before.
         config: a folder with the model's ``config.json``, instead of its name.
         changes: arguments to take instead of the log's ("and with 0.85?").
 

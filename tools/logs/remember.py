@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tools.domain import Gpu, Measured
+from tools.domain import Deployment, Gpu, Measured
 from tools.errors import BadValue
 from tools.logs.explain import Explanation
 from tools.vram.engines.vllm import batched_tokens_of, sequences_of
@@ -22,21 +22,12 @@ def measured_of(explanation: Explanation, gpu: Gpu | None, *, date: str, log: st
     Raises:
         BadValue: the engine is another than vLLM, the model or the card is not known, or nothing was measured.
     """
-    told, made = explanation.log, explanation.prediction
-    card = made.gpu if made.gpu and made.gpu.vendor else gpu
-    if told.engine != "vllm":
-        raise BadValue("errors_logs.remember_engine", engine=told.engine)
-    if made.footprint is None:
-        raise BadValue("errors_logs.remember_model")
-    if card is None:
-        raise BadValue("errors_logs.remember_card")
-    deployment, memory = made.footprint.deployment, told.memory
-    if memory.weights_bytes is None and memory.total_bytes is None:
-        raise BadValue("errors_logs.remember_nothing")
+    told, memory = explanation.log, explanation.log.memory
+    deployment, card = _known(explanation, gpu)
     seen = replace(card, cuda_total_bytes=memory.total_bytes or card.cuda_total_bytes)
-    estimated, apart = memory.graphs_estimated_bytes, not memory.activation_with_graphs
+    estimated = memory.graphs_estimated_bytes
     activation = memory.activation_bytes
-    if not apart:
+    if memory.activation_with_graphs:
         activation = activation - estimated if activation is not None and estimated is not None else None
     return Measured(
         card=card.name,
@@ -57,3 +48,18 @@ def measured_of(explanation: Explanation, gpu: Gpu | None, *, date: str, log: st
         activation_bytes=activation,
         graphs_bytes=memory.graphs_bytes if estimated is None else estimated,
     )
+
+
+def _known(explanation: Explanation, gpu: Gpu | None) -> tuple[Deployment, Gpu]:
+    """Return what ran and on which card; raises where one is not known or nothing was measured."""
+    told, made = explanation.log, explanation.prediction
+    card = made.gpu if made.gpu and made.gpu.vendor else gpu
+    if told.engine != "vllm":
+        raise BadValue("errors_logs.remember_engine", engine=told.engine)
+    if made.footprint is None:
+        raise BadValue("errors_logs.remember_model")
+    if card is None:
+        raise BadValue("errors_logs.remember_card")
+    if told.memory.weights_bytes is None and told.memory.total_bytes is None:
+        raise BadValue("errors_logs.remember_nothing")
+    return made.footprint.deployment, card
