@@ -88,13 +88,14 @@ def predict(
 
     Args:
         log: what was read.
-        models, gpus: where names are looked up.
-        model, gpu: names where the log's are missing or mean nothing; they go before.
+        models: where models are looked up.
+        gpus: where cards are looked up.
+        model: its name where the log's is missing or means nothing; it goes before.
+        gpu: the card's, likewise.
         config: a folder with the model's ``config.json``, instead of its name.
         changes: arguments to take instead of the log's ("and with 0.85?").
 
-    Returns:
-        The answer, or why there is none; never raises for what a log says.
+    Returns: the answer, or why there is none; never raises for what a log says.
     """
     said = model or config or log.model
     card = _card(gpu or log.card, gpus)
