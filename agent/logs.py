@@ -42,12 +42,16 @@ def log_in(turns: Sequence[str]) -> tuple[int, Paste] | None:
 
 
 def intent_after(reading: Mapping[str, Any], turns: Sequence[str]) -> str:
-    """Return what the last turn wants: one that names other cards or models leaves the failure in a log behind."""
-    known = str(reading.get("intent", "other"))
-    if known != "explain_error" or pasted(turns[-1]) or not log_in(turns):
+    """Return what the last turn wants: one that names other cards or models leaves the failure in a log behind.
+
+    A card or a model that the log does not tell only completes it.
+    """
+    known, found = str(reading.get("intent", "other")), log_in(turns)
+    if known != "explain_error" or pasted(turns[-1]) or not found:
         return known
-    said = read(turns[-1:])
-    elsewhere = any(card.name or card.memory_gb for card in said.gpus) or bool(said.models)
+    said, log = read(turns[-1:]), found[1].log
+    card = bool(log.card or log.memory.total_bytes) and any(card.name or card.memory_gb for card in said.gpus)
+    elsewhere = card or (log.model is not None and bool(said.models))
     return said.intent if elsewhere and said.intent != "other" else known
 
 

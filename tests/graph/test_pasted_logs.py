@@ -92,3 +92,13 @@ def test_an_english_error_in_a_russian_question_is_answered_in_russian(tmp_path:
     [turn] = talk(tmp_path, asked)
     assert turn.language == "ru"
     assert "KV-кэш вмещает 13,552" in turn.answer_markdown
+
+
+def test_a_card_that_the_log_does_not_name_completes_it(tmp_path: Path) -> None:
+    turns = talk(tmp_path, f"почему не стартует?\n{log('vllm-0.32-cache-too-small')}", "две 4090")
+    assert turns[0].asks
+    assert names(turns[1]) == ["read_engine_log"]
+    assert turns[1].tool_calls[0]["args"]["gpu"] == "RTX 4090"
+    assert not turns[1].asks
+    assert turns[1].language == "ru"
+    assert "`--max-model-len 19520`" in turns[1].answer_markdown
