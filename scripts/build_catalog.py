@@ -3,9 +3,9 @@
     python scripts/build_catalog.py --python PATH [--wheels DIR] [--report]
 
 ``PATH`` is an interpreter with torch and transformers (an environment of vLLM has both): on the meta device it counts
-what each config holds and completes hub records whose family it knows. ``DIR`` holds the wheels of
-``catalog-requirements.txt``; those that lack are downloaded there with their hashes checked. Two runs write the same
-bytes. ``--report`` lists by family which structural fields rows still lack, and which counts disagree.
+what each config holds and completes hub records whose family it knows. ``DIR`` keeps those counts, and the wheels of
+``catalog-requirements.txt``: those that lack are downloaded there with their hashes checked. Two runs write the same
+bytes. ``--report`` lists by family which structural fields rows still lack.
 """
 
 from __future__ import annotations
@@ -74,8 +74,13 @@ def sources(wheels: Path) -> merge.Sources:
     )
 
 
-def answers(python: str, requests: Iterable[Mapping[str, Any]]) -> tuple[dict[str, dict[str, Any]], str]:
-    """Ask transformers for counts; equal configs are counted once.
+def answers(python: str, requests: Iterable[Mapping[str, Any]], kept: Path) -> tuple[dict[str, dict[str, Any]], str]:
+    """Ask transformers for counts; equal configs are counted once, and what was counted before is not again.
+
+    Args:
+        python: an interpreter with torch and transformers.
+        requests: see ``catalog/meta_counts.py``.
+        kept: folder of earlier answers, by version of transformers.
 
     Returns:
         Answers by id, and ``transformers==version``.
@@ -86,15 +91,16 @@ def answers(python: str, requests: Iterable[Mapping[str, Any]]) -> tuple[dict[st
     for request in requests:
         asked = {key: unpacked(value) for key, value in request.items() if key != "id"}
         lines.setdefault(json.dumps(asked, sort_keys=True), []).append(str(request["id"]))
-    text = "".join(json.dumps({"id": key, **json.loads(key)}) + "\n" for key in lines)
+    file = kept / f"counts-{version}.jsonl"
+    earlier = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    told: dict[str, dict[str, Any]] = {line["id"]: line for line in map(json.loads, earlier)}
+    new = [json.dumps({"id": key, **json.loads(key)}) + "\n" for key in lines if key not in told]
     child = [python, str(HERE / "catalog" / "meta_counts.py")]
-    done = subprocess.run(child, input=text, capture_output=True, text=True, check=True, timeout=COUNT_LIMIT_S)
-    found: dict[str, dict[str, Any]] = {}
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            answer: dict[str, Any] = json.loads(line)
-            repos = lines[answer.pop("id")]
-            found.update((repo, answer) for repo in repos)
+    done = subprocess.run(child, input="".join(new), capture_output=True, text=True, check=True, timeout=COUNT_LIMIT_S)
+    fresh = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    file.write_text("".join(line + "\n" for line in earlier + fresh), encoding="utf-8")
+    told |= {line["id"]: line for line in map(json.loads, fresh)}
+    found = {repo: told[key] for key, repos in lines.items() if key in told for repo in repos}
     return found, f"transformers=={version}"
 
 
@@ -119,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     known = sources(fetched(options.wheels))
     asked = [request for repo in sorted(known.models) if (request := merge.request(repo, known))]
-    counted, version = answers(options.python, asked)
+    counted, version = answers(options.python, asked, options.wheels)
     known = replace(known, names={**known.names, "counted": version})
     made = merge.rows(known, counted)
     publish(made)

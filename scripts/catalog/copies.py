@@ -84,9 +84,39 @@ def attached(rows: list[Row], sources: Sources, bases: Mapping[str, str]) -> lis
         if base not in configs or told is None or few or not agrees(record, configs[base]):
             continue
         listed[base].append(_line(repo, record, entry, sources))
+    lend_quantisation([(_sizes(configs[base]), line) for base, lines in listed.items() for line in lines])
     return [
         {**row, "quantized": _most_fetched(listed[row["hf_id"]])} if row["hf_id"] in listed else row for row in rows
     ]
+
+
+def lend_quantisation(lines: Iterable[tuple[tuple[Any, ...], Row]]) -> None:
+    """Give lines without a read config that of a line of equal sizes, format and packed element count.
+
+    Two repositories of one structure that pack into the very same number of elements quantise the same modules.
+
+    Args:
+        lines: (sizes of the model, its copy's line); lines are changed in place.
+    """
+    known: dict[tuple[Any, ...], Row] = {}
+    waiting: list[tuple[tuple[Any, ...], Row]] = []
+    for sizes, line in lines:
+        key = (sizes, line.get("elements"), format_of(line["repo"]))
+        if "quantization_config" in line:
+            known.setdefault(key, line)
+        elif line.get("elements"):
+            waiting.append((key, line))
+    for key, line in waiting:
+        lender = known.get(key)
+        if lender is not None:
+            line["quantization_config"] = lender["quantization_config"]
+            line["source"] += f"; as many elements as {lender['repo']}"
+
+
+def _sizes(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    text = {**config, **(config.get("text_config") or {})}
+    names = ("num_hidden_layers", "hidden_size", "vocab_size", "num_attention_heads", "num_key_value_heads")
+    return (config.get("model_type"), *(text.get(name) for name in names))
 
 
 def _line(repo: str, record: Mapping[str, Any], entry: Mapping[str, Any], sources: Sources) -> Row:

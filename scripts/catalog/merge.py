@@ -15,6 +15,8 @@ from typing import Any
 from catalog.report import missing
 from catalog.shorten import quantisation, shortened
 
+from tools.specs.names import parse_name
+
 Row = dict[str, Any]
 
 FIELDS = (
@@ -28,8 +30,8 @@ UNSTATED_CONTEXT = 4096
 
 LITGPT_FAMILIES = {"LLaMAMLP": "llama", "GptNeoxMLP": "gpt_neox"}
 
-HEADS = 0.04
-"""Share of a model that prediction heads may be (Qwen3.5-9B's: 2.5 %)."""
+HEADS = 0.05
+"""Share of a model that prediction heads may be (Qwen3.5-9B: 2.5 %, DeepSeek-V4-Flash-0731: 4.5 %)."""
 
 WINDOW_OF_FIRST = {"mistral"}
 
@@ -164,15 +166,27 @@ def config_of(repo: str, sources: Sources) -> tuple[dict[str, Any] | None, str, 
 def same_fields(record: Mapping[str, Any], sources: Sources) -> str | None:
     """Find the model with a literal config whose hub record has the same sizes and nearly the same count.
 
-    A count may differ by prediction heads that one of them stores and the other leaves out.
+    A count may differ by prediction heads that one of them stores and the other leaves out, and be lower where packed
+    elements of a natively quantised family were counted.
     """
     total = record.get("parameters_raw") or 0
     best: tuple[float, str] | None = None
     for repo in sources.by_fields.get(fingerprint(record), ()):
-        off = abs((sources.hub[repo].get("parameters_raw") or 0) - total) / max(total, 1)
-        if off <= HEADS and (best is None or (off, repo) < best):
+        whole = sources.hub[repo].get("parameters_raw") or 0
+        packed = whole > total and quantisation(*sources.literal.get(repo, ({}, None))) is not None
+        off = abs(whole - total) / max(total, 1)
+        if (off <= HEADS or packed) and (best is None or (off, repo) < best):
             best = off, repo
     return best[1] if best else None
+
+
+def native_quantisation(repo: str, sources: Sources, how: str, other: str | None) -> dict[str, Any] | None:
+    """Return a model's own quantisation: stated, or that of the model whose config it shares field by field."""
+    if repo in sources.literal:
+        return quantisation(*sources.literal[repo])
+    if how == "same-fields" and other and other in sources.literal and not parse_name(repo).quant:
+        return quantisation(*sources.literal[other])
+    return sources.models[repo].get("quantization_config")
 
 
 def with_context(config: dict[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,7 +236,7 @@ def row(repo: str, sources: Sources, answers: Mapping[str, Mapping[str, Any]]) -
         config = family_facts(shortened(answer["config"])) if solved else partial(record)
         how = ("like" if other else "solved" if answer["switches"] else "counted") if solved else "partial"
         source += f" fields; {sources.names['counted']} class defaults" if solved else ""
-    quant = quantisation(*sources.literal[repo]) if repo in sources.literal else entry.get("quantization_config")
+    quant = native_quantisation(repo, sources, how, other)
     kept = {
         "hf_id": repo,
         "config": config,

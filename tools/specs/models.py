@@ -180,6 +180,12 @@ class ModelCatalogue:
 
         repo = query.strip() if "/" in query else None
         spec = with_copy(self._spec(base), repo, parse_name(query).quant) if repo else self._spec(base)
+        overrides = spec.checkpoints[0].config_overrides
+        if overrides:
+            from tools.specs.structure import spec_from_row
+
+            padded = spec_from_row(self.facts(base.hf_id), overrides)
+            spec = replace(padded, checkpoints=spec.checkpoints)
         return ModelMatch(spec, query, "base_of", near, (note("specs.base_of", query=query, name=base.hf_id),))
 
     def _suggest(self, query: str, name: Name, family: list[Row], *, size_said: bool) -> NoReturn:

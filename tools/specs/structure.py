@@ -17,14 +17,19 @@ Row = Mapping[str, Any]
 _DTYPE_WORDS = {"float16": "fp16", "float32": "fp32"}
 
 
-def spec_from_row(row: Row) -> ModelSpec:
+def spec_from_row(row: Row, overrides: Mapping[str, Any] | None = None) -> ModelSpec:
     """Build a model's description from its catalogue line.
 
     An architecture that is not covered exactly gives no layers and a ``not_exact`` note, with the catalogue's bytes.
+
+    Args:
+        row: the line.
+        overrides: fields of the text model's config that differ in the checkpoint that is meant.
     """
     from tools.vram.architecture import spec_from_config
 
     config: dict[str, Any] = unpacked(row["config"])
+    config.get("text_config", config).update(overrides or {})
     known: dict[str, Any] = {
         "params_total": row.get("params_total") or 0,
         "params_active": row.get("params_active"),

@@ -16,7 +16,7 @@ from tools.specs.packed import expanded, unpacked
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from catalog import merge, report, shorten  # noqa: E402
+from catalog import copies, merge, report, shorten  # noqa: E402
 
 KINDS = st.sampled_from(["full_attention", "sliding_attention", 0, 1, 4.0, True, None])
 
@@ -151,6 +151,27 @@ def test_a_window_of_a_family_s_first_models_is_no_fact_of_the_others() -> None:
     config = {"model_type": "mistral", "sliding_window": 4096}
     found = row("o/Other-1B", count=1500, tied=0, config=config, switches={})
     assert found["config"]["sliding_window"] is None
+
+
+def test_packed_counts_of_a_quantised_family_are_no_other_structure() -> None:
+    known = sources()
+    known.literal["o/Lit-1B"] = ({**LITERAL, "quantization_config": {"quant_method": "fp8"}}, None)  # type: ignore[index]
+    known.hub["o/Packed-1B"] = {**HUB["o/Lit-1B"], "name": "o/Packed-1B", "parameters_raw": 600}  # type: ignore[index]
+    known.models["o/Packed-1B"] = {}  # type: ignore[index]
+    found = merge.row("o/Packed-1B", known, {})
+    assert (found["how"], found["arch_from"]) == ("same-fields", "o/Lit-1B")
+    assert found["quantization_config"] == {"quant_method": "fp8"}
+    del HUB["o/Packed-1B"]
+
+
+def test_equal_packed_counts_lend_what_is_left_unquantised() -> None:
+    read = {"repo": "a/X-8B-NVFP4", "elements": 17, "quantization_config": {"quant_algo": "NVFP4"}, "source": "s"}
+    same = {"repo": "b/Y-8B-NVFP4", "elements": 17, "source": "hub"}
+    other = {"repo": "c/Z-8B-NVFP4", "elements": 18, "source": "hub"}
+    copies.lend_quantisation([(("k",), read), (("k",), same), (("k",), other), (("l",), dict(other, elements=17))])
+    assert same["quantization_config"] == {"quant_algo": "NVFP4"}
+    assert same["source"] == "hub; as many elements as a/X-8B-NVFP4"
+    assert "quantization_config" not in other
 
 
 def test_rows_come_in_one_order() -> None:

@@ -75,6 +75,9 @@ def test_a_copy_says_whose_it_is_and_keeps_its_padded_width() -> None:
     assert "specs.base_of" in {n.code for n in match.notes}
     first = match.spec.checkpoints[0]
     assert (first.precision, dict(first.config_overrides)) == ("awq", {"intermediate_size": 29696})
+    assert {layer.mlp.intermediate for layer in match.spec.layers if layer.mlp} == {29696}
+    own = CATALOGUE.find("Qwen/Qwen2.5-72B-Instruct").spec
+    assert {layer.mlp.intermediate for layer in own.layers if layer.mlp} == {29568}
 
 
 def test_an_id_that_is_less_than_a_name_is_no_copy() -> None:
