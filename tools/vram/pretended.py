@@ -6,8 +6,10 @@ Imported by ``probe.py`` alone, within vLLM's environment. No kernel ever runs: 
 # pyright: basic, reportMissingImports=false
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 import tempfile
 import types
@@ -22,10 +24,12 @@ STAND_INS = (
     "torchaudio",
     "vllm._C_stable_libtorch",
     "vllm._moe_C_stable_libtorch",
-    "vllm.vllm_flash_attn._vllm_fa2_C",
-    "vllm.vllm_flash_attn._vllm_fa3_C",
 )
-"""Modules a CPU build has not; whatever is asked of them is there and does nothing."""
+"""Modules a CPU build has not, or that can't be imported without a driver; whatever is asked of them does nothing."""
+REPLACED = ("torchcodec",)
+"""Lent only in place of one that does not work; where there is none, libraries do without."""
+ATTENTION = ("vllm.vllm_flash_attn._vllm_fa2_C", "vllm.vllm_flash_attn._vllm_fa3_C")
+"""Always lent: their package can't be imported without either."""
 LATE_STAND_INS = (
     "cuda",
     "cutlass",
@@ -40,7 +44,7 @@ LATE_STAND_INS = (
     "vllm.third_party.flashmla",
     "vllm.vllm_flash_attn.cute",
 )
-"""Lent once vLLM is imported, for its libraries look whether these are there."""
+"""Lent once vLLM is imported, for its libraries look whether these are there; in place of real ones, too."""
 
 
 class Nothing:
@@ -124,6 +128,15 @@ class StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         """Run nothing."""
+
+
+def can_import(name: str) -> bool:
+    """Whether a module is there and works; built for CUDA, it may be there and lack the driver's library."""
+    try:
+        importlib.import_module(name)
+    except (ImportError, OSError, RuntimeError):
+        return False
+    return True
 
 
 def lend_missing_kernels() -> None:
@@ -217,8 +230,10 @@ def set_up(capability: str) -> tuple[dict[str, Any], list[int]]:
         The groups by their name, and the card's memory as a list of one number that may be changed.
     """
     memory = [DEFAULT_MEMORY]
-    sys.meta_path.append(StandInFinder(STAND_INS))
+    sys.meta_path.insert(0, StandInFinder(ATTENTION))
     lend_missing_kernels()
+    lacking = [name for name in (*STAND_INS, *filter(importlib.util.find_spec, REPLACED)) if not can_import(name)]
+    sys.meta_path.insert(0, StandInFinder(lacking))
     major, _, minor = capability.partition(".")
     pretend_card((int(major), int(minor or 0)), memory)
     import torch
@@ -231,7 +246,7 @@ def set_up(capability: str) -> tuple[dict[str, Any], list[int]]:
         parallel_state.init_distributed_environment(1, 0, rendezvous, 0, "gloo")
         parallel_state.initialize_model_parallel(1, 1)
     workspace.init_workspace_manager(torch.device("meta"))
-    sys.meta_path.append(StandInFinder(LATE_STAND_INS))
+    sys.meta_path.insert(0, StandInFinder(LATE_STAND_INS))
     lift_kernel_checks()
     return {name: getattr(parallel_state, f"_{name.upper()}") for name in ("tp", "pp", "dp", "ep")}, memory
 

@@ -14,7 +14,8 @@ Reads JSON lines from standard input and writes one JSON line each::
      "max_num_seqs": null, "max_num_batched_tokens": null,   # null: vLLM's default for an API server on the card
      "memory_bytes": null,                            # the card's memory, which decides those defaults (80 GiB)
      "pool_bytes": 17179869184,                       # where given, "pool" answers what vLLM makes of it
-     "arguments": {"enable_prefix_caching": false},   # any further field of vLLM's EngineArgs
+     "arguments": {"enable_prefix_caching": false},   # any further field of vLLM's EngineArgs; with
+                                                      # "speculative_config" the draft model is built and counted too
      "detail": false}                                 # true: every tensor, grouped by name and shape
 
     {"id": 1, "vllm": "0.32.0", "parameter_bytes": 16060522496, "stage_bytes": [...], "parameters": 8030261248,
@@ -134,6 +135,18 @@ def build(config: Any) -> Any:
         return initialize_model(config)
 
 
+def build_draft(config: Any, target: Any) -> Any:
+    """Build the draft model on the last stage as a worker does; it shares what it can with the model itself."""
+    from vllm.config import set_current_vllm_config
+    from vllm.model_executor.model_loader.utils import initialize_model
+    from vllm.utils.torch_utils import set_default_torch_dtype
+    from vllm.v1.worker.gpu.spec_decode.eagle import utils
+
+    utils.get_model = initialize_model
+    with set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), on_meta():
+        return utils.load_eagle_model(target, config)
+
+
 def measure(case: dict[str, Any], groups: dict[str, Any], memory: list[int]) -> dict[str, Any]:
     """Build each pipeline stage and read its parameters and caches."""
     from vllm import __version__
@@ -148,6 +161,8 @@ def measure(case: dict[str, Any], groups: dict[str, Any], memory: list[int]) -> 
         for stage in range(int(case.get("pp", 1))):
             with pretended_ranks(groups, case, stage):
                 model = build(config)
+                if config.speculative_config and stage == int(case.get("pp", 1)) - 1:
+                    model = joined(model, build_draft(config, model))
                 with set_current_vllm_config(config):
                     current_platform.update_block_size_for_backend(config)
                 stages.append(parameters(model))
@@ -162,6 +177,13 @@ def measure(case: dict[str, Any], groups: dict[str, Any], memory: list[int]) -> 
             with set_current_vllm_config(config):
                 answer["pool"] = pool(config, caches, int(case["pool_bytes"]))
     return answer
+
+
+def joined(*models: Any) -> Any:
+    """Several models as one, whose shared tensors are found once."""
+    from torch.nn import ModuleList
+
+    return ModuleList(models)
 
 
 def parameters(model: Any) -> dict[str, Any]:
