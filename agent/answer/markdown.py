@@ -59,7 +59,7 @@ def code(text: object) -> Markdown:
 
 def gib(size_bytes: float, digits: int = 1) -> Markdown:
     """Return bytes as ``56.9 GiB``."""
-    return Markdown(f"{size_bytes / 2**30:.{digits}f} GiB")
+    return Markdown(f"{round(size_bytes / 2**30, digits) + 0.0:.{digits}f} GiB")
 
 
 def group(number: float, language: str) -> Markdown:

@@ -128,7 +128,7 @@ def _table(result: dict[str, Any], language: str) -> Iterator[tuple[str, ...]]:
             continue
         expected = f"{_number(band['value'])} ({_number(band['low'])}..{_number(band['high'])})"
         judged = text(language, "logs.in_band" if row["within"] else "logs.out_of_band")
-        yield name, size, expected, f"{row['difference_bytes'] / GIB:+.2f}", judged
+        yield name, size, expected, f"{round(row['difference_bytes'] / GIB, 2) + 0.0:+.2f}", judged
 
 
 def _number(size: float) -> str:
