@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from tools.domain import Checkpoint, Quantization
 from tools.errors import NotYetExact
+from tools.vram.dialects import MXFP4_EXPERTS
 from tools.vram.families import deepseek_v4
 from tools.vram.readers import READERS
 
@@ -70,6 +71,8 @@ def _is_modelopt(config: Config) -> bool:
 def native_checkpoint(config: Config, name: str, quant_config: Config | None) -> Checkpoint:
     """Describe the checkpoint that a config belongs to; a file beside it counts where it says nothing itself."""
     quantization = quantization_from_config(config if _quantization_in(config) else quant_config)
+    if quantization.method == "mxfp4" and config.get("model_type") in MXFP4_EXPERTS:
+        quantization = replace(quantization, extra={})
     dtype = str(config.get("torch_dtype") or config.get("dtype") or "bfloat16")
     dtype = "float16" if dtype.endswith("float16") and not dtype.endswith("bfloat16") else "bfloat16"
     return Checkpoint(name, precision_of(quantization, dtype), quantization, dtype)
