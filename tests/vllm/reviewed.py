@@ -23,6 +23,11 @@ REVIEWED: tuple[Reviewed, ...] = (
         frozenset({"refused"}),
         "vLLM does not read a mixed format from a file of its own; the package's config.json lacks it",
     ),
+    Reviewed(
+        "MiniMaxAI/MiniMax-M3-",
+        frozenset({"refused"}),
+        "the package's config names an architecture that vLLM does not know, MiniMaxM3ForCausalLM",
+    ),
     *(
         Reviewed(
             f"stepfun-ai/Step-3.7-Flash{variant}",
