@@ -90,12 +90,22 @@ def document(tallies: dict[str, Tally]) -> Iterable[str]:
     known = [(case, unlike) for tally in tallies.values() for case, unlike in tally.unlike]
     if known:
         yield from ("", "## Differences", "", "| case | what differs | why |", "|---|---|---|")
-    for case, unlike in known:
-        review = review_of(case)
-        yield f"| {case} | {', '.join(unlike)} | {review.reason if review else 'not reviewed'} |"
+    for (stem, unlike, reason), ranks in grouped(known).items():
+        yield f"| {stem} on {', '.join(ranks)} | {unlike} | {reason} |"
     idle = [one.id for one in REVIEWED if not any(case.startswith(one.id) for case, _ in known)]
     if idle:
         yield from ("", f"Reviewed, but no longer differing: {', '.join(idle)}.")
+
+
+def grouped(known: list[tuple[str, list[str]]]) -> dict[tuple[str, str, str], list[str]]:
+    """Put numbers of ranks together for which the same model differs alike."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for case, unlike in known:
+        stem, _, ranks = case.rpartition("-tp")
+        review = review_of(case)
+        key = stem, ", ".join(unlike), review.reason if review else "not reviewed"
+        found.setdefault(key, []).append(ranks)
+    return found
 
 
 def last_answers(name: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
