@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run check test vllm vllm-test bench lock clean
+.PHONY: help run check test vllm vllm-test bench peers lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1	\2/p' Makefile
@@ -35,8 +35,12 @@ bench:  ## speed and size against their limits
 	@sh scripts/install.sh dev
 	@$(BIN)/python scripts/bench.py
 
+peers:  ## Rigfit beside other calculators on measured start-ups: make peers MEASURED=path/to/measured.jsonl
+	@sh scripts/install.sh dev
+	@sh scripts/peers.sh "$(MEASURED)"
+
 lock:  ## resolve the dependencies again into the hashed requirements files
 	@sh scripts/lock.sh
 
 clean:  ## remove the environments and caches
-	rm -rf .venv .vllm .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .vllm .peers .pytest_cache .ruff_cache .hypothesis

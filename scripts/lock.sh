@@ -13,3 +13,7 @@ compile() {
 compile pyproject.toml -o requirements.lock
 compile --group build -c requirements.lock -o requirements-build.lock
 compile --group dev -c requirements.lock -o requirements-dev.lock
+# the calculators that Rigfit is compared with; how each is asked rests on its version
+printf '%s\n' kvfit==0.3.0 vramscout==0.7.0 ridgepoint==0.1.2 hf-mem==0.5.6 modelinfo-cli==1.4.4 vllm-wizard==0.2.0 trustme \
+    >"$tools/peers.txt"
+compile "$tools/peers.txt" -o scripts/peers-requirements.txt

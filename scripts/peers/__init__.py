@@ -1,0 +1,1 @@
+"""Other calculators on the rows that Rigfit is measured on; ``scripts/compare_peers.py`` runs it all."""
