@@ -12,9 +12,8 @@ from tools.domain import Deployment, Footprint, Gpu
 from tools.errors import RigfitError
 from tools.vram.architecture import spec_from_config
 from tools.vram.estimate import estimate
-from tools.vram.kv.deployed import cache_of, context_of
+from tools.vram.kv.deployed import cache_of, cached_layers, context_of
 from tools.vram.kv.plan import specs_by_stage
-from tools.vram.weights import stages
 
 VERSION = "0.32.0"
 KINDS = {
@@ -42,6 +41,7 @@ def deployment(case: Mapping[str, Any]) -> Deployment:
     """Read a case as the calculator is asked."""
     spec = spec_from_config(case["config"], name=case["id"], quant_config=case.get("quant_config"))
     arguments = case.get("arguments", {})
+    drafting = arguments.get("speculative_config", {})
     return Deployment(
         spec,
         spec.checkpoints[0],
@@ -57,6 +57,8 @@ def deployment(case: Mapping[str, Any]) -> Deployment:
         max_num_batched_tokens=case.get("max_num_batched_tokens"),
         block_size=case.get("block_size"),
         prefix_caching=arguments.get("enable_prefix_caching"),
+        draft=drafting.get("method"),
+        draft_tokens=drafting.get("num_speculative_tokens", 0),
         cache_groups=False if arguments.get("disable_hybrid_kv_cache_manager") else None,
     )
 
@@ -94,8 +96,7 @@ def theirs(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def layers(asked: Deployment, gpu: Gpu) -> list[list[Any]]:
     """Count caches of all layers by kind, window and bytes of a block."""
-    ends = tuple(stage.end for stage in stages(asked.model, asked.pp))
-    specs = specs_by_stage(asked.model.layers, ends, context_of(asked, gpu))
+    specs = specs_by_stage(*cached_layers(asked), context_of(asked, gpu))
     block = cache_of(asked, gpu).block
     found = Counter[tuple[Any, ...]]()
     for spec, counts in specs.items():

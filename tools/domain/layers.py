@@ -291,3 +291,24 @@ class Layer:
     norms: int = 2
     extras: tuple[Linear, ...] = ()
     extra_elements: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A model's own head for predicting further tokens: layers that use the model's embeddings and its output head.
+
+    Attributes:
+        layers: in order, with the projections and norms that each has beside.
+        outer: projections that its layers have in common.
+        norms: vectors of the hidden size that they have in common.
+        prefix: module path of its layers, as the engine names them.
+        first: the number of its first layer there.
+        plain: full names of modules that are never quantised.
+    """
+
+    layers: tuple[Layer, ...]
+    outer: tuple[Linear, ...] = ()
+    norms: int = 0
+    prefix: str = "model.layers"
+    first: int = 0
+    plain: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tools.domain.layers import Layer, Linear
+from tools.domain.layers import Draft, Layer, Linear
 from tools.domain.words import Note, Provenance
 
 
@@ -117,7 +117,7 @@ class ModelSpec:
         outer: projections and tables outside the layers beside embeddings, head and last norm (towers, projectors).
         outer_elements: further elements of the model's type outside the layers, on every rank of the first stage.
         masks_images: tokens of an image see each other whatever their order.
-        draft_layers: layers of its multi-token-prediction head, counted only where it is used.
+        draft: its multi-token-prediction head, counted only where it is used; None where none is known.
         prefix: module path of the layers, as checkpoints name it.
         every_stage: which of ``embeddings``, ``norm`` and ``head`` the engine keeps on each pipeline stage.
     """
@@ -145,7 +145,7 @@ class ModelSpec:
     final_norm_bias: bool = False
     head_bias: bool = False
     pools: bool = False
-    draft_layers: int = 0
+    draft: Draft | None = None
     tower_params: int = 0
     encoder: Encoder | None = None
     shared_rotary: bool = True

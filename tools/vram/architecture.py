@@ -15,14 +15,12 @@ from tools.domain import Layer, Linear, ModelSpec, MoeMlp, Note, note
 from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import completed, native_checkpoint, quantization_from_config
 from tools.vram.families import Structure, structure_of, towers
+from tools.vram.families.drafts import draft_of
 from tools.vram.fields import Config, has_towers, number, text_config
 from tools.vram.rotary import rotary_reach, rotary_share, token_buffers
 from tools.vram.stages import EVERY_STAGE
 
 __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
-
-DRAFT_LAYERS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_layers")
-"""Fields that count the layers of a multi-token-prediction head."""
 
 GENERATES = frozenset({"ChatGLMModel", "InternVLChatModel"})
 """Architectures that have an output head although they are called as those without one are."""
@@ -166,7 +164,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         vocab_size=number(text, "vocab_size"),
         tied_embeddings=tied or pools,
         pools=pools,
-        draft_layers=number(text, *DRAFT_LAYERS, default=0, maximum=64),
+        draft=draft_of(text, made.layers),
         max_context=number(text, "max_position_embeddings", "max_sequence_length", default=8192),
         layers=made.layers,
         checkpoints=(),
@@ -206,7 +204,8 @@ def _settled(spec: ModelSpec, structure: Structure, text: Config, published: int
     for chosen in islice(product(*(values for _, values in unsaid)), 1, MAX_CHOICES):
         made = structure_of({**text, **{name: value for (name, _), value in zip(unsaid, chosen, strict=True)}})
         outer = (*made.outer, *spec.outer[own:])
-        other = replace(spec, layers=made.layers, head_bias=made.head_bias, outer=outer)
+        draft = draft_of(text, made.layers)
+        other = replace(spec, layers=made.layers, draft=draft, head_bias=made.head_bias, outer=outer)
         if _agrees(other, published):
             return other
     return spec

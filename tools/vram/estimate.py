@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from tools.domain import Band, Deployment, Footprint, Gpu, Note, Provenance, Verdict, note
 from tools.errors import BadValue, NotYetExact
 from tools.vram.calibration import calibrated
-from tools.vram.drafts import draft_bytes
 from tools.vram.engines import vllm
 from tools.vram.kv import CachePlan
 from tools.vram.kv.deployed import cache_of, tokens_in_flight
@@ -32,8 +31,7 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
         BadValue: the sizes do not divide among the ranks, or a flag is absurd.
     """
     _check(deployment)
-    *others, last = registered_bytes(deployment)
-    registered = (*others, last + draft_bytes(deployment))
+    registered = registered_bytes(deployment)
     stages = loaded(deployment, gpu, registered, vllm.batched_tokens_of(deployment, gpu))
     held = max(stages, key=lambda stage: stage.bytes)
     own = calibrated(vllm.parts_with(deployment, gpu, held), deployment, gpu)
@@ -130,7 +128,7 @@ def _notes(deployment: Deployment, gpu: Gpu | None) -> Iterator[Note]:
     if deployment.model.tower_params:
         yield note("vram.towers", params=deployment.model.tower_params)
     if deployment.draft:
-        kind = "draft_head" if deployment.draft == "mtp" else "draft_cache"
+        kind = "draft_head" if deployment.draft == "mtp" and deployment.model.draft else "draft_cache"
         yield note(f"vram.{kind}", kind=deployment.draft.upper())
     if deployment.ranks.sharing_experts > 1:
         yield note("vram.experts_spread", ranks=deployment.ranks.sharing_experts)

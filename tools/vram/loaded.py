@@ -8,6 +8,7 @@ logged by vLLM 0.8 to 0.11).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, ModelSpec, Quantization
@@ -16,7 +17,7 @@ from tools.vram.engines.rules import version_of
 from tools.vram.repack import allocated, held_sizes, is_before, is_hopper
 from tools.vram.stages import Stage, stages_of
 from tools.vram.storage import matrix_bytes
-from tools.vram.weights import element_bytes, matrices_of, stage_bytes
+from tools.vram.weights import Stored, draft_bytes, draft_matrices, element_bytes, matrices_of, stage_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,15 @@ def registered_bytes(deployment: Deployment) -> tuple[int, ...]:
     split = stages_of(deployment)
     if is_by_size(deployment.checkpoint.quantization):
         return (_by_size(deployment),) * len(split)
-    return stage_bytes(deployment.model, deployment.checkpoint, deployment.ranks, split)
+    *others, last = stage_bytes(deployment.model, deployment.checkpoint, deployment.ranks, split)
+    return (*others, last + _draft_bytes(deployment))
+
+
+def _draft_bytes(deployment: Deployment) -> int:
+    """Bytes of the model's own draft head; one from another repository is not known here."""
+    if deployment.draft != "mtp":
+        return 0
+    return draft_bytes(deployment.model, deployment.checkpoint, deployment.ranks)
 
 
 def is_by_size(quantization: Quantization) -> bool:
@@ -93,12 +102,19 @@ def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Sta
         return Loaded(registered, _BY_SIZE[method], repacked=True)
     width, more = element_bytes(deployment.checkpoint.dtype), 0
     is_latent = version_of(deployment.engine_version) >= LATENT
-    for matrix, stored, times in matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage):
+    for matrix, stored, times in _matrices(deployment, stage):
         held = sum(map(allocated, held_sizes(matrix, stored, width, gpu)))
         more += times * (held - matrix_bytes(matrix, stored, width))
         more += times * matrix.elements * width if stored and matrix.decoded and is_latent else 0
     total = registered + more + rotary_bytes(deployment)
     return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
+
+
+def _matrices(deployment: Deployment, stage: Stage) -> Iterator[Stored]:
+    model, checkpoint, ranks = deployment.model, deployment.checkpoint, deployment.ranks
+    yield from matrices_of(model, checkpoint, ranks, stage)
+    if deployment.draft == "mtp" and stage.is_last:
+        yield from draft_matrices(model, checkpoint, ranks)
 
 
 def _backend(method: str, gpu: Gpu | None) -> str:

@@ -171,6 +171,7 @@ def lend_missing_kernels() -> None:
         for name in ("current_stream", "default_stream", "synchronize"):
             setattr(torch.cuda, name, lambda *_, **__: Nothing())
         torch.cuda.current_device = lambda: 0
+        torch.accelerator.current_device_index = lambda: 0
         torch.accelerator.empty_cache = lambda: None
 
 

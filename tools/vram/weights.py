@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
-from tools.domain import Attention, Checkpoint, Layer, Mixer, ModelSpec, MoeMlp, Quantization, Ranks
+from tools.domain import Attention, Checkpoint, Draft, Layer, Mixer, ModelSpec, MoeMlp, Quantization, Ranks
 from tools.errors import NotYetExact
 from tools.vram import feedforward, mixers
 from tools.vram.dialects import PLAIN_HEADS
@@ -23,6 +23,10 @@ from tools.vram.storage import Formats, Matrix, assumes_groups, formats_of, matr
 
 VOCAB_PADDING = 64
 """Vocabulary rows are padded to a multiple of this (vLLM ``vocab_parallel_embedding.DEFAULT_VOCAB_PADDING_SIZE``)."""
+
+
+Stored = tuple[Matrix, Quantization | None, int]
+"""A matrix of a rank, its format (None = the model's type), and how often there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,43 @@ def stage_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, split: t
     return tuple(_stage_bytes(model, formats, width, ranks, stage) for stage in split)
 
 
+def draft_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks) -> int:
+    """Sum what one rank of the last stage registers for the model's own draft head, in bytes.
+
+    The head uses the model's embeddings where they are on that stage, that is, without a pipeline.
+
+    Raises:
+        NotYetExact: the checkpoint's format is not covered.
+        BadValue: the sizes do not divide among the ranks.
+    """
+    draft = model.draft
+    if draft is None:
+        return 0
+    formats, width = _draft_formats(model, draft, checkpoint), element_bytes(checkpoint.dtype)
+    table = divide(padded_vocab(model), ranks.tp, "vocab_size") if ranks.pp > 1 else 0
+    total = width * model.hidden_size * (draft.norms + table)
+    for linear in draft.outer:
+        matrix = on_rank(linear, ranks.tp)
+        total += matrix_bytes(matrix, formats.of(matrix), width)
+    for layer, first, times in _grouped(draft.layers, formats, draft.first):
+        total += times * _layer_bytes(layer, first, model.hidden_size, formats, ranks, width)
+    return total
+
+
+def draft_matrices(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks) -> Iterator[Stored]:
+    """Yield every matrix of the draft head's layers on a rank, as ``matrices_of`` does."""
+    if model.draft:
+        formats = _draft_formats(model, model.draft, checkpoint)
+        yield from _stored(model.draft.layers, model.hidden_size, formats, ranks, model.draft.first)
+
+
+def _draft_formats(model: ModelSpec, draft: Draft, checkpoint: Checkpoint) -> Formats:
+    quantization = checkpoint.quantization
+    if draft.plain:
+        quantization = replace(quantization, excluded=(*quantization.excluded, *draft.plain))
+    return _formats(replace(model, prefix=draft.prefix), replace(checkpoint, quantization=quantization))
+
+
 def _formats(model: ModelSpec, checkpoint: Checkpoint) -> Formats:
     """Make a checkpoint's formats ready to be asked; groups of assumed size are made to divide the model's widths."""
     quantization = checkpoint.quantization
@@ -112,9 +153,7 @@ def _kv_heads(mixer: Mixer, tp: int) -> int:
     return max(1, mixer.kv_heads // tp) if isinstance(mixer, Attention) else 0
 
 
-def matrices_of(
-    model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, stage: Stage
-) -> Iterator[tuple[Matrix, Quantization | None, int]]:
+def matrices_of(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, stage: Stage) -> Iterator[Stored]:
     """Yield every matrix of a rank, its format (None = the model's type), and how often there is one.
 
     Args:
@@ -125,9 +164,7 @@ def matrices_of(
     """
     model = as_stored(model, checkpoint)
     formats = _formats(model, checkpoint)
-    for layer, first, times in _grouped(model.layers[stage.start : stage.end], formats, stage.start):
-        for matrix in layer_weights(layer, model.hidden_size, ranks).matrices:
-            yield formats.held(matrix), formats.of(matrix, first), times
+    yield from _stored(model.layers[stage.start : stage.end], model.hidden_size, formats, ranks, stage.start)
     has_head = stage.is_last or "head" in model.every_stage
     if stage.is_first or "embeddings" in model.every_stage or (model.tied_embeddings and has_head):
         yield replace(_head(model, ranks.tp), name="embed_tokens", plain=True), None, 1
@@ -137,6 +174,12 @@ def matrices_of(
         if stage.is_last if linear.is_last else stage.is_first:
             matrix = on_rank(linear, ranks.tp)
             yield matrix, formats.of(matrix), linear.times
+
+
+def _stored(layers: tuple[Layer, ...], hidden: int, formats: Formats, ranks: Ranks, start: int) -> Iterator[Stored]:
+    for layer, first, times in _grouped(layers, formats, start):
+        for matrix in layer_weights(layer, hidden, ranks).matrices:
+            yield formats.held(matrix), formats.of(matrix, first), times
 
 
 def _stage_bytes(model: ModelSpec, formats: Formats, width: int, ranks: Ranks, stage: Stage) -> int:

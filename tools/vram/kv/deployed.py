@@ -38,10 +38,7 @@ def cache_of(deployment: Deployment, gpu: Gpu | None) -> CachePlan:
         NotYetExact: a kind of mixer is not covered.
     """
     context = context_of(deployment, gpu)
-    layers, ends = deployment.model.layers, [stage.end for stage in stages_of(deployment)]
-    if deployment.draft:
-        drafting = drafting_layers(deployment)
-        layers, ends[-1] = layers + drafting, ends[-1] + len(drafting)
+    layers, ends = cached_layers(deployment)
     flags = CacheFlags(
         deployment.block_size or backend_block(deployment, gpu, context.dtype),
         deployment.prefix_caching,
@@ -51,17 +48,30 @@ def cache_of(deployment: Deployment, gpu: Gpu | None) -> CachePlan:
     return plan(layers, ends, context, rules_of(deployment), flags)
 
 
+def cached_layers(deployment: Deployment) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+    """The layers that have a cache, a draft head's last, and where each stage's end."""
+    layers, ends = deployment.model.layers, [stage.end for stage in stages_of(deployment)]
+    if deployment.draft:
+        drafting = drafting_layers(deployment)
+        layers, ends[-1] = layers + drafting, ends[-1] + len(drafting)
+    return layers, tuple(ends)
+
+
 def drafting_layers(deployment: Deployment) -> tuple[Layer, ...]:
-    """The layers of a draft head on the last stage: one with attention like the model's last that keeps every token.
+    """The layers of a draft head on the last stage: the model's own head, or one layer of another repository's.
+
+    That has attention like the model's last that keeps every token.
 
     Llama-3.1-8B with EAGLE caches 33 layers: 135,168 B a token, as logged by vLLM 0.9.1.
     """
+    if deployment.draft == "mtp" and deployment.model.draft:
+        return deployment.model.draft.layers
     for layer in reversed(deployment.model.layers):
         for mixer in layer.mixers:
             if isinstance(mixer, MlaAttention) or (
                 isinstance(mixer, Attention) and not (mixer.window or mixer.chunk or mixer.shares_kv)
             ):
-                return (layer,) * max(1, deployment.model.draft_layers if deployment.draft == "mtp" else 1)
+                return (layer,)
     return ()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tools.domain import Attention, MlaAttention, Quantization
 from tools.vram.storage.matrix import Matrix
-from tools.vram.storage.names import Names, names_of
+from tools.vram.storage.names import ROOTS, Names, names_of
 from tools.vram.storage.rules import SMALLEST_BLOCK, runs_on_marlin
 
 _USUAL = ("lm_head",)
@@ -150,11 +150,12 @@ def formats_of(quantization: Quantization, prefix: str = "") -> Formats:
         prefix: module path of the model's layers (``ModelSpec.prefix``).
     """
     one_mixer = prefix.startswith("backbone")
+    roots = (prefix,) if "mtp" in prefix else ROOTS
     parts = tuple(
-        (names_of(part.names, part.naming or quantization.naming, one_mixer), part.format)
+        (names_of(part.names, part.naming or quantization.naming, one_mixer, roots), part.format)
         for part in quantization.parts
     )
-    return Formats(quantization, names_of(quantization.excluded, quantization.naming, one_mixer), parts)
+    return Formats(quantization, names_of(quantization.excluded, quantization.naming, one_mixer, roots), parts)
 
 
 def _module(matrix: Matrix) -> str:

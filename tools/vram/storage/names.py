@@ -69,6 +69,7 @@ class Names:
         regexes: regular expressions.
         numbered: a pattern has a number in it, so each layer must be asked for itself.
         one_mixer: names call attention, experts and states alike ``mixer``.
+        roots: where the layers lie.
     """
 
     naming: str
@@ -78,6 +79,7 @@ class Names:
     regexes: tuple[re.Pattern[str], ...]
     numbered: bool
     one_mixer: bool
+    roots: tuple[str, ...] = ROOTS
 
     @property
     def by_layer(self) -> bool:
@@ -127,7 +129,7 @@ class Names:
 
     def _named(self, path: str, layer: int | None) -> bool:
         here = self.bare if layer is None else self.here.get(layer, ())
-        roots = OUTER_ROOTS if layer is None else tuple(f"{root}.{layer}." for root in ROOTS)
+        roots = OUTER_ROOTS if layer is None else tuple(f"{root}.{layer}." for root in self.roots)
         full = tuple(root + path for root in roots)
         if path in here or (layer is None and any(name in here for name in full)):
             return True
@@ -154,14 +156,16 @@ class Names:
 
 
 @lru_cache(maxsize=128)
-def names_of(names: tuple[str, ...], naming: str, one_mixer: bool = False) -> Names:
+def names_of(names: tuple[str, ...], naming: str, one_mixer: bool = False, roots: tuple[str, ...] = ROOTS) -> Names:
     """Sort names and patterns for comparing; hostile patterns are left out.
 
     Args:
         names: as the checkpoint lists them.
         naming: how they are meant.
         one_mixer: the model calls whatever a layer holds ``mixer``; taken for granted where the names do.
+        roots: where the layers asked about lie.
     """
+    is_decoder = roots == ROOTS
     here: dict[int, list[str]] = {}
     bare: list[str] = []
     shells: list[str] = []
@@ -176,7 +180,8 @@ def names_of(names: tuple[str, ...], naming: str, one_mixer: bool = False) -> Na
             continue
         inside = _IN_LAYER.search(name)
         if inside and "*" not in name[: inside.start(2)]:
-            if not _OTHER_STACK.search(name[: inside.start()]):
+            place = name[: inside.start()]
+            if not _OTHER_STACK.search(place) if is_decoder else f"{place}.layers" in roots:
                 here.setdefault(int(inside[1]), []).extend(_below(inside[2]))
         elif "*" in name:
             shells += [name, f"{name}.*"] if naming == "any" else _below(name)
@@ -186,7 +191,7 @@ def names_of(names: tuple[str, ...], naming: str, one_mixer: bool = False) -> Na
             numbered |= "layers." in name and naming in {"substring", "wildcard", "any"}
     one_mixer = one_mixer or any(_OWN_MIXER.search(name) for name in names)
     by_layer = {layer: tuple(sorted(set(rest))) for layer, rest in here.items()}
-    return Names(naming, by_layer, tuple(bare), tuple(shells), tuple(regexes), numbered, one_mixer)
+    return Names(naming, by_layer, tuple(bare), tuple(shells), tuple(regexes), numbered, one_mixer, roots)
 
 
 def _below(pattern: str) -> list[str]:
