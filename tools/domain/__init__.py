@@ -6,7 +6,7 @@ Sizes are ``int`` and end in ``_bytes``; "per GPU" means the fullest rank.
 
 from __future__ import annotations
 
-from tools.domain.deployment import Deployment, Footprint, Ranks
+from tools.domain.deployment import Deployment, EngineOptions, Footprint, Ranks
 from tools.domain.hardware import Gpu, Rig
 from tools.domain.layers import (
     Attention,
@@ -39,6 +39,7 @@ __all__ = [
     "Deployment",
     "Draft",
     "Encoder",
+    "EngineOptions",
     "Footprint",
     "FormatPart",
     "Gpu",

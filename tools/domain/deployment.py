@@ -42,6 +42,39 @@ class Ranks:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Settings that engines other than vLLM have. ``None`` = the engine's own default.
+
+    Attributes:
+        context_total: tokens of all sequences together (llama.cpp ``-c``).
+        gpu_layers: layers on cards, counted from the last (``-ngl``); the output is one more.
+        experts_in_ram: first layers whose experts stay in RAM (``--n-cpu-moe``).
+        split: shares of the layers by card (``-ts``); empty = equal.
+        unified: sequences share one buffer of cells (``-kvu``).
+        cache_in_ram: the cache stays in RAM (``-nkvo``).
+        full_windows: layers with a sliding window keep every token (``--swa-full``).
+        flash_attention: scores are never held as a whole (``-fa``).
+        value_dtype: type of cached values where it is not that of keys (``-ctv``).
+        static_share: share of the card for weights and cache (SGLang ``--mem-fraction-static``).
+        total_tokens: most tokens in the cache (SGLang ``--max-total-tokens``).
+        load_bits: 4 or 8: bitsandbytes quantises while Transformers loads (``--load-in-4bit``, ``--load-in-8bit``).
+    """
+
+    context_total: int | None = None
+    gpu_layers: int | None = None
+    experts_in_ram: int = 0
+    split: tuple[float, ...] = ()
+    unified: bool | None = None
+    cache_in_ram: bool = False
+    full_windows: bool = False
+    flash_attention: bool | None = None
+    value_dtype: str | None = None
+    static_share: float | None = None
+    total_tokens: int | None = None
+    load_bits: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One model served by one engine in one way. ``None`` = the engine's own default for that card and version.
 
@@ -63,6 +96,7 @@ class Deployment:
         offload_experts: only experts may go to RAM (``--cpu-offload-params experts``, ``--offload-params experts``).
         prefetch: layers a group, how many of them are fetched from RAM when they run, and layers fetched ahead.
         weights_elsewhere: another process on the card holds the weights (``--load-format ipc_cache``).
+        options: settings of engines other than vLLM.
         text_only: images are not taken: their encoder is neither loaded nor profiled (``--language-model-only``).
     """
 
@@ -96,6 +130,7 @@ class Deployment:
     offload_experts: bool = False
     prefetch: tuple[int, int, int] | None = None
     weights_elsewhere: bool = False
+    options: EngineOptions = EngineOptions()
 
     @property
     def ranks(self) -> Ranks:

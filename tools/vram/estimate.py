@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tools.domain import Band, Deployment, Footprint, Gpu, Note, Provenance, Verdict, note
-from tools.errors import BadValue, NotYetExact
+from tools.errors import BadValue
 from tools.vram.calibration import calibrated
 from tools.vram.engines import vllm
+from tools.vram.engines.dispatch import engine_footprint
 from tools.vram.kv import CachePlan
 from tools.vram.kv.deployed import cache_of, tokens_in_flight
 from tools.vram.loaded import Loaded, is_by_size, loaded, registered_bytes
@@ -31,6 +32,8 @@ def estimate(deployment: Deployment, gpu: Gpu | None) -> Footprint:
         BadValue: the sizes do not divide among the ranks, or a flag is absurd.
     """
     _check(deployment)
+    if deployment.engine != "vllm":
+        return engine_footprint(deployment)(deployment, gpu)
     registered = registered_bytes(deployment)
     stages = loaded(deployment, gpu, registered, vllm.batched_tokens_of(deployment, gpu))
     held = max(stages, key=lambda stage: stage.bytes)
@@ -102,8 +105,6 @@ def _cached(deployment: Deployment, gpu: Gpu | None, pool: Band | None, spare: t
 def _check(deployment: Deployment) -> None:
     if not deployment.model.layers:
         raise not_exact(deployment.model)
-    if deployment.engine != "vllm":
-        raise NotYetExact("errors_vram.engine_not_covered", engine=deployment.engine)
     for name in ("tp", "pp", "dp", "dcp", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size"):
         value = getattr(deployment, name)
         if value is not None and not 1 <= value <= 1 << 40:

@@ -173,6 +173,27 @@ def is_known(mixture: str) -> bool:
     return _USUAL.get(mixture, mixture) in TYPES
 
 
+class Parts(NamedTuple):
+    """Bytes of a file by where an engine puts them.
+
+    Attributes:
+        table: embeddings of tokens.
+        output: the last norm, the head where it is not the table, and other tables.
+        layers: each layer, experts included.
+        experts: the experts of each layer.
+    """
+
+    table: int
+    output: int
+    layers: tuple[int, ...]
+    experts: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        """All tensors of the file."""
+        return self.table + self.output + sum(self.layers)
+
+
 def file_bytes(model: ModelSpec, mixture: str) -> int:
     """Sum the tensors of a model's GGUF file (without the file of its towers).
 
@@ -183,36 +204,53 @@ def file_bytes(model: ModelSpec, mixture: str) -> int:
     Raises:
         NotYetExact: the mixture is not llama.cpp's (Unsloth's dynamic ones are chosen tensor by tensor).
     """
+    return parts(model, mixture).total
+
+
+def parts(model: ModelSpec, mixture: str) -> Parts:
+    """Sum the tensors of a model's GGUF file by where they go.
+
+    Args:
+        model: its structure.
+        mixture: as for ``file_bytes``.
+
+    Raises:
+        NotYetExact: the mixture is not llama.cpp's.
+    """
     mixture = _ALIASES.get(mixture, mixture)
     usual = _USUAL.get(mixture, mixture)
     if not is_known(mixture):
         raise NotYetExact("errors_vram.unknown_format", format=f"gguf-{mixture}"[:60])
     count, kept = len(model.layers), bool(model.checkpoints) and model.checkpoints[0].quantization.method == "mxfp4"
-    total = _tables(model, mixture, usual)
+    table, output = _tables(model, mixture, usual)
+    expanded = {id(layer): layer_weights(layer, model.hidden_size, Ranks()) for layer in model.layers}
+    sizes: list[int] = []
+    experts: list[int] = []
     for index, layer in enumerate(model.layers):
-        weights = layer_weights(layer, model.hidden_size, Ranks())
-        experts = layer.mlp.experts if isinstance(layer.mlp, MoeMlp) else 0
+        weights = expanded[id(layer)]
+        routed = layer.mlp.experts if isinstance(layer.mlp, MoeMlp) else 0
         heads = next((mixer for mixer in layer.mixers if isinstance(mixer, Attention)), None)
-        asked = _Asked(mixture, usual, index, count, heads.heads // max(1, heads.kv_heads) if heads else 1, experts)
-        total += 4 * sum(weights.vectors)
-        total += sum(_matrix_bytes(matrix, asked, kept) for matrix in weights.matrices)
-    return total
+        asked = _Asked(mixture, usual, index, count, heads.heads // max(1, heads.kv_heads) if heads else 1, routed)
+        stored = [(matrix.experts, _matrix_bytes(matrix, asked, kept)) for matrix in weights.matrices]
+        sizes.append(4 * sum(weights.vectors) + sum(size for _, size in stored))
+        experts.append(sum(size for held, size in stored if held))
+    return Parts(table, output, tuple(sizes), tuple(experts))
 
 
-def _tables(model: ModelSpec, mixture: str, usual: str) -> int:
-    """Embeddings and head; where they are one table it is stored as a head is."""
+def _tables(model: ModelSpec, mixture: str, usual: str) -> tuple[int, int]:
+    """Embeddings, and what goes with the head; where they are one table it is stored as a head is."""
     rows, columns = model.vocab_size, model.hidden_size
     head = usual if usual in _FLOATS else "Q8_0" if usual in {"Q8_0", "MXFP4"} else "Q6_K"
     if mixture in {*_SMALL, "IQ3_XXS"}:
         head = "Q5_K"
-    table = head if model.tied_embeddings else _TABLES.get(mixture, usual)
-    total = _stored(rows, columns, head) + 4 * columns
-    total += sum(
-        linear.times * _stored(sum(linear.outputs), linear.inputs, table)
+    kind = head if model.tied_embeddings else _TABLES.get(mixture, usual)
+    others = 4 * columns + sum(
+        linear.times * _stored(sum(linear.outputs), linear.inputs, kind)
         for linear in model.outer
         if not _TOWER.search(linear.name)
     )
-    return total if model.tied_embeddings else total + _stored(rows, columns, table)
+    table = _stored(rows, columns, kind)
+    return table, others + (0 if model.tied_embeddings else _stored(rows, columns, head))
 
 
 _TABLES = {

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tools.domain import Checkpoint, Deployment, Gpu, Measured, ModelSpec, Note, note
+from tools.domain import Checkpoint, Deployment, EngineOptions, Gpu, Measured, ModelSpec, Note, note
 from tools.errors import BadValue, RigfitError, UnknownGpu
 from tools.units import GIB
+from tools.vram.engines.words import engine_name, read_engine_flags
 
 if TYPE_CHECKING:
     from tools.specs.gpus import GpuCatalogue
@@ -83,13 +84,18 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
     given = _counted(given)
     spec, checkpoint, notes = _model(given, models)
     gpu, gpu_notes = _gpu(given, gpus)
-    flags, flag_notes = read_flags(given.get("extra_flags"))
-    merged = flags | given
+    engine = engine_name(given.get("engine"))
+    options, hint = EngineOptions(), given.get("extra_flags")
+    said: dict[str, Any] = {}
+    if engine != "vllm":
+        options, said, hint = read_engine_flags(engine, hint)
+    flags, flag_notes = read_flags(hint)
+    merged = flags | said | given
     tp, tp_notes = _ranks(merged)
     deployment = Deployment(
         model=spec,
         checkpoint=checkpoint,
-        engine=str(merged.get("engine", "vllm")),
+        engine=engine,
         engine_version=_text(merged, "engine_version"),
         engine_generation=_text(merged, "engine_generation"),
         max_model_len=_whole(merged, "max_model_len"),
@@ -116,6 +122,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         dcp=_whole(merged, "dcp") or 1,
         dp=_whole(merged, "dp") or 1,
         pp_layers=merged.get("pp_layers", ()),
+        options=options,
     )
     return EstimateRequest(deployment, gpu, (*notes, *gpu_notes, *tp_notes, *flag_notes), given.get("id"))
 
