@@ -56,6 +56,7 @@ def compare(measured: Path, binaries: Path) -> report.Run:
         figures=found,
         versions=versions(binaries),
         rows=len(rows),
+        shared=frozenset(row.id for row in rows if row.model in served),
         unserved=sorted(set(known) - set(served)),
         seconds=time.monotonic() - started,
     )

@@ -191,6 +191,8 @@ def _printed(text: str, name: str) -> float | None:
     return float(found[1]) * _UNITS[found[2]] if found else None
 
 
+WIZARD_SHARES = (0.5, 0.98)
+"""Utilisations that it takes (``vllm_wizard.schemas.inputs.PolicyInput``)."""
 WIZARD_FORMATS = {"fp8": "fp8", "fp8-online": "fp8", "awq": "awq", "gptq-int4": "gptq", "int8": "int8"}
 
 
@@ -198,12 +200,15 @@ def vllm_wizard(question: Question, ask: Ask) -> Answer:
     """Its JSON, asked twice: weights and pool by the published count of parameters, the cache by the config's folder.
 
     By a count alone it supposes a model's shape, and by the config alone it supposes a count. Its margin for
-    fragmentation is set to none. Weights are not answered in formats it does not offer.
+    fragmentation is set to none. Weights are not answered in formats it does not offer, nor a pool at a utilisation it
+    does not take.
     """
     row = question.row
     card = ["--gpu", "card", "--gpus", str(row.cards), "--vram-gb", question.memory, "--tp", str(row.cards)]
-    cache = ["--kv-cache-dtype", "fp8"] if row.has_fp8_cache else []
-    rest = ["--gpu-memory-utilization", question.share, "--max-model-len", str(row.context), *cache]
+    cache = ["--kv-cache-dtype", "fp8_e4m3fn"] if row.has_fp8_cache else []
+    has_share = WIZARD_SHARES[0] <= float(question.share) <= WIZARD_SHARES[1]
+    share = ["--gpu-memory-utilization", question.share] if has_share else []
+    rest = ["--max-model-len", str(row.context), *cache, *share]
     plan = ["vllm-wizard", "plan", "--json", "--fragmentation-factor", "1", *card, *rest]
     shape = _object(ask(*plan, "--model", str(question.folder))).get("feasibility", {})
     sequence = shape.get("kv_cache_gb")
@@ -216,7 +221,8 @@ def vllm_wizard(question: Question, ask: Ask) -> Answer:
     if said is None:
         return Answer(sequence=sequence and sequence * GIB / row.cards)
     pool = (said["vram_target_alloc_gb"] - said["overhead_gb"]) / row.cards - said["weights_gb"]
-    return Answer(said["weights_gb"] * GIB, _positive(pool * GIB), sequence and sequence * GIB / row.cards)
+    free = _positive(pool * GIB) if has_share else None
+    return Answer(said["weights_gb"] * GIB, free, sequence and sequence * GIB / row.cards)
 
 
 def _wizard_format(said: str | None) -> list[str]:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +74,23 @@ def peers(
 ) -> Iterator[tuple[str, Row, Answer]]:
     """Yield every peer's answer about every row whose repository is served."""
     with environment(binaries, repositories) as variables, ThreadPoolExecutor(AT_ONCE) as pool:
-        run = partial(ask, binaries, variables)
-        questions: list[Question] = []
-        for number, row in enumerate(row for row in rows if row.model in repositories):
-            folder = Path(variables["HOME"]) / f"row{number}"
-            folder.mkdir()
-            (folder / "config.json").write_text(json.dumps(repositories[row.model].config), encoding="utf-8")
-            questions.append(Question(row, repositories[row.model], folder))
+        run = cache(partial(ask, binaries, variables))
+        folders = _written(Path(variables["HOME"]), repositories)
+        known = [row for row in rows if row.model in repositories]
+        questions = [Question(row, repositories[row.model], folders[row.model]) for row in known]
         for tool, adapter in ADAPTERS.items():
             answers = pool.map(adapter, questions, [run] * len(questions))
             for question, answer in zip(questions, answers, strict=True):
                 yield tool, question.row, answer
+
+
+def _written(home: Path, repositories: Mapping[str, Repository]) -> dict[str, Path]:
+    """Write each ``config.json`` into a folder whose name tells nothing of the model."""
+    folders = {name: home / f"config{number}" for number, name in enumerate(repositories)}
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(repositories[name].config), encoding="utf-8")
+    return folders
 
 
 def rigfit(program: Path, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

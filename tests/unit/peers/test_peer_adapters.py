@@ -145,6 +145,13 @@ def test_vllm_wizard_is_asked_by_the_count_and_by_the_config():
     assert [command[command.index("--model") + 1] for command in run.commands] == ["folder", "example/dense-8b"]
 
 
+def test_vllm_wizard_is_not_told_a_utilisation_it_refuses():
+    run = Printed(**{"params-b": json.dumps({"feasibility": WIZARD}), "model": json.dumps({"feasibility": WIZARD})})
+    answer = adapters.vllm_wizard(question(gpu_mem_util=0.1, kv_cache_dtype="fp8"), run)
+    assert (answer.weights, answer.pool) == (7.5 * GIB, None)
+    assert all("--gpu-memory-utilization" not in command and "fp8_e4m3fn" in command for command in run.commands)
+
+
 def test_vllm_wizard_has_no_weights_in_formats_it_does_not_offer():
     run = Printed(model=json.dumps({"feasibility": WIZARD}))
     assert adapters.vllm_wizard(question(quant="mxfp4"), run).weights is None

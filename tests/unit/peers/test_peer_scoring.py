@@ -82,12 +82,14 @@ def test_pairs_are_of_the_rows_that_both_answered():
 
 def test_the_page_says_what_was_asked_and_answered():
     figures = [figure("Rigfit", "1", 101), figure("kvfit", "1", 120), figure("hf-mem", "1", None)]
-    run = report.Run("2026-01-02", figures, {"kvfit": "9.9"}, 1, ["example/unknown"], 12)
+    figures.append(figure("Rigfit", "2", None))
+    run = report.Run("2026-01-02", figures, {"kvfit": "9.9"}, 2, frozenset("1"), ["example/unknown"], 12)
     page = report.page(run)
     assert "kvfit 9.9" in page
     assert "2026-01-02" in page
     assert "(example/unknown)" in page
     assert "| Rigfit | 1 | 1 | 1.00 % | 1.00 % | 100 % | 100 % | 100 % |" in page
+    assert "| Rigfit, unserved rows too | 2 | 1 | 1.00 % | 1.00 % | 50 % | 50 % | 50 % |" in page
     assert "| kvfit | 1 | 1 | 20 % | 20 % | 0 % | 0 % | 0 % |" in page
     assert "| hf-mem | 1 | 0 | – | – | 0 % | 0 % | 0 % |" in page
     assert all(f"- **{tool}**: " in page for tool in ADAPTERS)
