@@ -11,6 +11,7 @@ from tools.errors import BadValue
 from tools.vram.calibration import calibrated
 from tools.vram.engines import vllm
 from tools.vram.engines.dispatch import engine_footprint
+from tools.vram.engines.offload import is_ignored
 from tools.vram.kv import CachePlan
 from tools.vram.kv.deployed import cache_of, tokens_in_flight
 from tools.vram.loaded import Loaded, is_by_size, loaded, registered_bytes
@@ -131,6 +132,8 @@ def _notes(deployment: Deployment, gpu: Gpu | None) -> Iterator[Note]:
     if deployment.draft:
         kind = "draft_head" if deployment.draft == "mtp" and deployment.model.draft else "draft_cache"
         yield note(f"vram.{kind}", kind=deployment.draft.upper())
+    if is_ignored(deployment):
+        yield note("vram.offload_ignored", version=deployment.engine_version or "")
     if deployment.ranks.sharing_experts > 1:
         yield note("vram.experts_spread", ranks=deployment.ranks.sharing_experts)
 

@@ -106,8 +106,37 @@ def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Sta
         held = sum(map(allocated, held_sizes(matrix, stored, width, gpu)))
         more += times * (held - matrix_bytes(matrix, stored, width))
         more += times * matrix.elements * width if stored and matrix.decoded and is_latent else 0
-    total = registered + more + rotary_bytes(deployment)
+    total = registered + more + rotary_bytes(deployment) + _absorbed_bytes(deployment, stage)
     return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
+
+
+SPLIT = (0, 8, 0)
+"""First version that keeps latent attention's projections apart; from ``LATENT`` on it kept their products, too."""
+
+
+def _absorbed_bytes(deployment: Deployment, stage: Stage) -> int:
+    """Bytes of the products of latent attention's projections that 0.7.1 to 0.7.3 kept beside them.
+
+    The queries' with the keys' (inputs x heads x latent) and the values' with the output (heads x latent x hidden), in
+    16 bits, or in FP8 where the checkpoint is; and the queries' rotary part in 16 bits. Source: 0.7.3
+    ``attention/backends/mla/utils.py:process_weights_after_loading`` (``W_Q_UK``, ``W_UV_O``, ``W_QR``).
+
+    Worked example: DeepSeek-V2-Lite, AWQ: 27 x 16 x (512 x (2,048 + 2,048) + 64 x 2,048) x 2 B = 1.79 GiB; 0.7.3 logged
+    10.45 GiB of weights, 1.84 more than the file's and their 16-bit copies.
+    """
+    if not LATENT <= version_of(deployment.engine_version) < SPLIT:
+        return 0
+    model, width = deployment.model, element_bytes(deployment.checkpoint.dtype)
+    product_width = 1 if deployment.checkpoint.quantization.method.startswith("fp8") else width
+    mixers = (mixer for layer in model.layers[stage.start : stage.end] for mixer in layer.mixers)
+    total = 0
+    for mixer in mixers:
+        if isinstance(mixer, MlaAttention) and not mixer.expanded:
+            inputs, heads = mixer.q_lora_rank or model.hidden_size, mixer.heads // deployment.tp
+            products = (heads * mixer.kv_lora_rank * rows for rows in (inputs, model.hidden_size))
+            total += sum(allocated(product_width * elements) for elements in products)
+            total += allocated(width * inputs * heads * mixer.rope_head_dim)
+    return total
 
 
 def _matrices(deployment: Deployment, stage: Stage) -> Iterator[Stored]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.domain import Attention, Deployment, Layer, MlaAttention, ModelSpec
+from tools.domain import Attention, Checkpoint, Deployment, Layer, MlaAttention, ModelSpec, Quantization
 from tools.errors import BadValue
 from tools.units import GIB
 from tools.vram import kv, mixers
@@ -176,3 +176,27 @@ def test_other_attention_is_left_to_its_own_family():
     (layer,) = layers_from_config({"model_type": "llama", "num_hidden_layers": 1, "hidden_size": 64,
                                    "intermediate_size": 64, "num_attention_heads": 4})  # fmt: skip
     assert isinstance(layer.mixers[0], Attention)
+
+
+@pytest.mark.parametrize("tp", [1, 4])
+def test_versions_before_0_8_keep_products_of_the_projections(tp: int):
+    model = spec(V2_LITE)
+    old, new = (
+        held(Deployment(model, model.checkpoints[0], tp=tp, engine_version=one))[0] for one in ("0.7.3", "0.8.5")
+    )
+    layer = 2 * (16 // tp) * (512 * (2048 + 2048) + 64 * 2048)
+    assert old.bytes - new.bytes == pytest.approx(27 * layer, rel=0.001)
+
+
+def test_products_of_an_fp8_checkpoint_are_fp8():
+    model, stored = spec(DEEPSEEK_V3), Quantization("fp8_block", 8, group_size=128)
+    checkpoint = Checkpoint("any", "fp8", stored)
+    old, new = (held(Deployment(model, checkpoint, tp=8, engine_version=one))[0] for one in ("0.7.3", "0.8.5"))
+    layer = 16 * (512 * (1536 + 7168) + 2 * 64 * 1536)
+    assert old.bytes - new.bytes == pytest.approx(61 * layer, rel=0.001)
+
+
+def test_versions_before_latent_caches_keep_no_products():
+    model = spec(V2_LITE)
+    old, new = (held(Deployment(model, model.checkpoints[0], engine_version=one))[0] for one in ("0.6.4", "0.8.5"))
+    assert old.bytes == new.bytes

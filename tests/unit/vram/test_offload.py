@@ -66,3 +66,26 @@ def test_flags_are_read():
         "load_format": "ipc_cache",
     }
     assert not notes
+
+
+@pytest.mark.parametrize(
+    ("version", "generation", "ignored"),
+    [
+        ("0.7.3", "V1", True),
+        ("0.7.3", "V0", False),
+        ("0.8.5", "V1", False),
+        ("0.24.0", None, False),
+        ("0.27.1", None, True),
+        ("0.29.0", None, False),
+    ],
+)
+def test_some_runners_ignore_the_flag(version: str, generation: str | None, ignored: bool):
+    asked = replace(DENSE, engine_version=version, engine_generation=generation)
+    some = run(asked, cpu_offload_bytes=20 * GIB)
+    assert run(asked).weights_bytes - some.weights_bytes == (0 if ignored else 20 * GIB)
+    assert ("vram.offload_ignored" in {one.code for one in some.assumptions}) == ignored
+
+
+def test_the_first_runner_of_mixtures_heeds_the_flag():
+    asked = replace(EXPERTS, engine_version="0.27.1")
+    assert run(asked).weights_bytes - run(asked, cpu_offload_bytes=20 * GIB).weights_bytes == 20 * GIB

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tools.domain import Deployment
+from tools.vram.engines.rules import rules_for, runner_of, version_of
 from tools.vram.loaded import is_by_size
 from tools.vram.stages import Stage, fullest_stage
 from tools.vram.storage import matrix_bytes
@@ -38,11 +39,33 @@ def kept(deployment: Deployment, held_bytes: int) -> Kept:
     """
     if deployment.weights_elsewhere:
         return Kept(0, elsewhere_bytes=held_bytes)
+    if is_ignored(deployment):
+        return Kept(held_bytes)
     if deployment.prefetch is None:
         outside = min(deployment.cpu_offload_bytes, _eligible(deployment, held_bytes))
         return Kept(held_bytes - outside, outside)
     outside, buffers = _prefetched(deployment, *deployment.prefetch)
     return Kept(max(0, held_bytes - outside) + buffers, outside)
+
+
+V2_OFFLOADS = (0, 29, 0)
+"""First version whose V2 runner sets up offloading (``v1/worker/gpu/model_runner.py``); in 0.26 and 0.27.1 it does not
+(vllm#51396), nor does V1's in 0.7 (``v1/worker/gpu_model_runner.py``; from 0.8.0 on the flag asked for V0, then V1 had
+it)."""
+
+
+def is_ignored(deployment: Deployment) -> bool:
+    """Whether the version takes the flags for weights in RAM and then loads everything onto the card.
+
+    Qwen2.5-7B with ``--cpu-offload-gb 14`` on 0.7.3 with V1 took 14.2487 GiB, all of its weights.
+    """
+    if not deployment.cpu_offload_bytes and deployment.prefetch is None:
+        return False
+    version = version_of(deployment.engine_version)
+    rules = rules_for(deployment.engine_version, deployment.engine_generation)
+    if runner_of(rules, deployment.model) == "V2":
+        return version < V2_OFFLOADS
+    return not rules.is_v0 and version < (0, 8, 0)
 
 
 def _eligible(deployment: Deployment, held_bytes: int) -> int:
