@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,23 @@ def test_a_range_never_reaches_past_the_end(first: int, last: int, size: int):
 @pytest.mark.parametrize("said", [None, "", "bytes=-", "bytes=1-2,4-5", "lines=0-1", "bytes=" + "9" * 500])
 def test_other_ranges_are_ignored(said: str | None):
     assert hub.asked_range(said, 100) == (None, 0)
+
+
+REACHED = """
+import http.client, socket
+asked = http.client.HTTPConnection("huggingface.co", 443, timeout=10)
+asked.request("GET", "/example/model/resolve/main/config.json")
+print(asked.getresponse().read().decode())
+try:
+    socket.create_connection(("192.0.2.1", 80), timeout=10)
+except ConnectionRefusedError as refusal:
+    print(refusal)
+"""
+
+
+def test_a_peers_process_reaches_the_stand_in_and_nothing_else(address: str):
+    variables = {"PYTHONPATH": str(Path(hub.__file__).parent / "site"), "STAND_IN_PORT": address.rpartition(":")[2]}
+    command = [sys.executable, "-c", REACHED]
+    said = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60).stdout.splitlines()
+    assert json.loads(said[0]) == REPOSITORY.config
+    assert said[1] == "only huggingface.co has a stand-in here"
