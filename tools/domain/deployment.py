@@ -50,6 +50,7 @@ class EngineOptions:
         gpu_layers: layers on cards, counted from the last (``-ngl``); the output is one more.
         experts_in_ram: first layers whose experts stay in RAM (``--n-cpu-moe``).
         split: shares of the layers by card (``-ts``); empty = equal.
+        by_rows: cards share every matrix by rows, not whole layers (``-sm row``).
         unified: sequences share one buffer of cells (``-kvu``).
         cache_in_ram: the cache stays in RAM (``-nkvo``).
         full_windows: layers with a sliding window keep every token (``--swa-full``).
@@ -64,6 +65,7 @@ class EngineOptions:
     gpu_layers: int | None = None
     experts_in_ram: int = 0
     split: tuple[float, ...] = ()
+    by_rows: bool = False
     unified: bool | None = None
     cache_in_ram: bool = False
     full_windows: bool = False

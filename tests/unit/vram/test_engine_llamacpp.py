@@ -231,13 +231,26 @@ def test_a_tied_table_lies_on_the_card_too():
     assert tied.weights_bytes == parts.total
 
 
-def test_the_published_size_of_a_file_is_what_is_held():
+@pytest.mark.parametrize(("share", "decides"), [(1.01, False), (1.08, True), (0.93, True), (1.4, False)])
+def test_a_published_size_decides_beyond_its_rounding(share: float, decides: bool):
     asked = deployed({}, "Q4_K_M", max_model_len=512)
-    sized = replace(asked, checkpoint=replace(asked.checkpoint, file_bytes=50_000_000, file_provenance="published"))
-    found = estimate(sized, None)
-    parts = llamacpp.file_parts(sized)
-    assert found.weights_bytes + parts.table == pytest.approx(50_000_000, abs=10)
-    assert found.provenance["weights_bytes"] == "published"
+    tensors = llamacpp.file_parts(asked).total
+    size = round(tensors * share)
+    sized = replace(asked, checkpoint=replace(asked.checkpoint, file_bytes=size, file_provenance="published"))
+    assert llamacpp.file_parts(sized).total == pytest.approx(size if decides else tensors, abs=10)
+
+
+def test_files_that_are_no_mixture_of_llama_cpp_are_known_by_size():
+    asked = deployed({}, "Q4_K_XL", max_model_len=512)
+    sized = replace(asked, checkpoint=replace(asked.checkpoint, file_bytes=50_000_000))
+    assert llamacpp.file_parts(sized).total == pytest.approx(50_000_000, abs=10)
+
+
+def test_the_first_card_holds_a_matrix_of_layers_in_ram():
+    whole, some = answer(LLAMA_70B, max_model_len=512), answer(LLAMA_70B, max_model_len=512, gpu_layers=40)
+    matrix = llamacpp.file_parts(deployed(LLAMA_70B)).layers[0] / 4
+    more = some.activation_bytes.value - whole.activation_bytes.value
+    assert more == pytest.approx(matrix, rel=0.05)
 
 
 def test_experts_in_ram():

@@ -71,3 +71,18 @@ def test_files_come_before_tensors_and_tensors_before_bits():
     assert registered_bytes(Deployment(model, replace(plain, file_bytes=5_000_000_000))) == (5_000_000_000,)
     dynamic = replace(plain, quantization=Quantization("gguf", 5.0, extra={"type": "Q4_K_XL"}))
     assert registered_bytes(Deployment(model, dynamic)) == (parameter_count(model) * 5 // 8,)
+
+
+def test_fused_projections_have_a_type_of_their_own():
+    phi: dict[str, Any] = {
+        "model_type": "phi3",
+        "hidden_size": 5120,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 40,
+        "num_key_value_heads": 10,
+        "intermediate_size": 17920,
+        "vocab_size": 100352,
+        "tie_word_embeddings": False,
+    }
+    found = gguf.parts(spec_from_config(phi, name="x"), "Q4_K_M")
+    assert (found.total - found.table) / 2**20 == pytest.approx(8354.71, rel=0.001)  # logged, both cards

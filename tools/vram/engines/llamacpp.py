@@ -27,6 +27,12 @@ OUTPUT_COUNTS = 7_500
 CONTEXT_GIB = (0.25, 0.4, 0.7)
 """CUDA context with the kernels and work space of cuBLAS on each card; no part of the buffers that are logged."""
 
+ROUNDING, ANOTHER_FILE = 0.02, 0.15
+"""Shares by which a published size may differ from the sum of a file's tensors."""
+
+MOVED_SHARE = 0.37
+"""The largest matrix of experts of a layer, as a share of them: a third, or the wider type of projections down."""
+
 _FLOATS = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 _BUILD = re.compile(r"b?(\d{3,6})\b")
 
@@ -105,7 +111,10 @@ def mixture_of(deployment: Deployment) -> str:
 
 
 def file_parts(deployment: Deployment) -> gguf.Parts:
-    """Bytes of the file by where they go; scaled to the published size of the file where that is known.
+    """Bytes of the file by where they go, from its tensors or from its published size.
+
+    Published sizes are rounded: they decide where they differ by more than rounding, and not by so much that another
+    file is meant.
 
     Raises:
         NotYetExact: neither the type nor the size of the file is known.
@@ -115,12 +124,12 @@ def file_parts(deployment: Deployment) -> gguf.Parts:
     size = checkpoint.file_bytes if checkpoint.quantization.method == "gguf" else None
     if gguf.is_known(mixture):
         parts = gguf.parts(model, mixture)
-    elif size or checkpoint.quantization.bits:
-        parts = gguf.parts(model, "Q4_K_M")
-        size = size or math.ceil(model.params_total * checkpoint.quantization.bits / 8)
-    else:
+        decides = size is not None and ROUNDING < abs(size / parts.total - 1) < ANOTHER_FILE
+        return _scaled(parts, size / parts.total) if size and decides else parts
+    if not (size or checkpoint.quantization.bits):
         raise NotYetExact("errors_vram.unknown_format", format=checkpoint.precision)
-    return _scaled(parts, size / parts.total) if size else parts
+    parts = gguf.parts(model, "Q4_K_M")
+    return _scaled(parts, (size or model.params_total * checkpoint.quantization.bits / 8) / parts.total)
 
 
 def _scaled(parts: gguf.Parts, by: float) -> gguf.Parts:
@@ -167,10 +176,27 @@ def cards_of(deployment: Deployment, parts: gguf.Parts) -> tuple[Card, ...]:
         if with_output:
             weights += parts.output + (parts.table if model.tied_embeddings else 0)
         cache = cache_of(deployment, mine, build)
-        copies = 4 if count > 1 and on_cards and not (options.cache_in_ram or options.experts_in_ram) else 1
-        compute = compute_buffer(deployment, mine, build, output=with_output, copies=copies)
-        found.append(Card(weights, cache, compute))
+        piped = count > 1 and on_cards and not (options.cache_in_ram or options.experts_in_ram or options.by_rows)
+        compute = compute_buffer(deployment, mine, build, output=with_output, copies=4 if piped else 1)
+        found.append(Card(weights, cache, _plus(compute, 0 if card else _moved(deployment, parts, placed, count))))
     return tuple(found)
+
+
+def _moved(deployment: Deployment, parts: gguf.Parts, placed: Placement, cpu: int) -> float:
+    """Bytes of the largest matrix in RAM: the first card multiplies large batches by it and holds it meanwhile.
+
+    DeepSeek-V3 as Q2_K with 13 layers in RAM: the first card's buffer is 1,604 MiB above the others' (build 4436).
+    """
+    apart = (
+        parts.experts[index] * MOVED_SHARE if parts.experts[index] else parts.layers[index] / 4
+        for index, place in enumerate(placed.layers)
+        if place == cpu or (parts.experts[index] and index < deployment.options.experts_in_ram)
+    )
+    return max(apart, default=0.0) if deployment.options.gpu_layers != 0 else 0.0
+
+
+def _plus(band: Band, more: float) -> Band:
+    return Band(band.low + 0.5 * more, band.value + more, band.high + 1.2 * more) if more else band
 
 
 def footprint(deployment: Deployment, gpu: Gpu | None) -> Footprint:

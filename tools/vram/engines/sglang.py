@@ -107,8 +107,9 @@ def footprint(deployment: Deployment, gpu: Gpu | None) -> Footprint:
         NotYetExact: the architecture or the format is not covered.
         BadValue: the sizes do not divide among the ranks.
     """
-    registered = registered_bytes(deployment)
-    held = max(loaded(replace(deployment, engine_version=None), gpu, registered), key=lambda stage: stage.bytes)
+    as_newest = replace(deployment, engine_version=None)
+    registered = registered_bytes(as_newest)
+    held = max(loaded(as_newest, gpu, registered), key=lambda stage: stage.bytes)
     weights = math.ceil(held.bytes * LOADED_SHARE)
     before = Band(*(gib * GIB for gib in BEFORE_LOADING_GIB))
     cached = _cached(deployment, gpu, weights, before)

@@ -75,6 +75,12 @@ def _split(text: str) -> tuple[float, ...]:
     return shares
 
 
+def _by_rows(text: str) -> bool:
+    if text not in {"none", "layer", "row", "tensor"}:
+        raise ValueError(text)
+    return text == "row"
+
+
 Reader = Callable[[str], Any]
 
 _LLAMA: dict[str, tuple[str, Reader]] = {
@@ -86,6 +92,7 @@ _LLAMA: dict[str, tuple[str, Reader]] = {
     **dict.fromkeys(("ctk", "cache-type-k", "cache-type", "ollama-kv-cache-type"), ("kv_cache_dtype", str)),
     **dict.fromkeys(("ctv", "cache-type-v"), ("value_dtype", str)),
     **dict.fromkeys(("ts", "tensor-split"), ("split", _split)),
+    **dict.fromkeys(("sm", "split-mode"), ("by_rows", _by_rows)),
     **dict.fromkeys(("ncmoe", "n-cpu-moe"), ("experts_in_ram", _count)),
 }
 _SGLANG: dict[str, tuple[str, Reader]] = {
