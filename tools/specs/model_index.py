@@ -184,9 +184,10 @@ class ModelIndex:
         own = set(row.words) | set(row.versions[1:])
         found: list[tuple[int, int, Row]] = []
         for other in self.of_family(row.family):
+            if other.params != row.params or other.versions[:1] != row.versions[:1] or other.org != row.org:
+                continue
             differing = own ^ (set(other.words) | set(other.versions[1:]))
-            same = other.versions[:1] == row.versions[:1] and other.params == row.params and other.org == row.org
-            if same and other is not row and all(word in TRAINING or word.isdigit() for word in differing):
+            if other is not row and all(word in TRAINING or word.isdigit() for word in differing):
                 found.append((len(differing), -other.downloads, other))
         return [other for _, _, other in sorted(found, key=lambda entry: entry[:2])]
 

@@ -25,6 +25,10 @@ from tools.specs.names import (
 
 MAX_NEAR = 6
 """Near misses and suggestions that a person is shown."""
+MAX_ASKED = 1024
+"""Answers kept: a batch and a plan name few models many times."""
+
+Asked = tuple[str, float | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class ModelCatalogue:
 
     _index: ModelIndex = field(default_factory=ModelIndex, repr=False)
     _specs: dict[str, ModelSpec] = field(default_factory=dict[str, ModelSpec], repr=False, compare=False)
+    _matches: dict[Asked, ModelMatch] = field(default_factory=dict["Asked", ModelMatch], repr=False, compare=False)
 
     @classmethod
     def load(cls) -> ModelCatalogue:
@@ -109,9 +114,16 @@ class ModelCatalogue:
                 (``errors_specs.no_such_size``), or the name means several models of different size
                 (``errors_specs.ambiguous_model``). ``params["suggestions"]`` lists what may have been meant.
         """
+        asked = query, size_b, variant
+        if asked in self._matches:
+            return self._matches[asked]
         if not is_plain(query) or (variant is not None and not is_plain(variant)):
             raise UnknownModel("errors_specs.unreadable_model", name=query[:60], suggestions="")
-        return _quoting(self._found(query, size_b, variant), said_name(query, size_b, variant))
+        if len(self._matches) >= MAX_ASKED:
+            self._matches.clear()
+        match = _quoting(self._found(query, size_b, variant), said_name(query, size_b, variant))
+        self._matches[asked] = match
+        return match
 
     def _found(self, query: str, size_b: float | None, variant: str | None) -> ModelMatch:
         if "/" in query:
@@ -229,6 +241,8 @@ class ModelCatalogue:
 
 def _quoting(match: ModelMatch, said: str) -> ModelMatch:
     """Let a match's notes quote all that was said and not only the family."""
+    if said == match.query or not match.notes:
+        return match
     notes = tuple(
         replace(n, params={**n.params, "query": said}) if n.params.get("query") == match.query else n
         for n in match.notes

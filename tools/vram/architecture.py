@@ -11,10 +11,10 @@ from dataclasses import replace
 from itertools import islice, product
 from typing import Any, cast
 
-from tools.domain import Layer, Linear, ModelSpec, MoeMlp, Note, note
+from tools.domain import Encoder, Layer, Linear, ModelSpec, MoeMlp, Note, note
 from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import completed, native_checkpoint, quantization_from_config
-from tools.vram.families import Structure, structure_of, towers
+from tools.vram.families import Structure, structure_of
 from tools.vram.families.drafts import draft_of
 from tools.vram.fields import Config, has_towers, number, text_config
 from tools.vram.rotary import rotary_reach, rotary_share, token_buffers
@@ -128,7 +128,7 @@ def _guesses(text: Config, config: Config) -> Iterator[tuple[Config, tuple[Linea
     stated = next((said for said in map(_says_tied, (config, text)) if said is not None), None)
     tied = ("tie_word_embeddings", (made.tied, not made.tied) if stated is None else (stated,))
     names, values = zip(tied, *_unsaid(made), strict=True)
-    found = list(towers.candidates(config)) if has_towers(config) else [((), 0)]
+    found = list(_candidate_towers(config)) if has_towers(config) else [((), 0)]
     for chosen in islice(product(*values), MAX_CHOICES):
         for outer, unbuilt in found:
             yield dict(zip(names, chosen, strict=True)), outer, unbuilt
@@ -179,12 +179,30 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         token_buffers=token_buffers(config, text),
         outer=made.outer,
         outer_elements=made.outer_elements,
-        encoder=towers.encoder(config) if has_towers(config) else None,
+        encoder=_encoder(config) if has_towers(config) else None,
         prefix=made.prefix,
         masks_images=str(config.get("model_type")) in IMAGE_MASKED
         or text.get("use_bidirectional_attention") == "vision",
         every_stage=EVERY_STAGE.get(kind, ()),
     )
+
+
+def _encoder(config: Config) -> Encoder | None:
+    from tools.vram.families.towers import encoder
+
+    return encoder(config)
+
+
+def _towers(config: Config) -> tuple[Linear, ...] | None:
+    from tools.vram.families.towers import of
+
+    return of(config)
+
+
+def _candidate_towers(config: Config) -> Iterator[tuple[tuple[Linear, ...], int]]:
+    from tools.vram.families.towers import candidates
+
+    return candidates(config)
 
 
 def _says_tied(config: Config) -> bool | None:
@@ -230,12 +248,12 @@ def _with_towers(spec: ModelSpec, structure: Structure, config: Config, text: Co
     from tools.vram.weights import parameter_count
 
     published = _published(config, spec.params_total)
-    found = () if structure.knows_towers or not has_towers(config) else towers.of(config)
-    found = towers.of({**config, "vision_config": {}}) if found is None and not published else found
+    found = () if structure.knows_towers or not has_towers(config) else _towers(config)
+    found = _towers({**config, "vision_config": {}}) if found is None and not published else found
     if found is not None:
         made = _settled(replace(spec, outer=(*spec.outer, *found)), structure, text, published)
         return made if made.params_total else replace(made, params_total=parameter_count(made))
-    for candidate, unbuilt in towers.candidates(config):
+    for candidate, unbuilt in _candidate_towers(config):
         made = _settled(replace(spec, outer=(*spec.outer, *candidate)), structure, text, published - unbuilt)
         if _agrees(made, published - unbuilt):
             return made

@@ -9,7 +9,6 @@ from typing import Any, cast
 from tools.domain import Checkpoint, Quantization
 from tools.errors import NotYetExact
 from tools.vram.dialects import MXFP4_EXPERTS
-from tools.vram.families import deepseek_v4
 from tools.vram.readers import READERS
 
 Config = Mapping[str, Any]
@@ -36,8 +35,7 @@ def quantization_from_config(config: Config | None) -> Quantization:
     reader = READERS.get(method.replace("_tensors", "-tensors"))
     if reader is None:
         raise NotYetExact("errors_vram.unknown_format", format=method[:80])
-    made = reader(found)
-    return deepseek_v4.stored(made, config) if config and config.get("model_type") == "deepseek_v4" else made
+    return _as_family(reader(found), config or {})
 
 
 def _quantization_in(config: Config) -> Config | None:
@@ -80,9 +78,17 @@ def native_checkpoint(config: Config, name: str, quant_config: Config | None) ->
 
 def completed(checkpoint: Checkpoint, config: Config) -> Checkpoint:
     """Fill in what a model's own config says of its native checkpoint beyond that one's ``quantization_config``."""
+    quantization = _as_family(checkpoint.quantization, config)
+    return checkpoint if quantization is checkpoint.quantization else replace(checkpoint, quantization=quantization)
+
+
+def _as_family(quantization: Quantization, config: Config) -> Quantization:
+    """Read what a family's own config says of formats elsewhere than in its ``quantization_config``."""
     if config.get("model_type") != "deepseek_v4":
-        return checkpoint
-    return replace(checkpoint, quantization=deepseek_v4.stored(checkpoint.quantization, config))
+        return quantization
+    from tools.vram.families.deepseek_v4 import stored
+
+    return stored(quantization, config)
 
 
 def precision_of(quantization: Quantization, dtype: str = "bfloat16") -> str:
