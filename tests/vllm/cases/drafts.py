@@ -45,6 +45,11 @@ def cases() -> Iterator[dict[str, Any]]:
     for name in ("deepseek_v3", "qwen3_next"):
         config = config_of(SOURCES[name], **HEADS[name])
         yield {"id": f"{name}-pp2", "config": config, "pp": 2, "arguments": ASKED}
+    for dtype in ("fp4", "fp8"):
+        config = mla.v4(expert_dtype=dtype, **ONE)
+        config["compress_ratios"] = [*config["compress_ratios"][: config["num_hidden_layers"]], 0]
+        for tp in (1, 2):
+            yield {"id": f"deepseek_v4-{dtype}-tp{tp}", "config": config, "tp": tp, "arguments": ASKED}
     kept = {**BLOCKS, "modules_to_not_convert": ["lm_head", "mtp.fc", "mtp.layers.0.mlp.gate_up_proj"]}
     config = config_of(SOURCES["qwen3_5"], **QWEN, quantization_config=kept)
     yield {"id": "qwen3_5-fp8-kept", "config": config, "arguments": ASKED}

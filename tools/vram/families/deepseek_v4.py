@@ -39,7 +39,7 @@ def build(config: Config) -> Structure:
             ratio, is_hashed = kind
             extras = (*mixing, _table(fields)) if is_hashed else mixing
             made[kind] = Layer((_attention(fields, ratio),), _experts(fields, is_hashed=is_hashed), extras=extras)
-    return Structure(layers=tuple(made[kind] for kind in kinds), outer=_last_mixing(streams, hidden))
+    return Structure(layers=tuple(made[kind] for kind in kinds), outer=last_mixing(streams, hidden))
 
 
 def stored(quantization: Quantization, config: Config) -> Quantization:
@@ -128,7 +128,8 @@ def _mixing(streams: int, hidden: int) -> tuple[Linear, ...]:
     )
 
 
-def _last_mixing(streams: int, hidden: int) -> tuple[Linear, ...]:
+def last_mixing(streams: int, hidden: int) -> tuple[Linear, ...]:
+    """What makes one residual stream of several before an output head, in float32."""
     return (
         Linear("hc_head_fn", (streams,), streams * hidden, element_bytes=4, is_last=True),
         Linear("hc_head_base", (streams + 1,), 1, element_bytes=4, is_last=True),

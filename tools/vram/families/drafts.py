@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from tools.domain import Attention, DenseMlp, Draft, Layer, Linear, MlaAttention, MoeMlp
+from tools.domain import Attention, CompressedAttention, DenseMlp, Draft, Layer, Linear, MlaAttention, MoeMlp
+from tools.vram.families.deepseek_v4 import last_mixing
 from tools.vram.fields import Config, number
 
 COUNTS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_layers")
@@ -29,7 +30,8 @@ class Head:
             attention, or of the kind that a field says (``declared``).
         mlp: whose feed-forward block: the ``last`` layer's, the ``first`` one's, or a ``dense`` one.
         projection: what stores the projection: the model's own type on every rank (``plain``), the checkpoint's format
-            on every rank (``whole``), or that format in shares of rows (``rows``).
+            on every rank (``whole``), that format in shares of rows (``rows``), or one for each of the vectors in that
+            format, and what makes one residual stream of several (``pair``).
         projection_name: its module, from the model's root where all layers have it in common.
         norms: vectors beside the layer.
         common: projection and norms are there once, not for each layer.
@@ -42,7 +44,7 @@ class Head:
 
     attention: Literal["last", "full", "sliding", "declared"] = "last"
     mlp: Literal["last", "first", "dense"] = "last"
-    projection: Literal["plain", "whole", "rows"] = "plain"
+    projection: Literal["plain", "whole", "rows", "pair"] = "plain"
     projection_name: str = "eh_proj"
     norms: int = 3
     common: bool = False
@@ -60,13 +62,14 @@ HEADS: dict[str, Head] = {
     "bailing_hybrid": Head(attention="full"),
     "deepseek_v3": Head(),
     "deepseek_v32": Head(),
+    "deepseek_v4": Head(projection="pair"),
     "ernie4_5_moe": Head(mlp="dense", norms=2),
     "exaone_moe": replace(_BESIDE, attention="declared", mlp="dense"),
     "glm4_moe": Head(),
     "glm4_moe_lite": Head(restarts=True),
     "glm_moe_dsa": Head(),
     "hy_v3": Head(),
-    "longcat_flash": Head(mlp="dense", projection="whole", most=1),
+    "longcat_flash": Head(mlp="dense", projection="whole", common=True, most=1),
     "mimo": Head(restarts=True),
     "mimo_v2": _MIMO_V2,
     "mimo_v2_flash": _MIMO_V2,
@@ -112,21 +115,24 @@ def draft_of(config: Config, layers: tuple[Layer, ...]) -> Draft | None:
 
 def _assembled(head: Head, config: Config, blocks: tuple[Layer, ...], first: int) -> Draft:
     """Put projections and norms where they are: once for all layers, or in each of them."""
-    beside = _projection(head, number(config, "hidden_size"))
+    beside = _projections(head, config)
     plain = tuple(f"{head.prefix}.{first + index}.{name}" for index in range(len(blocks)) for name in head.plain)
-    draft = Draft(blocks, (beside,), head.norms, head.prefix, first, plain)
+    draft = Draft(blocks, beside, head.norms, head.prefix, first, plain)
     if head.common:
         return draft
-    own = () if head.projection == "whole" else (beside,)
-    own += (_own_head(config),) if head.own_head else ()
+    own = (*beside, *((_own_head(config),) if head.own_head else ()))
     made = {id(one): replace(one, norms=one.norms + head.norms, extras=(*one.extras, *own)) for one in blocks}
     layers = tuple(made[id(one)] for one in blocks)
-    return replace(draft, layers=layers, outer=(beside,) if head.projection == "whole" else (), norms=0)
+    return replace(draft, layers=layers, outer=(), norms=0)
 
 
-def _projection(head: Head, hidden: int) -> Linear:
-    split, name = "out" if head.projection == "rows" else "", head.projection_name
-    return Linear(name, (hidden,), 2 * hidden, split=split, plain=head.projection == "plain")
+def _projections(head: Head, config: Config) -> tuple[Linear, ...]:
+    hidden = number(config, "hidden_size")
+    if head.projection == "pair":
+        pair = (Linear(name, (hidden,), hidden, plain=False) for name in ("e_proj", "h_proj"))
+        return (*pair, *last_mixing(number(config, "hc_mult", default=4, maximum=64), hidden))
+    split = "out" if head.projection == "rows" else ""
+    return (Linear(head.projection_name, (hidden,), 2 * hidden, split=split, plain=head.projection == "plain"),)
 
 
 def _own_head(config: Config) -> Linear:
@@ -160,6 +166,8 @@ def _like(head: Head, config: Config, layers: tuple[Layer, ...], index: int) -> 
     wanted = head.attention
     if wanted == "declared":
         wanted = "sliding" if _declared(config, len(layers), index) == _SLIDING else "full"
+    if layers[-1].mixers and isinstance(layers[-1].mixers[0], CompressedAttention):
+        return _compressed(config, layers, index)
     for layer in reversed(layers):
         for mixer in layer.mixers:
             if isinstance(mixer, MlaAttention) and (mixer.indexer or not mixer.sparse):
@@ -167,6 +175,17 @@ def _like(head: Head, config: Config, layers: tuple[Layer, ...], index: int) -> 
             if isinstance(mixer, Attention) and (wanted == "last" or (wanted == "sliding") == bool(mixer.window)):
                 return layer
     return None
+
+
+def _compressed(config: Config, layers: tuple[Layer, ...], index: int) -> Layer:
+    """DeepSeek-V4's compression goes on in its list after the model's layers; where it does not, there is none."""
+    said = config.get("compress_ratios")
+    ratios = cast("list[Any]", said) if isinstance(said, list) else []
+    place = len(layers) + index
+    ratio = ratios[place] if len(ratios) > place else 0
+    found = [mixer for layer in layers for mixer in layer.mixers if isinstance(mixer, CompressedAttention)]
+    like = next((mixer for mixer in found if mixer.ratio == ratio), replace(found[0], ratio=1, indexer=None))
+    return replace(layers[-1], mixers=(like,))
 
 
 def _declared(config: Config, count: int, index: int) -> str:
