@@ -10,10 +10,10 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tools.domain import Attention, ModelSpec, MoeMlp, Ranks
+from tools.domain import Attention, Layer, ModelSpec, MoeMlp, Ranks
 from tools.errors import NotYetExact
 from tools.vram.storage import Matrix
-from tools.vram.weights import layer_weights
+from tools.vram.weights import LayerWeights, layer_weights
 
 
 class Type(NamedTuple):
@@ -65,6 +65,12 @@ class _Asked(NamedTuple):
     sharing: int
     experts: int
     fused: bool = False
+
+    @property
+    def place(self) -> tuple[bool, ...]:
+        """Equal for layers that every rule treats alike."""
+        near = (self.layer < 2, self.layer < 4, self.layer < self.layers // 16)
+        return (*near, self.more, self.early, self.layer < 7 * self.layers // 8)
 
     @property
     def more(self) -> bool:
@@ -232,21 +238,29 @@ def parts(model: ModelSpec, mixture: str) -> Parts:
         raise NotYetExact("errors_vram.unknown_format", format=f"gguf-{mixture}"[:60])
     count, kept = len(model.layers), bool(model.checkpoints) and model.checkpoints[0].quantization.method == "mxfp4"
     table, output = _tables(model, mixture, usual)
-    expanded = {id(layer): layer_weights(layer, model.hidden_size, Ranks()) for layer in model.layers}
     fused = model.model_type in _FUSED
-    sizes: list[int] = []
-    experts: list[int] = []
+    known: dict[tuple[object, ...], tuple[int, int]] = {}
+    found: list[tuple[int, int]] = []
     for index, layer in enumerate(model.layers):
-        weights = expanded[id(layer)]
         routed = layer.mlp.experts if isinstance(layer.mlp, MoeMlp) else 0
-        heads = next((mixer for mixer in layer.mixers if isinstance(mixer, Attention)), None)
-        asked = _Asked(
-            mixture, usual, index, count, heads.heads // max(1, heads.kv_heads) if heads else 1, routed, fused
-        )
-        stored = [(matrix.experts, _matrix_bytes(matrix, asked, kept)) for matrix in weights.matrices]
-        sizes.append(4 * sum(weights.vectors) + sum(size for _, size in stored))
-        experts.append(sum(size for held, size in stored if held))
-    return Parts(table, output, tuple(sizes), tuple(experts))
+        asked = _Asked(mixture, usual, index, count, _sharing(layer), routed, fused)
+        key = (id(layer), *asked.place)
+        if key not in known:
+            known[key] = _layer_bytes(layer_weights(layer, model.hidden_size, Ranks()), asked, kept)
+        found.append(known[key])
+    return Parts(table, output, tuple(size for size, _ in found), tuple(experts for _, experts in found))
+
+
+def _sharing(layer: Layer) -> int:
+    """Queries that share a key and value head."""
+    heads = next((mixer for mixer in layer.mixers if isinstance(mixer, Attention)), None)
+    return heads.heads // max(1, heads.kv_heads) if heads else 1
+
+
+def _layer_bytes(weights: LayerWeights, asked: _Asked, kept: bool) -> tuple[int, int]:
+    """Bytes of a layer, and of its experts."""
+    stored = [(matrix.experts, _matrix_bytes(matrix, asked, kept)) for matrix in weights.matrices]
+    return 4 * sum(weights.vectors) + sum(size for _, size in stored), sum(size for held, size in stored if held)
 
 
 def _tables(model: ModelSpec, mixture: str, usual: str) -> tuple[int, int]:

@@ -31,7 +31,8 @@ LLAMA_8B: dict[str, Any] = {
 def deployed(quantization: Quantization | None = None, engine: str = "transformers", **said: Any) -> Deployment:
     checkpoint = Checkpoint("x", "bf16", quantization or Quantization())
     config = LLAMA_8B | said.pop("config", {})
-    return Deployment(spec_from_config(config, name="x"), checkpoint, engine=engine, **({"max_model_len": 8192} | said))
+    said.setdefault("max_model_len", 8192)
+    return Deployment(spec_from_config(config, name="x"), checkpoint, engine=engine, **said)
 
 
 def test_bytes_of_a_quantised_matrix():

@@ -177,7 +177,7 @@ def cards_of(deployment: Deployment, parts: gguf.Parts) -> tuple[Card, ...]:
             weights += parts.output + (parts.table if model.tied_embeddings else 0)
         cache = cache_of(deployment, mine, build)
         piped = count > 1 and on_cards and not (options.cache_in_ram or options.experts_in_ram or options.by_rows)
-        compute = compute_buffer(deployment, mine, build, output=with_output, copies=4 if piped else 1)
+        compute = compute_buffer(deployment, mine, cache, build, output=with_output, copies=4 if piped else 1)
         found.append(Card(weights, cache, _plus(compute, 0 if card else _moved(deployment, parts, placed, count))))
     return tuple(found)
 

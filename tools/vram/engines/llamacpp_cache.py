@@ -7,7 +7,9 @@ Facts from ``src/llama-kv-cache.cpp`` (a row a cell of keys and of values, a str
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tools.domain import Attention, Deployment, LinearAttention, Mamba, Mixer, MlaAttention, ShortConv
 from tools.errors import BadValue, NotYetExact
@@ -128,20 +130,34 @@ def cache_of(deployment: Deployment, layers: tuple[int, ...], build: int) -> Cac
         BadValue: a cache type is not known.
     """
     streams, cells = streams_of(deployment, build)
-    kinds = (deployment.kv_dtype, deployment.options.value_dtype or deployment.kv_dtype)
+    every = deployment.model.layers
     total, per_token, several, windowed = 0, 0, False, 0
-    for index in layers:
-        for mixer in deployment.model.layers[index].mixers:
-            state = state_elements(mixer)
-            token = 0 if state else _token_bytes(mixer, kinds, build)
-            window = mixer.window or mixer.chunk if isinstance(mixer, Attention) else None
-            kept = window_cells(deployment, window, build) if window else cells
-            windowed = max(windowed, kept if window and kept < cells else 0)
-            several = several or bool(state) or kept < cells
-            per_token += token
-            total += token * kept * streams + 4 * state * (deployment.max_num_seqs or 1)
+    for group, times in Counter(id(every[index]) for index in layers).items():
+        layer = next(every[index] for index in layers if id(every[index]) == group)
+        for mixer in layer.mixers:
+            one = _of_mixer(mixer, deployment, cells, build)
+            total += times * (one.token * one.cells * streams + 4 * one.state * (deployment.max_num_seqs or 1))
+            per_token += times * one.token
+            windowed = max(windowed, one.cells if one.cells < cells else 0)
+            several = several or bool(one.state) or one.cells < cells
     in_ram = deployment.options.cache_in_ram
     return Cache(0 if in_ram else total, cells * streams, None if several else per_token, cells, windowed)
+
+
+class _OfMixer(NamedTuple):
+    """Bytes of a token, cells of a stream that are kept, elements of a state."""
+
+    token: int
+    cells: int
+    state: int
+
+
+def _of_mixer(mixer: Mixer, deployment: Deployment, cells: int, build: int) -> _OfMixer:
+    state = state_elements(mixer)
+    kinds = (deployment.kv_dtype, deployment.options.value_dtype or deployment.kv_dtype)
+    window = mixer.window or mixer.chunk if isinstance(mixer, Attention) else None
+    kept = window_cells(deployment, window, build) if window else cells
+    return _OfMixer(0 if state else _token_bytes(mixer, kinds, build), kept, state)
 
 
 def state_elements(mixer: Mixer) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tools.domain import Attention, Band, DenseMlp, Deployment, Layer, MlaAttention, MoeMlp
-from tools.vram.engines.llamacpp_cache import Cache, cache_of, uses_flash
+from tools.vram.engines.llamacpp_cache import Cache, uses_flash
 
 FUSED_SINCE = 5_900
 """From about this build a gated block keeps gate, up and their product; the mask is of 16 bits with flash attention."""
@@ -38,7 +38,7 @@ class _Widths:
 
 
 def compute_buffer(
-    deployment: Deployment, layers: tuple[int, ...], build: int, *, output: bool, copies: int = 1
+    deployment: Deployment, layers: tuple[int, ...], cache: Cache, build: int, *, output: bool, copies: int = 1
 ) -> Band:
     """Estimate the buffer of a card that runs some layers and perhaps the output.
 
@@ -49,6 +49,7 @@ def compute_buffer(
     Args:
         deployment: its ``max_model_len`` and ``max_num_seqs`` are set.
         layers: numbers of the layers on the card.
+        cache: of these layers.
         build: of llama.cpp.
         output: the card computes logits.
         copies: of inputs and handed-over rows where cards work in a pipeline.
@@ -57,7 +58,6 @@ def compute_buffer(
         return Band(0, 0, 0)
     model, batch = deployment.model, deployment.max_num_batched_tokens or 512
     wide = _widths(deployment, layers)
-    cache = cache_of(deployment, layers, build)
     flash = uses_flash(deployment, build)
     new = build >= FUSED_SINCE
     mask = _mask(cache, batch, short=flash and new) if wide.heads else 0

@@ -9,6 +9,7 @@ quantisation one byte each, and 256 of them share a float32), exllamav3 ``cache/
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 
 from tools.domain import (
@@ -137,7 +138,7 @@ def _weights(deployment: Deployment, cards: int) -> int:
     plain = replace(checkpoint, quantization=Quantization())
     saved = 0
     if checkpoint.quantization.method.startswith("bnb"):
-        saved = sum(_saved(layer, model, checkpoint) for layer in model.layers)
+        saved = sum(times * _saved(layer, model, checkpoint) for layer, times in _grouped(model))
         total = parameter_bytes(model, plain) - saved
     else:
         total = parameter_bytes(model, checkpoint)
@@ -146,6 +147,12 @@ def _weights(deployment: Deployment, cards: int) -> int:
     tables = model.vocab_size * model.hidden_size * element_bytes(checkpoint.dtype)
     layers = max(1, len(model.layers))
     return math.ceil(max(0, total - tables) * -(-layers // cards) / layers) + tables
+
+
+def _grouped(model: ModelSpec) -> list[tuple[Layer, int]]:
+    """Different layers and how many there are of each."""
+    counts, layers = Counter(map(id, model.layers)), {id(layer): layer for layer in model.layers}
+    return [(layers[key], times) for key, times in counts.items()]
 
 
 def _saved(layer: Layer, model: ModelSpec, checkpoint: Checkpoint) -> int:
@@ -166,12 +173,12 @@ def _cache(deployment: Deployment, length: int, users: int, cards: int) -> tuple
     """Bytes of the cache on a card, and of a token; None where layers keep windows or states."""
     width = element_bytes(deployment.checkpoint.dtype)
     total, token, several = 0, 0, False
-    for layer in deployment.model.layers:
+    for layer, times in _grouped(deployment.model):
         for mixer in layer.mixers:
             state, size = state_elements(mixer), width * _token(mixer)
             window = mixer.window if isinstance(mixer, Attention) else None
-            total += users * (size * min(length, window or length) + width * state)
-            token += size
+            total += times * users * (size * min(length, window or length) + width * state)
+            token += times * size
             several = several or bool(state) or bool(window and window < length)
     layers = max(1, len(deployment.model.layers))
     share = -(-layers // cards) / layers
