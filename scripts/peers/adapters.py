@@ -247,7 +247,8 @@ def _positive(value: float) -> float:
     return max(0.0, value)
 
 
-ADAPTERS: dict[str, Callable[[Question, Ask], Answer]] = {
+Adapter = Callable[[Question, Ask], Answer]
+ADAPTERS: dict[str, Adapter] = {
     "kvfit": kvfit,
     "vramscout": vramscout,
     "ridgepoint": ridgepoint,

@@ -6,8 +6,11 @@ import inspect
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from .adapters import ADAPTERS
+from .adapters import ADAPTERS, Adapter, Question
+from .hub import Repository
+from .rows import Row
 from .scoring import OWN, QUANTITIES, Figure, Score, pair, score
 
 
@@ -86,7 +89,21 @@ def pairs(run: Run) -> list[str]:
 
 def asked_how() -> list[str]:
     """How each peer was asked, in its adapter's words."""
-    return [_item(f"**{tool}**: {inspect.getdoc(adapter)}") for tool, adapter in ADAPTERS.items()]
+    said = ((_item(f"**{tool}**: {inspect.getdoc(one)}"), "\n".join(_commands(one))) for tool, one in ADAPTERS.items())
+    return ["\n\n".join("\n\n".join(pair) for pair in said)]
+
+
+def _commands(adapter: Adapter) -> list[str]:
+    """The commands of a peer for the example, as a block of the page."""
+    asked: list[str] = []
+
+    def ask(*command: str) -> str:
+        lines = textwrap.wrap(" ".join(command), 106, break_long_words=False, break_on_hyphens=False)
+        asked.append(" \\\n    ".join(lines))
+        return ""
+
+    adapter(EXAMPLE, ask)
+    return textwrap.indent("\n".join(asked), "      ").splitlines()
 
 
 def page(run: Run) -> str:
@@ -95,7 +112,7 @@ def page(run: Run) -> str:
     for quantity in QUANTITIES:
         parts += [[f"## {quantity[0].upper()}{quantity[1:]}"], table(run, quantity)]
     parts += [["## On the rows that both answered"], pairs(run)]
-    parts += [["## How each was asked"], asked_how()]
+    parts += [["## How each was asked"], [_paragraph(COMMANDS)], asked_how()]
     parts += [["## To keep in mind"], [_item(_unserved(run)), *map(_item, CAVEATS)]]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
@@ -123,6 +140,32 @@ def _unserved(run: Run) -> str:
         the line "{OWN}, unserved rows too" alone."""
 
 
+COMMANDS = """
+    The commands are for a 16-bit model on two cards with 79.18 GiB each, at a utilisation of 0.9 and 16,000 tokens; the
+    second of a tool is asked for what the first does not say."""
+EXAMPLE = Question(
+    Row(
+        id="example",
+        model="org/model-8b",
+        stated={
+            "gpu": "H100 80GB",
+            "quant": "bf16",
+            "tp": 2,
+            "total_gpu_gib": 79.18,
+            "gpu_mem_util": 0.9,
+            "max_model_len": 16000,
+        },
+        weights_gib=7.5,
+        kv_bytes_per_token=None,
+        pool_gib=60.0,
+        budget_gib=71.26,
+        concurrency=None,
+        held_gib=60.0,
+    ),
+    Repository("org/model-8b", {"torch_dtype": "bfloat16"}, (), 8_030_261_248),
+    Path("FOLDER"),
+)
+"""What the page shows the commands for: two cards with 79.18 GiB, of which nine tenths are used, and 16,000 tokens."""
 MEANING = """
     Errors are shares of the measured figure; of a KV pool, shares of the budget (the card's total times the
     utilisation). Median and p90 are of the rows a tool answered; the shares within 1, 5 and 10 % are of the rows it was
