@@ -69,13 +69,16 @@ def is_ignored(deployment: Deployment) -> bool:
 
 
 def _eligible(deployment: Deployment, held_bytes: int) -> int:
-    """Bytes that UVA may take: the decoder layers', or only their experts'."""
+    """Bytes that UVA may take: the decoder layers', or only their experts'.
+
+    What a format made while loading no longer holds can't leave either.
+    """
     if not deployment.cpu_offload_bytes or is_by_size(deployment.checkpoint.quantization):
         return held_bytes
-    stage = _layers_only(fullest_stage(deployment.model, deployment.pp))
-    if not deployment.offload_experts:
-        return stage_bytes(deployment.model, deployment.checkpoint, deployment.ranks, (stage,))[0]
-    return _expert_bytes(deployment, stage)
+    stage = fullest_stage(deployment.model, deployment.pp)
+    whole, layers = stage_bytes(deployment.model, deployment.checkpoint, deployment.ranks, (stage, _layers_only(stage)))
+    eligible = _expert_bytes(deployment, _layers_only(stage)) if deployment.offload_experts else layers
+    return min(eligible, held_bytes * eligible // max(1, whole))
 
 
 def _expert_bytes(deployment: Deployment, stage: Stage) -> int:
