@@ -35,6 +35,9 @@ HEADS = 0.05
 
 WINDOW_OF_FIRST = {"mistral"}
 
+UNPUBLISHED = ("transformers", "general knowledge")
+"""How the source of a total begins that no publisher gave: agreeing with it verifies nothing."""
+
 DTYPES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
@@ -255,10 +258,27 @@ def row(repo: str, sources: Sources, answers: Mapping[str, Mapping[str, Any]]) -
         "hub_downloads": record.get("hf_downloads") or 0,
     }
     kept |= {key: value for key, value in entry.items() if key not in {"config", "source", "like", "how"}}
-    kept |= weights(kept)
+    if str(kept["params_source"]).startswith(UNPUBLISHED):
+        kept["verification"] = verification(answer, None)
+    kept |= weights(kept) | reviewed(kept, sources)
     if how == "partial":
         kept["unknown"] = missing(kept) or ["config.json"]
     return {key: value for key, value in kept.items() if value is not None and value != []}
+
+
+def reviewed(kept: Mapping[str, Any], sources: Sources) -> Row:
+    """Say of a config from general knowledge whether its count is the published one; otherwise it needs a review.
+
+    A row that takes such a config over from another model is as uncertain as that one, unless its own count agrees.
+    """
+    origin = kept["hf_id"]
+    while origin and sources.models.get(origin, {}).get("how") != "recalled":
+        origin = config_of(origin, sources)[3]
+    if not origin:
+        return {}
+    exact = kept["verification"].startswith("exact")
+    told = f"{kept['source']}; " + ("parameter count equals the published total" if exact else "unverified")
+    return {"source": told} if exact else {"source": told, "needs_review": True}
 
 
 def family_facts(config: dict[str, Any]) -> dict[str, Any]:

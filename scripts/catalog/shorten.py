@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 _DROPPED = re.compile(
-    r"_name_or_path|.*transformers_version|auto_map|.*_token(_id|_ids|_index)?|.*_token_id_list|initializer.*|.*_initializer_range|"
+    r"_name_or_path|.*transformers_version|auto_map|(?!num_experts_per).*_token(_id|_ids|_index)?|.*_token_id_list|initializer.*|.*_initializer_range|"
     r".*dropout.*|use_cache|.*pdrop|pretraining_tp|.*aux_loss.*|output_.*|return_.*|id2label|label2id|task_specific_params|"
     r"problem_type|finetuning_task|.*_loss_.*|chunk_size_feed_forward|is_encoder_decoder|is_decoder|add_cross_attention|"
     r"cross_attention_hidden_size|tf_legacy_loss|torchscript|use_bfloat16|pruned_heads|prefix|tokenizer_class|num_beams|"

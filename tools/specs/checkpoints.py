@@ -12,6 +12,8 @@ from tools.specs.formats import FOUR_BIT, IN_FLIGHT, SIXTEEN_BIT, by_word, from_
 MAX_COPIES = 64
 FROM_NAME = "name of the repository"
 """Source of a checkpoint that the catalogue does not list."""
+RECALLED = "general knowledge"
+"""How the source of a checkpoint begins whose quantisation was written down without its config at hand."""
 
 _COPIES = re.compile(r"(-?\d{1,6})\s*[xх×*]\s*(?=[^\d\s])", re.IGNORECASE)
 
@@ -167,4 +169,6 @@ def checkpoint_note(checkpoint: Checkpoint, spec: ModelSpec) -> Note | None:
         return note("specs.in_flight", precision=checkpoint.precision, repo=checkpoint.repo)
     if checkpoint.source == FROM_NAME:
         return note("specs.format_from_name", repo=checkpoint.repo, precision=checkpoint.precision)
+    if checkpoint.source.startswith(RECALLED):
+        return note("specs.format_recalled", repo=checkpoint.repo)
     return None

@@ -216,3 +216,7 @@ def test_guessed_formats_are_said() -> None:
     assert guessed is not None
     assert guessed.code == "specs.format_from_name"
     assert checkpoint_note(native(QWEN), QWEN) is None
+    recalled = CATALOGUE.find("meta-llama/Llama-3.1-405B-Instruct-FP8").spec
+    said = checkpoint_note(native(recalled), recalled)
+    assert said
+    assert said.code == "specs.format_recalled"

@@ -38,6 +38,18 @@ def test_every_line_keeps_its_source() -> None:
         assert all(json.loads(line)["source"] for line in lines)
 
 
+def test_a_config_from_general_knowledge_is_counted_as_published_or_needs_a_review() -> None:
+    rows = list(map(json.loads, (DATA / "models.jsonl").read_text(encoding="utf-8").splitlines()))
+    recalled = [row for row in rows if "general knowledge of" in row["source"]]
+    assert len(recalled) >= 29
+    for row in recalled:
+        assert row.get("needs_review") or row["verification"].startswith("exact")
+    own = [row for row in rows if str(row.get("params_source")).startswith(("transformers", "general"))]
+    assert own
+    assert all(not row["verification"].startswith(("exact", "counts")) for row in own)
+    assert not any("publisher's" in json.dumps(row) for row in rows)
+
+
 def test_notice_names_the_packages_the_facts_came_from() -> None:
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
     models = (DATA / "models.jsonl").read_text(encoding="utf-8")

@@ -221,6 +221,9 @@ def test_a_spec_carries_structure_bytes_and_source() -> None:
 def test_the_status_of_a_line_is_carried() -> None:
     codes = {n.code for n in CATALOGUE.find("google/gemma-3n-E4B-it").spec.status}
     assert "specs.needs_review" in codes
+    codes = {n.code for n in CATALOGUE.find("facebook/opt-125m").spec.status}
+    assert "specs.needs_review" in codes
+    assert "specs.needs_review" not in {n.code for n in CATALOGUE.find("bigscience/bloom-560m").spec.status}
 
 
 def test_every_line_becomes_a_spec_and_says_what_it_lacks() -> None:
