@@ -229,12 +229,12 @@ class ModelCatalogue:
 
     def _spec(self, row: Row) -> ModelSpec:
         if row.hf_id not in self._specs:
-            from tools.specs.structure import has_four_bit, spec_from_row, with_siblings
+            from tools.specs.structure import has_four_bit, spec_from_row, states_formats, with_siblings
 
             spec = spec_from_row(self.facts(row.hf_id))
             if not has_four_bit(spec):
-                siblings = self._index.siblings(row)
-                spec = with_siblings(spec, (spec_from_row(self.facts(other.hf_id)) for other in siblings))
+                facts = (self.facts(other.hf_id) for other in self._index.siblings(row))
+                spec = with_siblings(spec, (spec_from_row(one) for one in facts if states_formats(one)))
             self._specs[row.hf_id] = spec
         return self._specs[row.hf_id]
 

@@ -51,6 +51,11 @@ def has_four_bit(spec: ModelSpec) -> bool:
     return any(c.precision in FOUR_BIT and c.sibling_of is None for c in spec.checkpoints)
 
 
+def states_formats(row: Row) -> bool:
+    """Tell whether a line has any quantised checkpoint that vLLM may load."""
+    return bool(row.get("quantized") or row.get("quantization_config"))
+
+
 def with_siblings(spec: ModelSpec, siblings: Iterable[ModelSpec]) -> ModelSpec:
     """Add the 4-bit checkpoints of the nearest sibling that has any and the same structure."""
     for sibling in siblings:

@@ -1,8 +1,4 @@
-"""From a config (a Hugging Face ``config.json`` or a catalogue row) to layers, by declared structure.
-
-Both carry the same field names. A catalogue row may say ``moe`` as one object, and its pattern of layers in
-``layer_pattern``/``layer_counts`` where a config has ``layer_types``.
-"""
+"""From a config (a Hugging Face ``config.json``, or a catalogue line's) to layers, by declared structure."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import Any, cast
 from tools.domain import Encoder, Layer, Linear, ModelSpec, MoeMlp, Note, note
 from tools.errors import BadValue, NotYetExact
 from tools.vram.checkpoint import completed, native_checkpoint, quantization_from_config
+from tools.vram.dialects import ALWAYS_TIED
 from tools.vram.families import Structure, structure_of
 from tools.vram.families.drafts import draft_of
 from tools.vram.fields import Config, has_towers, number, text_config
@@ -101,8 +98,7 @@ def deduced_fields(text: Config, config: Config, total: object) -> Config:
         counts: list[int] = []
         for width in (1024, 2048):
             made = structure_of({**draft, "intermediate_size": width})
-            spec = _draft(draft, draft, "", made, None)
-            counts.append(parameter_count(replace(spec, outer=(*spec.outer, *outer))))
+            counts.append(parameter_count(_with_outer(_draft(draft, draft, "", made, None), outer)))
         if counts[0] == counts[1] == published - unbuilt:
             return fields
         left, step = published - unbuilt - 2 * counts[0] + counts[1], counts[1] - counts[0]
@@ -152,6 +148,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
     kind = str(text.get("model_type"))
     names = cast("list[Any]", architectures) if isinstance(architectures, list) and architectures else [kind]
     tied = next((said for said in map(_says_tied, (config, text)) if said is not None), made.tied)
+    tied = tied or kind in ALWAYS_TIED
     pools = str(names[0]).endswith("Model") and str(names[0]) not in GENERATES
     active = config.get("params_active")
     return ModelSpec(
@@ -185,6 +182,10 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         or text.get("use_bidirectional_attention") == "vision",
         every_stage=EVERY_STAGE.get(kind, ()),
     )
+
+
+def _with_outer(spec: ModelSpec, outer: tuple[Linear, ...]) -> ModelSpec:
+    return replace(spec, outer=(*spec.outer, *outer)) if outer else spec
 
 
 def _encoder(config: Config) -> Encoder | None:
@@ -251,10 +252,10 @@ def _with_towers(spec: ModelSpec, structure: Structure, config: Config, text: Co
     found = () if structure.knows_towers or not has_towers(config) else _towers(config)
     found = _towers({**config, "vision_config": {}}) if found is None and not published else found
     if found is not None:
-        made = _settled(replace(spec, outer=(*spec.outer, *found)), structure, text, published)
+        made = _settled(_with_outer(spec, found), structure, text, published)
         return made if made.params_total else replace(made, params_total=parameter_count(made))
     for candidate, unbuilt in _candidate_towers(config):
-        made = _settled(replace(spec, outer=(*spec.outer, *candidate)), structure, text, published - unbuilt)
+        made = _settled(_with_outer(spec, candidate), structure, text, published - unbuilt)
         if _agrees(made, published - unbuilt):
             return made
     left = published - parameter_count(spec)

@@ -22,7 +22,10 @@ def number(config: Config, *names: str, default: int | None = None, maximum: int
         BadValue: no name is present and there is no default, or the value is no whole number of 1 to ``maximum``.
     """
     for name in names:
-        value = _one(config.get(name))
+        value = config.get(name)
+        if type(value) is int and 1 <= value <= maximum:
+            return value
+        value = _one(value)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:

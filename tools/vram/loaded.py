@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, ModelSpec, Quantization
 from tools.vram import gguf
 from tools.vram.engines.rules import version_of
+from tools.vram.remembered import remembered
 from tools.vram.repack import allocated, held_sizes, is_before, is_hopper
 from tools.vram.stages import Stage, stages_of
 from tools.vram.storage import matrix_bytes
-from tools.vram.weights import Stored, draft_bytes, draft_matrices, element_bytes, matrices_of, stage_bytes
+from tools.vram.weights import KEPT, Stored, draft_bytes, draft_matrices, element_bytes, matrices_of, stage_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,8 @@ def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Sta
         return Loaded(registered, _BY_SIZE[method], repacked=True)
     width, more = element_bytes(deployment.checkpoint.dtype), 0
     is_latent = version_of(deployment.engine_version) >= LATENT
-    for matrix, stored, times in _matrices(deployment, stage):
-        held = sum(map(allocated, held_sizes(matrix, stored, width, gpu)))
-        more += times * (held - matrix_bytes(matrix, stored, width))
-        more += times * matrix.elements * width if stored and matrix.decoded and is_latent else 0
+    for matrices in _matrices(deployment, stage):
+        more += _changed(matrices, width, gpu, is_latent)
     total = registered + more + rotary_bytes(deployment) + _absorbed_bytes(deployment, stage)
     return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
 
@@ -139,11 +138,22 @@ def _absorbed_bytes(deployment: Deployment, stage: Stage) -> int:
     return total
 
 
-def _matrices(deployment: Deployment, stage: Stage) -> Iterator[Stored]:
+def _matrices(deployment: Deployment, stage: Stage) -> Iterator[tuple[Stored, ...]]:
     model, checkpoint, ranks = deployment.model, deployment.checkpoint, deployment.ranks
-    yield from matrices_of(model, checkpoint, ranks, stage)
+    yield matrices_of(model, checkpoint, ranks, stage)
     if deployment.draft == "mtp" and stage.is_last:
-        yield from draft_matrices(model, checkpoint, ranks)
+        yield draft_matrices(model, checkpoint, ranks)
+
+
+@remembered(KEPT, by_identity=1)
+def _changed(matrices: tuple[Stored, ...], width: int, gpu: Gpu | None, is_latent: bool) -> int:
+    """Bytes that are held beyond those registered."""
+    more = 0
+    for matrix, stored, times in matrices:
+        held = sum(map(allocated, held_sizes(matrix, stored, width, gpu)))
+        more += times * (held - matrix_bytes(matrix, stored, width))
+        more += times * matrix.elements * width if stored and matrix.decoded and is_latent else 0
+    return more
 
 
 def _backend(method: str, gpu: Gpu | None) -> str:

@@ -17,6 +17,7 @@ from tools.errors import NotYetExact
 from tools.vram import feedforward, mixers
 from tools.vram.dialects import PLAIN_HEADS
 from tools.vram.overrides import as_stored
+from tools.vram.remembered import remembered
 from tools.vram.sharding import Vectors, divide, on_rank
 from tools.vram.stages import Stage, stages
 from tools.vram.storage import Formats, Matrix, assumes_groups, formats_of, matrix_bytes, settled
@@ -27,6 +28,18 @@ VOCAB_PADDING = 64
 
 Stored = tuple[Matrix, Quantization | None, int]
 """A matrix of a rank, its format (None = the model's type), and how often there is one."""
+
+
+KEPT = 256
+"""Answers kept: a plan or a batch asks about the same model on the same ranks again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What a rank registers: bytes of all of it, and the matrices among it."""
+
+    bytes: int
+    matrices: tuple[Stored, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +102,7 @@ def stage_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, split: t
         NotYetExact: the checkpoint's format is not covered.
         BadValue: the sizes do not divide among the ranks.
     """
-    model = as_stored(model, checkpoint)
-    formats, width = _formats(model, checkpoint), element_bytes(checkpoint.dtype)
-    return tuple(_stage_bytes(model, formats, width, ranks, stage) for stage in split)
+    return tuple(registered(model, checkpoint, ranks, stage).bytes for stage in split)
 
 
 def draft_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks) -> int:
@@ -103,25 +114,26 @@ def draft_bytes(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks) -> int:
         NotYetExact: the checkpoint's format is not covered.
         BadValue: the sizes do not divide among the ranks.
     """
+    return _registered_draft(model, checkpoint, ranks).bytes
+
+
+def draft_matrices(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks) -> tuple[Stored, ...]:
+    """List every matrix of the draft head's layers on a rank, as ``matrices_of`` does."""
+    return _registered_draft(model, checkpoint, ranks).matrices
+
+
+@remembered(KEPT, by_identity=2)
+def _registered_draft(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks) -> Registered:
+    """What a rank registers for the draft head: all bytes, and the matrices of its layers."""
     draft = model.draft
     if draft is None:
-        return 0
+        return Registered(0, ())
     formats, width = _draft_formats(model, draft, checkpoint), element_bytes(checkpoint.dtype)
     table = divide(padded_vocab(model), ranks.tp, "vocab_size") if ranks.pp > 1 else 0
-    total = width * model.hidden_size * (draft.norms + table)
-    for linear in draft.outer:
-        matrix = on_rank(linear, ranks.tp)
-        total += matrix_bytes(matrix, formats.of(matrix), width)
-    for layer, first, times in _grouped(draft.layers, formats, draft.first):
-        total += times * _layer_bytes(layer, first, model.hidden_size, formats, ranks, width)
-    return total
-
-
-def draft_matrices(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks) -> Iterator[Stored]:
-    """Yield every matrix of the draft head's layers on a rank, as ``matrices_of`` does."""
-    if model.draft:
-        formats = _draft_formats(model, model.draft, checkpoint)
-        yield from _stored(model.draft.layers, model.hidden_size, formats, ranks, model.draft.first)
+    found = (on_rank(linear, ranks.tp) for linear in draft.outer)
+    outer = sum(matrix_bytes(matrix, formats.of(matrix), width) for matrix in found)
+    inside = _inside(draft.layers, model.hidden_size, formats, ranks, width, draft.first)
+    return Registered(width * model.hidden_size * (draft.norms + table) + outer + inside.bytes, inside.matrices)
 
 
 def _draft_formats(model: ModelSpec, draft: Draft, checkpoint: Checkpoint) -> Formats:
@@ -141,20 +153,12 @@ def _formats(model: ModelSpec, checkpoint: Checkpoint) -> Formats:
     return formats_of(quantization, model.prefix)
 
 
-def _layer_bytes(layer: Layer, index: int, hidden: int, formats: Formats, ranks: Ranks, width: int) -> int:
-    weights = layer_weights(layer, hidden, ranks)
-    scales = (formats.cache_scale_bytes(mixer, index, _kv_heads(mixer, ranks.tp), width) for mixer in layer.mixers)
-    held = [formats.held(matrix) for matrix in weights.matrices]
-    stored = (matrix_bytes(matrix, formats.of(matrix, index), width) for matrix in held)
-    return weights.vectors.bytes(width) + sum(scales) + sum(stored)
-
-
 def _kv_heads(mixer: Mixer, tp: int) -> int:
     return max(1, mixer.kv_heads // tp) if isinstance(mixer, Attention) else 0
 
 
-def matrices_of(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, stage: Stage) -> Iterator[Stored]:
-    """Yield every matrix of a rank, its format (None = the model's type), and how often there is one.
+def matrices_of(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, stage: Stage) -> tuple[Stored, ...]:
+    """List every matrix of a rank, its format (None = the model's type), and how often there is one.
 
     Args:
         model: its structure.
@@ -162,45 +166,68 @@ def matrices_of(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, stage: S
         ranks: that hold a stage together.
         stage: of the pipeline.
     """
+    return registered(model, checkpoint, ranks, stage).matrices
+
+
+@remembered(KEPT, by_identity=2)
+def registered(model: ModelSpec, checkpoint: Checkpoint, ranks: Ranks, stage: Stage) -> Registered:
+    """What one rank of a pipeline stage registers.
+
+    Raises:
+        NotYetExact: the checkpoint's format is not covered.
+        BadValue: the sizes do not divide among the ranks.
+    """
     model = as_stored(model, checkpoint)
-    formats = _formats(model, checkpoint)
-    yield from _stored(model.layers[stage.start : stage.end], model.hidden_size, formats, ranks, stage.start)
-    has_head = stage.is_last or "head" in model.every_stage
-    if stage.is_first or "embeddings" in model.every_stage or (model.tied_embeddings and has_head):
-        yield replace(_head(model, ranks.tp), name="embed_tokens", plain=True), None, 1
-    if has_head and not model.tied_embeddings:
-        yield _head(model, ranks.tp), _head_format(model, formats), 1
-    for linear in model.outer:
-        if stage.is_last if linear.is_last else stage.is_first:
-            matrix = on_rank(linear, ranks.tp)
-            yield matrix, formats.of(matrix), linear.times
+    formats, width = _formats(model, checkpoint), element_bytes(checkpoint.dtype)
+    vectors = width * _outer_elements(model, ranks.tp, stage)
+    outer = tuple(_outer_matrices(model, formats, ranks.tp, stage))
+    matrices = sum(times * matrix_bytes(matrix, stored, width) for matrix, stored, times in outer)
+    layers = model.layers[stage.start : stage.end]
+    inside = _inside(layers, model.hidden_size, formats, ranks, width, stage.start)
+    return Registered(vectors + matrices + inside.bytes, (*inside.matrices, *outer))
 
 
-def _stored(layers: tuple[Layer, ...], hidden: int, formats: Formats, ranks: Ranks, start: int) -> Iterator[Stored]:
+def _inside(
+    layers: tuple[Layer, ...], hidden: int, formats: Formats, ranks: Ranks, width: int, start: int
+) -> Registered:
+    """What a rank registers in some layers, the first of which has number ``start``."""
+    total, found = 0, list[Stored]()
     for layer, first, times in _grouped(layers, formats, start):
-        for matrix in layer_weights(layer, hidden, ranks).matrices:
-            yield formats.held(matrix), formats.of(matrix, first), times
+        weights = layer_weights(layer, hidden, ranks)
+        scales = (formats.cache_scale_bytes(one, first, _kv_heads(one, ranks.tp), width) for one in layer.mixers)
+        each = weights.vectors.bytes(width) + sum(scales)
+        for matrix in map(formats.held, weights.matrices):
+            stored = formats.of(matrix, first)
+            each += matrix_bytes(matrix, stored, width)
+            found.append((matrix, stored, times))
+        total += times * each
+    return Registered(total, tuple(found))
 
 
-def _stage_bytes(model: ModelSpec, formats: Formats, width: int, ranks: Ranks, stage: Stage) -> int:
-    """Bytes of one stage; the table of tied embeddings is on the first and on the last."""
-    tp, every = ranks.tp, model.every_stage
-    has_head, has_norm = stage.is_last or "head" in every, stage.is_last or "norm" in every
-    rows = divide(padded_vocab(model), tp, "vocab_size")
-    is_shared = model.tied_embeddings and has_head
-    elements = model.hidden_size * rows * (stage.is_first or is_shared or "embeddings" in every)
-    if has_norm and model.final_norm:
+def _outer_elements(model: ModelSpec, tp: int, stage: Stage) -> int:
+    """Elements outside the layers that are no matrix: the last norm, the head's bias, vectors and towers."""
+    every, elements = model.every_stage, 0
+    if (stage.is_last or "norm" in every) and model.final_norm:
         elements += model.hidden_size * (2 if model.final_norm_bias else 1)
-    if has_head and model.head_bias:
-        elements += rows
+    if (stage.is_last or "head" in every) and model.head_bias:
+        elements += divide(padded_vocab(model), tp, "vocab_size")
     if stage.is_first:
         elements += model.outer_elements + -(-model.tower_params // tp)
-    total = width * elements + _outer_linears(model, formats, tp, width, (stage.is_first, stage.is_last))
+    return elements
+
+
+def _outer_matrices(model: ModelSpec, formats: Formats, tp: int, stage: Stage) -> Iterator[Stored]:
+    """Yield the matrices outside the layers; the table of tied embeddings is on the first stage and on the last."""
+    every, head = model.every_stage, _head(model, tp)
+    has_head = stage.is_last or "head" in every
+    if stage.is_first or "embeddings" in every or (model.tied_embeddings and has_head):
+        yield replace(head, name="embed_tokens", plain=True), None, 1
+    for linear in model.outer:
+        if stage.is_last if linear.is_last else stage.is_first:
+            matrix = on_rank(linear, tp)
+            yield matrix, formats.of(matrix), linear.times
     if has_head and not model.tied_embeddings:
-        total += matrix_bytes(_head(model, tp), _head_format(model, formats), width)
-    for layer, first, times in _grouped(model.layers[stage.start : stage.end], formats, stage.start):
-        total += times * _layer_bytes(layer, first, model.hidden_size, formats, ranks, width)
-    return total
+        yield head, _head_format(model, formats), 1
 
 
 def _head_format(model: ModelSpec, formats: Formats) -> Quantization | None:
@@ -225,12 +252,6 @@ def _grouped(layers: tuple[Layer, ...], formats: Formats, start: int = 0) -> Ite
     counts, last = Counter(keys), len(layers) - 1
     first = dict(zip(reversed(keys), range(last, -1, -1), strict=True))
     yield from ((layers[index], start + index, counts[key]) for key, index in first.items())
-
-
-def _outer_linears(model: ModelSpec, formats: Formats, tp: int, width: int, ends: tuple[bool, bool]) -> int:
-    """Bytes of the projections outside the layers that are on the first or the last stage."""
-    kept = ((linear.times, on_rank(linear, tp)) for linear in model.outer if ends[linear.is_last])
-    return sum(times * matrix_bytes(matrix, formats.of(matrix), width) for times, matrix in kept)
 
 
 def parameter_count(model: ModelSpec) -> int:

@@ -29,5 +29,4 @@ def test_a_plain_model_imports_no_other_familys_module() -> None:
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60).stdout
     imported = {name.rsplit(".", 1)[1] for name in told.split()}
     assert "regular" in imported
-    assert not imported & set(_MODULES)
-    assert "towers" not in imported
+    assert not imported & {"gemma", "hybrid_conv", "hybrid_gdn", "hybrid_mamba2", "towers", "uneven", "windowed"}

@@ -17,6 +17,10 @@ from tools.vram.kv.groups import Cache, Group, grouped
 from tools.vram.kv.packed import packed
 from tools.vram.kv.rules import KvRules
 from tools.vram.kv.specs import BLOCK_TOKENS, CacheContext, KvSpec
+from tools.vram.remembered import remembered
+
+KEPT = 256
+"""Plans kept."""
 
 BOUNDARY_LAYERS = 2
 """First and last layers that TurboQuant leaves in 16 bits (``turboquant/config.py:get_boundary_skip_layers``)."""
@@ -173,6 +177,7 @@ def caches_states(rules: KvRules, flags: CacheFlags, *, attention: bool) -> bool
     return rules.caches_states if flags.prefix_caching is None else flags.prefix_caching
 
 
+@remembered(KEPT, by_identity=1)
 def plan(
     layers: Sequence[Layer], ends: Sequence[int], context: CacheContext, rules: KvRules, flags: CacheFlags | None = None
 ) -> CachePlan:
