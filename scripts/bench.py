@@ -6,6 +6,7 @@ Run it on an otherwise idle machine: ``make bench``.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -23,6 +24,8 @@ from urllib.request import urlopen
 ROOT = Path(__file__).parents[1]
 RIGFIT = str(Path(sys.executable).parent / "rigfit")
 PLAN = ["plan", "2xQwen/Qwen3-30B-A3B", "--gpu", "RTX PRO 6000", "--json"]
+ESTIMATE = ["estimate", "Qwen/Qwen3-30B-A3B", "--gpu", "RTX PRO 6000", "--json"]
+BATCH_MODELS = 100
 QUESTION = "Will two Qwen3-30B run at once on an RTX PRO 6000?"
 HEAVY = {"langgraph", "langchain_core", "gradio", "pydantic", "rich", "typer", "numpy", "huggingface_hub"}
 RUNS = 7
@@ -41,7 +44,7 @@ def main() -> int:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"RIGFIT_NETWORK": "off", "RIGFIT_DATA_DIR": folder}
-        rows += [*plan_process(), *plan_inside(), *rules_answer(), *page()]
+        rows += [*plan_process(), *plan_inside(), *estimate_process(), *rules_answer(), *page()]
     print(f"{'':44}{'measured':>12}{'limit':>12}")
     missed = False
     for row in rows:
@@ -68,15 +71,50 @@ def plan_process() -> Iterator[Row]:
     """The whole process ``rigfit plan``: time, memory, and what it imports that it should not."""
     took = median_s(lambda: subprocess.run([RIGFIT, *PLAN], check=True, capture_output=True))
     yield Row("rigfit plan, whole process", took, 0.20, "s")
+    peak, modules = peak_and_modules(PLAN)
+    yield Row("rigfit plan, peak memory", peak, 80, "MiB")
+    yield Row("rigfit plan, heavy packages imported", len(HEAVY & modules), 0, "")
+
+
+def peak_and_modules(words: list[str]) -> tuple[float, set[str]]:
+    """Run a command in a process of its own; returns its peak memory in MiB and what it imported."""
     report = (
         "import sys, resource; from ui.cli import run; run(sys.argv[1:]);"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
         "sys.stderr.write(f'{peak} ' + ' '.join(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", report, *PLAN], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", report, *words], cwd=ROOT, capture_output=True, text=True, check=True)
     peak, *modules = done.stderr.split()
-    yield Row("rigfit plan, peak memory", int(peak) / (1024 if sys.platform != "darwin" else 1 << 20), 80, "MiB")
-    yield Row("rigfit plan, heavy packages imported", len(HEAVY & set(modules)), 0, "")
+    return int(peak) / (1024 if sys.platform != "darwin" else 1 << 20), set(modules)
+
+
+def estimate_process() -> Iterator[Row]:
+    """One estimate, and a batch of 100 models in 10 settings each, as whole processes."""
+    took = median_s(lambda: subprocess.run([RIGFIT, *ESTIMATE], check=True, capture_output=True))
+    yield Row("rigfit estimate, whole process", took, 0.20, "s")
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as batch:
+        batch.writelines(json.dumps(row) + "\n" for row in batch_rows())
+        batch.flush()
+        words = ["estimate", "--batch", batch.name]
+        took = median_s(lambda: subprocess.run([RIGFIT, *words], check=True, capture_output=True))
+        yield Row("1,000 estimates, whole process", took, 1.0, "s")
+        yield Row("1,000 estimates, peak memory", peak_and_modules(words)[0], 120, "MiB")
+
+
+def batch_rows() -> Iterator[dict[str, object]]:
+    """The 100 most downloaded models the calculator covers, each in ten settings."""
+    from tools.specs.models import ModelCatalogue
+
+    catalogue, models = ModelCatalogue.load(), list[str]()
+    for name in catalogue.names():
+        if catalogue.find(name).spec.layers:
+            models.append(name)
+        if len(models) == BATCH_MODELS:
+            break
+    for tp in (1, 2):
+        for length in (4096, 8192, 16384, 32768, 65536):
+            for model in models:
+                yield {"model": model, "gpu": "H100", "tp": tp, "max_model_len": length}
 
 
 def plan_inside() -> Iterator[Row]:
