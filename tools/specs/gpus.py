@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from tools.domain import Gpu, Note, note
@@ -56,6 +56,23 @@ class GpuMatch:
     devices: int = 1
 
 
+MAX_ASKED = 1024
+"""Answers kept: a batch names few cards many times."""
+
+
+@cache
+def _lines() -> tuple[dict[str, Any], ...]:
+    """Read the package's cards; all catalogues share them."""
+    return tuple(json.loads(line) for line in read_text("gpus.jsonl").splitlines())
+
+
+@cache
+def _worded() -> tuple[tuple[frozenset[str], dict[str, Any]], ...]:
+    """Take every name of every card apart, once a process."""
+    named = ((card_words(name)[0], row) for row in _lines() for name in (row["name"], *row["aliases"]))
+    return tuple((words, row) for words, row in named if words)
+
+
 @dataclass(frozen=True)
 class GpuCatalogue:
     """Every card Rigfit knows. Build it with ``load``; it reads its file when first asked.
@@ -73,7 +90,7 @@ class GpuCatalogue:
     @cached_property
     def rows(self) -> tuple[dict[str, Any], ...]:
         """The lines of facts with every source field, best-known cards first."""
-        return tuple(json.loads(line) for line in read_text("gpus.jsonl").splitlines())
+        return _lines()
 
     @property
     def date(self) -> str:
@@ -82,8 +99,7 @@ class GpuCatalogue:
 
     @cached_property
     def _words(self) -> tuple[tuple[frozenset[str], dict[str, Any]], ...]:
-        named = ((card_words(name)[0], row) for row in self.rows for name in (row["name"], *row["aliases"]))
-        return tuple((words, row) for words, row in named if words)
+        return _worded()
 
     def find(self, query: str, *, memory_gb: float | None = None) -> GpuMatch:
         """Find the card that a name means.
@@ -100,6 +116,8 @@ class GpuCatalogue:
         """
         asked = query, memory_gb
         if asked not in self._found:
+            if len(self._found) >= MAX_ASKED:
+                self._found.clear()
             self._found[asked] = self._find(query, memory_gb)
         return self._found[asked]
 
