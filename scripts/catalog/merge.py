@@ -236,7 +236,7 @@ def row(repo: str, sources: Sources, answers: Mapping[str, Mapping[str, Any]]) -
     verdict = verification(answer, total)
     if config is None:
         solved = verdict == "exact" or verdict == "exact, with the tied head stored too"
-        config = family_facts(shortened(answer["config"])) if solved else partial(record)
+        config = family_facts(shortened(answer["config"]) if solved else partial(record))
         how = ("like" if other else "solved" if answer["switches"] else "counted") if solved else "partial"
         source += f" fields; {sources.names['counted']} class defaults" if solved else ""
     quant = native_quantisation(repo, sources, how, other)
@@ -282,8 +282,13 @@ def reviewed(kept: Mapping[str, Any], sources: Sources) -> Row:
 
 
 def family_facts(config: dict[str, Any]) -> dict[str, Any]:
-    """Undo a class default that only the family's first models have: Mistral's window of 4,096 tokens is v0.1's."""
+    """Correct class defaults by what every literal config of the family says.
+
+    Mistral's window of 4,096 tokens is v0.1's alone; Qwen3.5 and its successors keep states in float32.
+    """
     text = config.get("text_config") or config
+    if str(text.get("model_type")).startswith("qwen3_5"):
+        text["mamba_ssm_dtype"] = "float32"
     if text.get("model_type") in WINDOW_OF_FIRST:
         text["sliding_window"] = None
     return config

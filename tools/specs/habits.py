@@ -7,6 +7,7 @@ defaults. Names are compared as whole components of a module's path.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from tools.domain import FormatPart, Quantization
@@ -36,10 +37,13 @@ WRITERS: dict[tuple[str, str], tuple[str, ...]] = {
 NVFP4 = (*COMMON, "linear_attn")
 """What llm-compressor's NVFP4 recipes of hybrid models leave in 16 bits, whoever runs them."""
 
-EIGHT_BIT_ATTENTION = ("nvidia", "unsloth")
-FIRST_WITH_EIGHT_BIT = "qwen3.6"
-"""Organisations whose NVFP4 checkpoints of Qwen's hybrids store both kinds of attention in FP8 from this generation on
-(``nvidia/Qwen3.6-27B-NVFP4``: ``hf_quant_config.json``)."""
+OWN_RECIPE = ("redhatai", "neuralmagic")
+FIRST_WITH_EIGHT_BIT = (3, 6)
+"""NVFP4 checkpoints of Qwen's hybrids store both kinds of attention in FP8 from this generation on, but for those of
+llm-compressor's authors (``nvidia/Qwen3.6-27B-NVFP4``: ``hf_quant_config.json``; nine copies of Qwen3.8-27B by other
+writers hold exactly as many elements)."""
+
+_QWEN = re.compile(r"qwen(\d{1,2})\.(\d{1,2})")
 
 FIRST_WITH_TOWERS = "qwen3.5"
 """Qwen quantises only the experts with GPTQ from this generation on; before it everything but the head."""
@@ -59,12 +63,18 @@ def usual(quantization: Quantization, repo: str = "") -> Quantization:
     listed = WRITERS.get((org, method)) or WRITERS.get((org, ""))
     if (org, method) == ("qwen", "gptq") and name < FIRST_WITH_TOWERS:
         listed = None
-    if method == "nvfp4" and org in EIGHT_BIT_ATTENTION and name.startswith("qwen") and name >= FIRST_WITH_EIGHT_BIT:
+    if method == "nvfp4" and org not in OWN_RECIPE and _generation(name) >= FIRST_WITH_EIGHT_BIT:
         return replace(quantization, excluded=COMMON, parts=(_ATTENTION,))
     if listed is None:
         usually = NVFP4 if method == "nvfp4" else COMMON
         listed = tuple(part for part in usually if method != "gptq" or part != "mlp.gate")
     return replace(quantization, excluded=listed)
+
+
+def _generation(name: str) -> tuple[int, ...]:
+    """Read ``(3, 6)`` from a name with ``qwen3.6`` in it; nothing from other names."""
+    found = _QWEN.search(name)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 _FP8 = Quantization("fp8_tensor", 8, excluded=(), extra={"writer": "modelopt", "activation": "static"})

@@ -370,6 +370,9 @@ ANY_TEXT = frozenset({"interns1", "internvl", "llava", "llava_next", "llava_onev
 MXFP4_EXPERTS = frozenset({"kimi_k3"})
 """Families whose MXFP4 checkpoints the engine reads as gpt-oss', experts alone, whoever wrote them (``config.py``)."""
 
+ALWAYS_TIED = frozenset({"lfm2", "lfm2_moe", "zamba2"})
+"""Families whose head is the embeddings whatever the config says (``lfm2.py``, ``lfm2_moe.py``, ``zamba2.py``)."""
+
 PLAIN_HEADS = frozenset(
     ("bloom", "falcon_h1", "gpt_oss", "jamba", "mamba", "mamba2", "opt", "plamo3", "qwen3_next", "step3_text", "zamba2")
 )

@@ -220,3 +220,20 @@ def test_guessed_formats_are_said() -> None:
     said = checkpoint_note(native(recalled), recalled)
     assert said
     assert said.code == "specs.format_recalled"
+
+
+@pytest.mark.parametrize(
+    ("repo", "has_eight_bit"),
+    [
+        ("somebody/Qwen3.8-27B-NVFP4", True),
+        ("unsloth/Huihui-Qwen3.6-27B-NVFP4", True),
+        ("RedHatAI/Qwen3.6-27B-NVFP4", False),
+        ("nvidia/Qwen3.5-9B-NVFP4", False),
+        ("nvidia/Qwen3-30B-A3B-NVFP4", False),
+    ],
+)
+def test_nvfp4_copies_of_late_hybrids_keep_attention_in_eight_bits(repo: str, has_eight_bit: bool) -> None:
+    told = from_repository_name(repo, ("nvfp4",))
+    assert told is not None
+    assert bool(told[1].parts) == has_eight_bit
+    assert has_eight_bit != ("linear_attn" in told[1].excluded)

@@ -199,3 +199,8 @@ def test_more_heads_or_wider_heads_never_take_less(heads: int, wider: int, more:
     small = {**DELTA, "linear_num_key_heads": heads, "linear_num_value_heads": heads}
     large = {**small, "linear_num_value_heads": heads * more, "linear_value_head_dim": 128 * wider}
     assert state_bytes(large) >= state_bytes(small)
+
+
+def test_an_lfm2_head_is_the_embeddings_whatever_the_config_says():
+    said = spec_from_config({**LFM2, "tie_word_embeddings": False}, name="x")
+    assert said.tied_embeddings

@@ -127,12 +127,10 @@ def test_which_layers_have_an_indexer():
     assert all(mla(layer).sparse for layer in marked), "those without one attend to what an earlier layer chose"
 
 
-def test_a_catalogue_row_says_the_same_as_a_config():
-    latent = {name: DEEPSEEK_V3[name] for name in ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "v_head_dim")}
-    row = {name: value for name, value in DEEPSEEK_V3.items() if name not in latent and "expert" not in name}
-    row["mla"] = {**latent, "qk_rope_head_dim": 64}
-    row["moe"] = {"n_experts": 256, "n_active": 8, "moe_intermediate_size": 2048, "n_shared_experts": 1}
-    assert layers_from_config(row) == layers_from_config(DEEPSEEK_V3)
+def test_layers_named_one_by_one_say_the_same_as_a_count_of_dense_ones():
+    named = {name: value for name, value in DEEPSEEK_V3.items() if name != "first_k_dense_replace"}
+    kinds = ["dense"] * 3 + ["sparse"] * 58
+    assert layers_from_config({**named, "mlp_layer_types": kinds}) == layers_from_config(DEEPSEEK_V3)
 
 
 def test_minicpm3_caches_what_each_head_reads():

@@ -52,13 +52,6 @@ def test_packed_formats_are_never_counted_as_parameters():
     assert qwen().params_total == 30_532_122_624
 
 
-def test_a_catalogue_row_reads_like_a_config():
-    moe = {"n_experts": 128, "n_active": 8, "moe_intermediate_size": 768}
-    left_out = {"num_experts", "num_experts_per_tok", "moe_intermediate_size"}
-    row = {key: value for key, value in QWEN3_30B.items() if key not in left_out} | {"moe": moe}
-    assert layers_from_config(row) == layers_from_config(QWEN3_30B)
-
-
 def test_a_published_count_settles_an_unsaid_switch():
     config = {**QWEN3_30B, "model_type": "glm4", "head_dim": 64}
     with_bias = spec_from_config({**config, "attention_bias": True}, name="x").params_total

@@ -119,3 +119,12 @@ def test_a_hostile_pattern_names_nothing(pattern: str):
 def test_any_names_can_be_asked(names: list[str], naming: str, path: str, layer: int | None):
     with suppress(BadValue):
         assert names_of(tuple(names), naming).hold(path, layer) in {True, False}
+
+
+@pytest.mark.parametrize("naming", ["exact", "substring", "wildcard", "any"])
+def test_a_tower_listed_layer_by_layer_is_named_and_the_decoder_is_not(naming: str):
+    listed = tuple(f"vision_tower.encoder.layers.{i}.{part}" for i in range(3) for part in ("mlp.fc1", "mlp.fc2"))
+    found = names_of(listed, naming)
+    assert found.hold("vision_tower.encoder.layers.0.mlp.fc1")
+    assert not found.hold("vision_tower.encoder.layers.0.self_attn.q_proj")
+    assert not any(found.hold("mlp.fc1", layer) for layer in range(3))

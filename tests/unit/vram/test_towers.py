@@ -43,7 +43,7 @@ GEMMA_E4B: dict[str, Any] = {
     "sliding_window": 512,
     "num_kv_shared_layers": 18,
     "hidden_size_per_layer_input": 256,
-    "layer_pattern": {"period": ["sliding_attention"] * 5 + ["full_attention"]},
+    "layer_types": (["sliding_attention"] * 5 + ["full_attention"]) * 7,
 }
 
 

@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from tools.domain import CompressedAttention, FormatPart, Indexer, Layer, Linear, MoeMlp, Quantization
 from tools.errors import BadValue
-from tools.vram.families.mla import latent_fields
 from tools.vram.families.structure import Structure
 from tools.vram.fields import MAX_LAYERS, Config, number
 from tools.vram.mixers.compressed import OVERLAPPING, STATE_BLOCK
@@ -27,18 +26,17 @@ def build(config: Config) -> Structure:
     Raises:
         BadValue: a field is missing or absurd.
     """
-    fields = latent_fields(config)
-    count, hidden = number(fields, "num_hidden_layers", maximum=MAX_LAYERS), number(fields, "hidden_size")
-    hashed = number(fields, "num_hash_layers", default=0, maximum=MAX_LAYERS)
-    streams = number(fields, "hc_mult", default=4, maximum=64)
+    count, hidden = number(config, "num_hidden_layers", maximum=MAX_LAYERS), number(config, "hidden_size")
+    hashed = number(config, "num_hash_layers", default=0, maximum=MAX_LAYERS)
+    streams = number(config, "hc_mult", default=4, maximum=64)
     mixing = _mixing(streams, hidden)
-    kinds = [(ratio, i < hashed) for i, ratio in enumerate(_ratios(fields, count))]
+    kinds = [(ratio, i < hashed) for i, ratio in enumerate(_ratios(config, count))]
     made: dict[tuple[int, bool], Layer] = {}
     for kind in kinds:
         if kind not in made:
             ratio, is_hashed = kind
-            extras = (*mixing, _table(fields)) if is_hashed else mixing
-            made[kind] = Layer((_attention(fields, ratio),), _experts(fields, is_hashed=is_hashed), extras=extras)
+            extras = (*mixing, _table(config)) if is_hashed else mixing
+            made[kind] = Layer((_attention(config, ratio),), _experts(config, is_hashed=is_hashed), extras=extras)
     return Structure(layers=tuple(made[kind] for kind in kinds), outer=last_mixing(streams, hidden))
 
 

@@ -58,10 +58,9 @@ def _gemma4_layer(config: Config, kind: str, shares: bool) -> Layer:
     if kind == _FULL:
         attention = _global(config, attention)
     extras = _per_layer(config, hidden)
-    fields = regular.moe_fields(config)
-    if not fields.get("num_experts"):
+    if not config.get("num_experts"):
         return Layer((attention,), DenseMlp(inner), 4 + bool(extras), extras)
-    experts = replace(regular.experts(fields, _MOE), beside=True)
+    experts = replace(regular.experts(config, _MOE), beside=True)
     dense = (
         Linear("mlp.gate_up_proj", (inner, inner), hidden, split="out", plain=False),
         Linear("mlp.down_proj", (hidden,), inner, split="in", plain=False),

@@ -1,9 +1,9 @@
-"""What families of state layers share: which layers are what, equal layers as one object, fields of catalogue rows."""
+"""What families of state layers share: which layers are what, equal layers as one object."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 
 from tools.domain import Layer
 from tools.errors import BadValue, NotYetExact
@@ -12,20 +12,7 @@ from tools.vram.fields import MAX_LAYERS, Config, number
 
 Kind = TypeVar("Kind", bound=Hashable)
 
-_OBJECTS = ("linear_attention", "mamba", "mla")
-"""Objects of a catalogue row that hold a config's fields."""
-
 _STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 0}
-
-
-def spread(config: Config) -> Config:
-    """Spread a catalogue row's objects of fields; what the config says itself goes before."""
-    found: dict[str, Any] = {}
-    for name in _OBJECTS:
-        fields = config.get(name)
-        if isinstance(fields, Mapping):
-            found.update(cast("Mapping[str, Any]", fields))
-    return {**found, **config}
 
 
 def layer_count(config: Config) -> int:

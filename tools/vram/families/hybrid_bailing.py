@@ -33,20 +33,19 @@ def ling(config: Config) -> Structure:
     Raises:
         NotYetExact: projections have biases.
     """
-    fields = regular.moe_fields(hybrid.spread(config))
-    if fields.get("use_bias"):
+    if config.get("use_bias"):
         raise NotYetExact("errors_vram.not_covered", architecture="bailing_hybrid", part="use_bias")
-    is_third = fields.get("short_conv_kernel_size") is not None
-    count = hybrid.layer_count(fields)
-    step = number(fields, "layer_group_size", maximum=MAX_LAYERS)
+    is_third = config.get("short_conv_kernel_size") is not None
+    count = hybrid.layer_count(config)
+    step = number(config, "layer_group_size", maximum=MAX_LAYERS)
     whole = count // step * step if is_third else count
-    first = number(fields, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
-    routed = number(fields, "num_experts", default=0, maximum=1 << 16) > 1
-    linear = _delta(fields) if is_third else _lightning(fields)
-    latent, gate = _latent(fields, gated=is_third)
+    first = number(config, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
+    routed = number(config, "num_experts", default=0, maximum=1 << 16) > 1
+    linear = _delta(config) if is_third else _lightning(config)
+    latent, gate = _latent(config, gated=is_third)
 
     def layer(kind: tuple[bool, bool]) -> Layer:
-        mlp = _experts(fields, is_third=is_third) if kind[1] else regular.dense_mlp(fields, _LING)
+        mlp = _experts(config, is_third=is_third) if kind[1] else regular.dense_mlp(config, _LING)
         return Layer((linear,), mlp) if kind[0] else Layer((latent,), mlp, extras=gate)
 
     kinds = [((i + 1) % step != 0 and i < whole, routed and i >= first) for i in range(count)]

@@ -34,20 +34,18 @@ _LFM2 = Dialect(
 
 def lfm2(config: Config) -> Structure:
     """Describe an LFM2: convolutions, some attention, a dense block in each layer."""
-    fields = hybrid.spread(config)
-    width = _feed_forward_width(fields)
-    return _build(fields, [DenseMlp(width)] * hybrid.layer_count(fields))
+    width = _feed_forward_width(config)
+    return _build(config, [DenseMlp(width)] * hybrid.layer_count(config))
 
 
 def lfm2_moe(config: Config) -> Structure:
     """Describe an LFM2 whose layers but the first few have a mixture of experts."""
-    fields = regular.moe_fields(hybrid.spread(config))
-    count = hybrid.layer_count(fields)
-    none = fields.get("num_dense_layers") == 0
-    dense = 0 if none else number(fields, "num_dense_layers", "first_k_dense_replace", default=2, maximum=MAX_SIZE)
+    count = hybrid.layer_count(config)
+    none = config.get("num_dense_layers") == 0
+    dense = 0 if none else number(config, "num_dense_layers", "first_k_dense_replace", default=2, maximum=MAX_SIZE)
     dense = min(count, dense)
-    first, rest = regular.dense_mlp(fields, _LFM2), regular.moe_mlp(fields, _LFM2)
-    return _build(fields, [first] * dense + [rest] * (count - dense))
+    first, rest = regular.dense_mlp(config, _LFM2), regular.moe_mlp(config, _LFM2)
+    return _build(config, [first] * dense + [rest] * (count - dense))
 
 
 def _build(config: Config, mlps: list[DenseMlp] | list[MoeMlp] | list[DenseMlp | MoeMlp]) -> Structure:

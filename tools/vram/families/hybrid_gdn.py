@@ -34,34 +34,30 @@ _OLMO = Dialect(qk_norm=True, qk_norm_span="all", derived_head_dim=True)
 
 def qwen3_next(config: Config) -> Structure:
     """Describe a Qwen3-Next: queries, keys, values and gate of its delta nets are one tensor."""
-    fields = hybrid.spread(config)
-    sparse = regular.sparse_layers(fields, _SPARSE, hybrid.layer_count(fields))
-    return _build(fields, "gdn_fused", _SPARSE, sparse, 0)
+    sparse = regular.sparse_layers(config, _SPARSE, hybrid.layer_count(config))
+    return _build(config, "gdn_fused", _SPARSE, sparse, 0)
 
 
 def qwen3_5(config: Config) -> Structure:
     """Describe a dense Qwen3.5: its delta nets' projections are tensors of their own."""
-    fields = hybrid.spread(config)
     return _build(
-        fields, "gdn", _DENSE, [False] * hybrid.layer_count(fields), hybrid.state_bytes(fields, "mamba_ssm_dtype")
+        config, "gdn", _DENSE, [False] * hybrid.layer_count(config), hybrid.state_bytes(config, "mamba_ssm_dtype")
     )
 
 
 def qwen3_5_moe(config: Config) -> Structure:
     """Describe a Qwen3.5 whose every feed-forward block is a mixture of experts."""
-    fields = hybrid.spread(config)
     return _build(
-        fields, "gdn", _SPARSE, [True] * hybrid.layer_count(fields), hybrid.state_bytes(fields, "mamba_ssm_dtype")
+        config, "gdn", _SPARSE, [True] * hybrid.layer_count(config), hybrid.state_bytes(config, "mamba_ssm_dtype")
     )
 
 
 def olmo_hybrid(config: Config) -> Structure:
     """Describe an Olmo Hybrid: plain attention, normed over all heads, in every fourth layer."""
-    fields = hybrid.spread(config)
-    kinds = hybrid.kinds_of(fields, _KINDS, lambda count: _habit(fields, count))
-    mlp = regular.dense_mlp(fields, _OLMO)
-    attention = regular.attention(fields, _OLMO, _FULL)
-    mixers = {_LINEAR: _delta_net(fields, "gdn_olmo", 0), _FULL: replace(attention, rotary_dim=_olmo_rotary(fields))}
+    kinds = hybrid.kinds_of(config, _KINDS, lambda count: _habit(config, count))
+    mlp = regular.dense_mlp(config, _OLMO)
+    attention = regular.attention(config, _OLMO, _FULL)
+    mixers = {_LINEAR: _delta_net(config, "gdn_olmo", 0), _FULL: replace(attention, rotary_dim=_olmo_rotary(config))}
     return Structure(hybrid.layers(kinds, lambda kind: Layer((mixers[kind],), mlp)))
 
 

@@ -29,17 +29,16 @@ _GLM = Dialect(
 
 def glm5_next(config: Config) -> Structure:
     """Describe a GLM-5.3-Flash; each layer mixes several residual streams by float32 weights of its own."""
-    fields = hybrid.spread(config)
-    count = hybrid.layer_count(fields)
-    kinds = hybrid.kinds_of(fields, _KINDS, lambda n: ["linear_attention"] * n)
-    mixers = {"delta": _delta(fields), "latent": _latent(fields)}
-    streams = _streams(fields)
+    count = hybrid.layer_count(config)
+    kinds = hybrid.kinds_of(config, _KINDS, lambda n: ["linear_attention"] * n)
+    mixers = {"delta": _delta(config), "latent": _latent(config)}
+    streams = _streams(config)
 
     def layer(kind: tuple[str, bool]) -> Layer:
-        mlp = regular.moe_mlp(fields, _GLM) if kind[1] else regular.dense_mlp(fields, _GLM)
+        mlp = regular.moe_mlp(config, _GLM) if kind[1] else regular.dense_mlp(config, _GLM)
         return Layer((mixers[kind[0]],), mlp, extras=streams)
 
-    return Structure(hybrid.layers(list(zip(kinds, _sparse(fields, count), strict=True)), layer))
+    return Structure(hybrid.layers(list(zip(kinds, _sparse(config, count), strict=True)), layer))
 
 
 def _delta(config: Config) -> LinearAttention:

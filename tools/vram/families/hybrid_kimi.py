@@ -36,22 +36,21 @@ def kimi_linear(config: Config) -> Structure:
 
     K3 adds residuals across layers (two norms and two one-row projections a layer) and experts in a latent width.
     """
-    fields = regular.moe_fields(hybrid.spread(config))
-    linear = _linear(fields)
-    count = hybrid.layer_count(fields)
-    kinds = _kinds(fields, linear, count)
-    latent = replace(mla.latent_attention(fields, gate=bool(fields.get("mla_use_output_gate"))), rotates=False)
+    linear = _linear(config)
+    count = hybrid.layer_count(config)
+    kinds = _kinds(config, linear, count)
+    latent = replace(mla.latent_attention(config, gate=bool(config.get("mla_use_output_gate"))), rotates=False)
     mixers = {"kda": _delta(linear), "full": latent}
-    crossed = fields.get("attn_res_block_size") is not None
-    hidden = number(fields, "hidden_size")
+    crossed = config.get("attn_res_block_size") is not None
+    hidden = number(config, "hidden_size")
 
     def layer(kind: tuple[str, bool]) -> Layer:
-        mlp = _experts(fields) if kind[1] else regular.dense_mlp(fields, _KIMI)
-        extras, narrow = _latent(fields, hidden) if kind[1] else ((), 0)
+        mlp = _experts(config) if kind[1] else regular.dense_mlp(config, _KIMI)
+        extras, narrow = _latent(config, hidden) if kind[1] else ((), 0)
         norms, further = (4, 2 * hidden) if crossed else (2, 0)
         return Layer((mixers[kind[0]],), mlp, norms, extras, further + narrow)
 
-    made = hybrid.layers(list(zip(kinds, _sparse(fields, count), strict=True)), layer)
+    made = hybrid.layers(list(zip(kinds, _sparse(config, count), strict=True)), layer)
     return Structure(made, outer_elements=2 * hidden if crossed else 0)
 
 

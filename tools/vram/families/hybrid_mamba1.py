@@ -20,41 +20,39 @@ _JAMBA = Dialect(derived_head_dim=True, moe=Experts(experts=("num_experts",), wi
 
 def mamba(config: Config) -> Structure:
     """Describe a model of Mamba layers alone; Falcon Mamba's norms have no weights."""
-    fields = hybrid.spread(config)
-    inner = number(fields, "expand", default=2) * number(fields, "hidden_size")
+    inner = number(config, "expand", default=2) * number(config, "hidden_size")
     state = Mamba(
         version=1,
-        intermediate=number(fields, "intermediate_size", default=inner),
-        state=number(fields, "state_size", default=16),
-        conv_kernel=number(fields, "conv_kernel", default=4),
-        time_step_rank=_rank(fields, "time_step_rank"),
-        conv_bias=flag(fields, Says("use_conv_bias", absent=True)),
-        bias=flag(fields, Says("use_bias")),
+        intermediate=number(config, "intermediate_size", default=inner),
+        state=number(config, "state_size", default=16),
+        conv_kernel=number(config, "conv_kernel", default=4),
+        time_step_rank=_rank(config, "time_step_rank"),
+        conv_bias=flag(config, Says("use_conv_bias", absent=True)),
+        bias=flag(config, Says("use_bias")),
         norm=False,
     )
     layer = Layer((state,), None, norms=1)
-    return Structure((layer,) * hybrid.layer_count(fields), tied=True, prefix="backbone.layers")
+    return Structure((layer,) * hybrid.layer_count(config), tied=True, prefix="backbone.layers")
 
 
 def jamba(config: Config) -> Structure:
     """Describe a Jamba: of each period of layers one attends, and one of each period has experts."""
-    fields = regular.moe_fields(hybrid.spread(config))
-    attends, sparse = _periodic(fields, "attn_layer"), _periodic(fields, "expert_layer")
-    experts = number(fields, "num_experts", default=1, maximum=1 << 16)
-    attention = replace(regular.attention(fields, _JAMBA, "full_attention"), rotary_dim=0, cache_scales=False)
+    attends, sparse = _periodic(config, "attn_layer"), _periodic(config, "expert_layer")
+    experts = number(config, "num_experts", default=1, maximum=1 << 16)
+    attention = replace(regular.attention(config, _JAMBA, "full_attention"), rotary_dim=0, cache_scales=False)
     state = Mamba(
         version=1,
-        intermediate=number(fields, "mamba_expand", default=2) * number(fields, "hidden_size"),
-        state=number(fields, "mamba_d_state", default=16),
-        conv_kernel=number(fields, "mamba_d_conv", default=4),
-        time_step_rank=_rank(fields, "mamba_dt_rank"),
-        conv_bias=flag(fields, Says("mamba_conv_bias", absent=True)),
-        bias=flag(fields, Says("mamba_proj_bias")),
+        intermediate=number(config, "mamba_expand", default=2) * number(config, "hidden_size"),
+        state=number(config, "mamba_d_state", default=16),
+        conv_kernel=number(config, "mamba_d_conv", default=4),
+        time_step_rank=_rank(config, "mamba_dt_rank"),
+        conv_bias=flag(config, Says("mamba_conv_bias", absent=True)),
+        bias=flag(config, Says("mamba_proj_bias")),
     )
 
     def layer(kind: tuple[bool, bool]) -> Layer:
         routed = kind[1] and experts > 1
-        mlp = regular.moe_mlp(fields, _JAMBA) if routed else regular.dense_mlp(fields, _JAMBA)
+        mlp = regular.moe_mlp(config, _JAMBA) if routed else regular.dense_mlp(config, _JAMBA)
         return Layer((attention if kind[0] else state,), mlp)
 
     return Structure(hybrid.layers(list(zip(attends, sparse, strict=True)), layer))

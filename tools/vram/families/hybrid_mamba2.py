@@ -51,21 +51,20 @@ def nemotron_h(config: Config) -> Structure:
     ``M`` a state, ``*`` attention without positions, ``-`` a feed-forward block, ``E`` a mixture of experts, which
     may see tokens in a latent width.
     """
-    fields = regular.moe_fields(hybrid.spread(config))
-    pattern = _pattern(fields)
-    widths = _widths(fields, pattern.count("-"))
+    pattern = _pattern(config)
+    widths = _widths(config, pattern.count("-"))
     kinds: list[tuple[str, int]] = []
     for letter in pattern:
         kinds.append((letter, widths.pop(0) if letter == "-" else 0))
 
     def layer(kind: tuple[str, int]) -> Layer:
         if kind[0] == "M":
-            return Layer((_nemotron_state(fields),), None, norms=1)
+            return Layer((_nemotron_state(config),), None, norms=1)
         if kind[0] == "*":
-            return Layer((replace(regular.attention(fields, _NEMOTRON, _FULL), rotary_dim=0),), None, norms=1)
+            return Layer((replace(regular.attention(config, _NEMOTRON, _FULL), rotary_dim=0),), None, norms=1)
         if kind[0] == "E":
-            return _nemotron_experts(fields)
-        return Layer((), DenseMlp(kind[1], gated=False, bias=flag(fields, _NEMOTRON.mlp_bias)), norms=1)
+            return _nemotron_experts(config)
+        return Layer((), DenseMlp(kind[1], gated=False, bias=flag(config, _NEMOTRON.mlp_bias)), norms=1)
 
     return Structure(hybrid.layers(kinds, layer), prefix="backbone.layers")
 
@@ -132,26 +131,24 @@ def _nemotron_experts(config: Config) -> Layer:
 
 def falcon_h1(config: Config) -> Structure:
     """Describe a Falcon-H1: every layer attends and keeps a state side by side."""
-    fields = hybrid.spread(config)
-    attention = regular.attention(fields, _FALCON, _FULL)
-    width = fields.get("mamba_d_ssm")
-    state = _state(fields, number(fields, "mamba_d_ssm") if width else None, flag(fields, Says("mamba_rms_norm")))
-    layer = Layer((attention, state), regular.dense_mlp(fields, _FALCON))
-    switches = () if "mamba_rms_norm" in fields else ("mamba_rms_norm",)
-    return Structure((layer,) * hybrid.layer_count(fields), switches=switches)
+    attention = regular.attention(config, _FALCON, _FULL)
+    width = config.get("mamba_d_ssm")
+    state = _state(config, number(config, "mamba_d_ssm") if width else None, flag(config, Says("mamba_rms_norm")))
+    layer = Layer((attention, state), regular.dense_mlp(config, _FALCON))
+    switches = () if "mamba_rms_norm" in config else ("mamba_rms_norm",)
+    return Structure((layer,) * hybrid.layer_count(config), switches=switches)
 
 
 def granite(config: Config) -> Structure:
     """Describe a Granite 4: states or attention, then a dense block, experts, or both."""
-    fields = regular.moe_fields(hybrid.spread(config))
-    kinds = hybrid.kinds_of(fields, _GRANITE_KINDS, lambda count: [_STATE] * count)
-    mlp = _granite_mlp(fields)
-    rotary = None if fields.get("position_embedding_type") == "rope" else 0
+    kinds = hybrid.kinds_of(config, _GRANITE_KINDS, lambda count: [_STATE] * count)
+    mlp = _granite_mlp(config)
+    rotary = None if config.get("position_embedding_type") == "rope" else 0
 
     def layer(kind: str) -> Layer:
         if kind == _STATE:
-            return Layer((_state(fields, None, norm=True),), mlp)
-        attention: Attention = regular.attention(fields, _GRANITE, _FULL)
+            return Layer((_state(config, None, norm=True),), mlp)
+        attention: Attention = regular.attention(config, _GRANITE, _FULL)
         return Layer((replace(attention, rotary_dim=rotary),), mlp)
 
     return Structure(hybrid.layers(kinds, layer), tied=True)

@@ -6,18 +6,17 @@ Facts are those of vLLM 0.32's model code: ``models/deepseek_v2.py``, ``glm4_moe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 from tools.domain import DenseMlp, Indexer, Layer, Linear, MlaAttention, MoeMlp
 from tools.vram.dialects import Flag, Says
 from tools.vram.families import regular
-from tools.vram.families.regular import moe_fields
 from tools.vram.families.structure import Structure
 from tools.vram.fields import MAX_LAYERS, Config, flag, number
 
-__all__ = ["BUILDERS", "indexer_layers", "latent_attention", "latent_fields", "routed_experts"]
+__all__ = ["BUILDERS", "indexer_layers", "latent_attention", "routed_experts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +61,15 @@ def build(config: Config) -> Structure:
     Raises:
         BadValue: a field is missing or absurd.
     """
-    family, fields = _FAMILIES[str(config.get("model_type"))], latent_fields(config)
-    count = number(fields, "num_hidden_layers", maximum=MAX_LAYERS)
-    kinds = list(zip(indexer_layers(fields, count), sparse_layers(fields, count), strict=True))
-    norms = family.norms + (2 if family.sandwich and fields.get("sandwich_norm") else 0)
+    family = _FAMILIES[str(config.get("model_type"))]
+    count = number(config, "num_hidden_layers", maximum=MAX_LAYERS)
+    kinds = list(zip(indexer_layers(config, count), sparse_layers(config, count), strict=True))
+    norms = family.norms + (2 if family.sandwich and config.get("sandwich_norm") else 0)
     made: dict[tuple[bool, bool], Layer] = {}
     for kind in kinds:
         if kind not in made:
-            mlp = routed_experts(fields, family) if kind[1] else _dense(fields)
-            attention = latent_attention(fields, has_indexer=kind[0], expanded=family.expanded)
+            mlp = routed_experts(config, family) if kind[1] else _dense(config)
+            attention = latent_attention(config, has_indexer=kind[0], expanded=family.expanded)
             made[kind] = Layer((attention,), mlp, norms)
     return Structure(layers=tuple(made[kind] for kind in kinds), tied=family.tied)
 
@@ -80,23 +79,13 @@ def _dense(fields: Config) -> DenseMlp:
     return DenseMlp(number(fields, "intermediate_size"), whole=fields.get("index_topk") is not None)
 
 
-def latent_fields(config: Config) -> Config:
-    """Spread a catalogue row's ``mla``, ``sparse_attention_indexer`` and ``moe`` objects into config field names."""
-    fields = dict(moe_fields(config))
-    for name in ("mla", "sparse_attention_indexer"):
-        inner = config.get(name)
-        if isinstance(inner, Mapping):
-            fields.update(cast("Mapping[str, Any]", inner))
-    return fields
-
-
 def latent_attention(
     fields: Config, *, has_indexer: bool = False, expanded: bool = False, gate: bool = False
 ) -> MlaAttention:
     """One layer's latent attention.
 
     Args:
-        fields: a config, or a catalogue row after ``latent_fields``.
+        fields: a config.
         has_indexer: the layer has a sparse-attention indexer of its own.
         expanded: the engine caches heads' keys and values; a value head is then as wide as the hidden size shared
             among heads where the config is silent (MiniCPM3's own configuration class).
@@ -145,6 +134,10 @@ def sparse_layers(fields: Config, count: int) -> list[bool]:
     """Say for each layer whether its MLP is a mixture of experts."""
     if number(fields, "n_routed_experts", "num_experts", default=0, maximum=1 << 16) == 0:
         return [False] * count
+    listed = fields.get("mlp_layer_types")
+    if fields.get("first_k_dense_replace") is None and isinstance(listed, list):
+        kinds = cast("list[Any]", listed)[:count]
+        return [kind == "sparse" for kind in kinds] + [True] * (count - len(kinds))
     first = number(fields, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
     step = number(fields, "moe_layer_freq", default=1, maximum=MAX_LAYERS)
     return [i >= first and i % step == 0 for i in range(count)]
@@ -172,27 +165,26 @@ def build_longcat(config: Config) -> Structure:
     Raises:
         BadValue: a field is missing or absurd.
     """
-    fields = latent_fields(config)
-    hidden, width = number(fields, "hidden_size"), number(fields, "ffn_hidden_size", "intermediate_size")
+    hidden, width = number(config, "hidden_size"), number(config, "ffn_hidden_size", "intermediate_size")
     experts = MoeMlp(
-        experts=number(fields, "n_routed_experts", "num_experts", maximum=1 << 16),
-        active=number(fields, "moe_topk", "num_experts_per_tok", maximum=1 << 16),
-        intermediate=number(fields, "expert_ffn_hidden_size", "moe_intermediate_size"),
+        experts=number(config, "n_routed_experts", "num_experts", maximum=1 << 16),
+        active=number(config, "moe_topk", "num_experts_per_tok", maximum=1 << 16),
+        intermediate=number(config, "expert_ffn_hidden_size", "moe_intermediate_size"),
         score_bias=True,
         router_bytes=4,
-        idle=number(fields, "zero_expert_num", default=0, maximum=1 << 16),
+        idle=number(config, "zero_expert_num", default=0, maximum=1 << 16),
     )
     dense = (
         Linear("mlps.gate_up_proj", (width, width), hidden, split="out", plain=False, times=2),
         Linear("mlps.down_proj", (hidden,), width, split="in", plain=False, times=2),
     )
-    layer = Layer((latent_attention(fields),) * 2, experts, norms=4, extras=dense)
-    return Structure(layers=(layer,) * number(fields, "num_layers", "num_hidden_layers", maximum=MAX_LAYERS))
+    layer = Layer((latent_attention(config),) * 2, experts, norms=4, extras=dense)
+    return Structure(layers=(layer,) * number(config, "num_layers", "num_hidden_layers", maximum=MAX_LAYERS))
 
 
 def build_mistral(config: Config) -> Structure:
     """Describe a Mistral model by what it declares: latent attention (Small 4), or keys and values by heads."""
-    is_latent = latent_fields(config).get("kv_lora_rank") is not None
+    is_latent = config.get("kv_lora_rank") is not None
     return build({**config, "model_type": "mistral4"}) if is_latent else regular.build(config)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 from tools.domain import Attention, DenseMlp, Layer, Linear, MoeMlp
@@ -12,14 +11,10 @@ from tools.vram.families.structure import Choices, Structure
 from tools.vram.fields import MAX_LAYERS, Config, flag, number
 
 _FOREIGN = {
-    "mla": "mla",
     "kv_lora_rank": "mla",
-    "mamba": "mamba",
     "mamba_d_state": "mamba",
     "ssm_state_size": "mamba",
-    "linear_attention": "linear",
     "linear_num_key_heads": "linear",
-    "sparse_attention_indexer": "indexer",
     "index_topk": "indexer",
     "num_kv_shared_layers": "kv_sharing",
     "hidden_size_per_layer_input": "per_layer_input",
@@ -63,11 +58,11 @@ def build(config: Config) -> Structure:
 
 def _unsaid_counts(config: Config, dialect: Dialect) -> Choices:
     """Numbers of shared experts and of dense first layers that a config is silent about, the usual ones first."""
-    rules, fields = dialect.moe, moe_fields(config)
+    rules = dialect.moe
     if rules is None:
         return ()
-    names = [rules.shared_count[0]] if rules.shared_count and not any(fields.get(n) for n in rules.shared_count) else []
-    names += [rules.dense_first] if rules.dense_first and fields.get(rules.dense_first) is None else []
+    names = [rules.shared_count[0]] if rules.shared_count and not any(config.get(n) for n in rules.shared_count) else []
+    names += [rules.dense_first] if rules.dense_first and config.get(rules.dense_first) is None else []
     return tuple((name, (None, 1, 2, 3, 4)) for name in names)
 
 
@@ -119,7 +114,7 @@ def dense_mlp(config: Config, dialect: Dialect) -> DenseMlp:
 
 def moe_mlp(config: Config, dialect: Dialect) -> MoeMlp:
     """A sparse layer's mixture of experts."""
-    return experts(moe_fields(config), dialect.moe or Experts())
+    return experts(config, dialect.moe or Experts())
 
 
 def experts(fields: Config, rules: Experts) -> MoeMlp:
@@ -143,27 +138,17 @@ def experts(fields: Config, rules: Experts) -> MoeMlp:
     )
 
 
-def moe_fields(config: Config) -> Config:
-    """Spread a catalogue row's ``moe`` object into config field names."""
-    moe = config.get("moe")
-    if not isinstance(moe, Mapping):
-        return config
-    row = cast("Mapping[str, Any]", moe)
-    names = {"n_experts": "num_experts", "n_active": "num_experts_per_tok"}
-    return {**config, **{names.get(key, key): value for key, value in row.items()}}
-
-
 def sparse_layers(config: Config, dialect: Dialect, count: int) -> list[bool]:
     """Say for each layer whether its MLP is a mixture of experts."""
     rules = dialect.moe
     if rules is None:
         return [False] * count
-    fields, kinds = moe_fields(config), config.get("mlp_layer_types")
+    kinds = config.get("mlp_layer_types")
     if isinstance(kinds, list) and len(cast("list[Any]", kinds)) >= count:
         return [kind == "sparse" for kind in cast("list[Any]", kinds)[:count]]
-    first = fields.get(rules.dense_first, 0) if rules.dense_first else 0
-    step = number(fields, rules.every, default=1, maximum=MAX_LAYERS) if rules.every else 1
-    dense_only = fields.get("mlp_only_layers")
+    first = config.get(rules.dense_first, 0) if rules.dense_first else 0
+    step = number(config, rules.every, default=1, maximum=MAX_LAYERS) if rules.every else 1
+    dense_only = config.get("mlp_only_layers")
     skipped = set(cast("list[Any]", dense_only)) if isinstance(dense_only, list) else set[Any]()
     first = first if isinstance(first, int) else 0
     return [i >= first and i not in skipped and (i + 1) % step == 0 for i in range(count)]
@@ -181,22 +166,10 @@ def layer_kinds(config: Config, dialect: Dialect, count: int) -> list[str]:
 
 
 def declared_kinds(config: Config, count: int) -> list[str] | None:
-    """Read ``layer_types``, or a catalogue row's ``layer_pattern`` or single ``layer_counts``."""
+    """Read ``layer_types``; None where it is not stated."""
     types = config.get("layer_types")
     if isinstance(types, list) and len(cast("list[Any]", types)) >= count:
         return [str(kind) for kind in cast("list[Any]", types)[:count]]
-    pattern = config.get("layer_pattern")
-    if isinstance(pattern, Mapping):
-        row = cast("Mapping[str, Any]", pattern)
-        if isinstance(row.get("period"), list) and row["period"]:
-            period = [str(kind) for kind in row["period"]]
-            return [period[i % len(period)] for i in range(count)]
-        if isinstance(row.get("rle"), list):
-            runs = [str(kind) for kind, times in row["rle"] for _ in range(min(int(times), MAX_LAYERS))]
-            return runs if len(runs) == count else None
-    counts = config.get("layer_counts")
-    if isinstance(counts, Mapping) and len(cast("Mapping[str, Any]", counts)) == 1:
-        return [str(next(iter(cast("Mapping[str, Any]", counts))))] * count
     return None
 
 

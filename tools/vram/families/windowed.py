@@ -82,8 +82,7 @@ def _mimo_v2(config: Config) -> Structure:
     rules = Experts(width=("moe_intermediate_size",), score_bias=True, router_bytes=4)
     attentions = [sliding if slide else full for slide in slides]
     choices: Choices = (("v_head_dim", (None, 2 * full.head_dim // 3)),) if full.v_head_dim is None else ()
-    fields = regular.moe_fields(config)
-    return _assembled(config, attentions, sparse, lambda _: regular.experts(fields, rules), choices)
+    return _assembled(config, attentions, sparse, lambda _: regular.experts(config, rules), choices)
 
 
 def _step3p5(config: Config) -> Structure:
@@ -105,7 +104,7 @@ def _step3p5(config: Config) -> Structure:
     )
     chosen = _listed(config, count)
     attentions = [sliding if kind == _SLIDING else full for kind in kinds]
-    return _assembled(config, attentions, chosen, lambda given: regular.experts(regular.moe_fields(given), _STEP_MOE))
+    return _assembled(config, attentions, chosen, lambda given: regular.experts(given, _STEP_MOE))
 
 
 def _listed(config: Config, count: int) -> list[bool]:
@@ -114,7 +113,7 @@ def _listed(config: Config, count: int) -> list[bool]:
     if isinstance(said, str) and len(said) < 8 * MAX_LAYERS:
         named = {int(part) for part in said.split(",") if part.strip().isdecimal() and len(part.strip()) < 6}
         return [index in named for index in range(count)]
-    dense = number(regular.moe_fields(config), "first_k_dense_replace", default=1, maximum=MAX_LAYERS)
+    dense = number(config, "first_k_dense_replace", default=1, maximum=MAX_LAYERS)
     return [index >= dense for index in range(count)]
 
 
@@ -130,29 +129,29 @@ def _laguna(config: Config) -> Structure:
         width = 0 if not config.get("gating", True) else 1 if per_head else one.head_dim
         sinks = kind == _SLIDING and bool(config.get("swa_attention_sink_enabled"))
         attentions.append(replace(one, heads=own, gate_width=width, sinks=sinks))
-    fields = regular.moe_fields(config)
     sparse = regular.sparse_layers({"mlp_only_layers": [0], **config}, Dialect(moe=_LAGUNA_MOE), count)
-    return _assembled(config, attentions, sparse, lambda _: regular.experts(fields, _LAGUNA_MOE))
+    return _assembled(config, attentions, sparse, lambda _: regular.experts(config, _LAGUNA_MOE))
 
 
 def _llama4(config: Config) -> Structure:
     """Llama 4: layers with rotary positions attend within chunks; experts in every ``interleave``-th layer."""
-    count, fields = number(config, "num_hidden_layers", maximum=MAX_LAYERS), regular.moe_fields(config)
+    count = number(config, "num_hidden_layers", maximum=MAX_LAYERS)
     full = regular.attention(config, _LLAMA4, _FULL)
     chunk = number(config, "attention_chunk_size", default=8192)
     rotates = _flags(config, "no_rope_layers", count)
     kinds = regular.declared_kinds(config, count)
     rotates = rotates or [kind != _FULL for kind in kinds or [_FULL if i % 4 == 3 else _CHUNKED for i in range(count)]]
-    has_experts = any(fields.get(name) for name in ("num_local_experts", "num_experts"))
-    step = number(config, "interleave_moe_layer_step", default=int(has_experts), maximum=MAX_LAYERS)
-    sparse = [bool(step) and has_experts and (i + 1) % step == 0 for i in range(count)]
+    has_experts = any(config.get(name) for name in ("num_local_experts", "num_experts"))
+    none = config.get("interleave_moe_layer_step") == 0 or not has_experts
+    step = 1 if none else number(config, "interleave_moe_layer_step", default=1, maximum=MAX_LAYERS)
+    sparse = [not none and (i + 1) % step == 0 for i in range(count)]
     local = replace(full, chunk=chunk)
     silent = config.get("interleave_moe_layer_step") is None and has_experts
     return _assembled(
         config,
         [local if rotate else full for rotate in rotates],
         sparse,
-        lambda _: regular.experts(fields, _LLAMA4_MOE),
+        lambda _: regular.experts(config, _LLAMA4_MOE),
         (("interleave_moe_layer_step", (1, 2, 4)),) if silent else (),
         number(config, "intermediate_size_mlp", default=16384 if has_experts else number(config, "intermediate_size")),
     )
@@ -169,19 +168,19 @@ _M3_MOE = Experts(
 
 def _minimax_m3(config: Config) -> Structure:
     """MiniMax-M3: most layers choose blocks of tokens by an index, and have experts (``vllm/models/minimax_m3``)."""
-    count, fields = number(config, "num_hidden_layers", maximum=MAX_LAYERS), regular.moe_fields(config)
-    said = config.get("sparse_attention_config") or config.get("sparse_attention_indexer")
+    count = number(config, "num_hidden_layers", maximum=MAX_LAYERS)
+    said = config.get("sparse_attention_config")
     index: Config = cast("Config", said) if isinstance(said, Mapping) else {}
     full = regular.attention(config, _M3, _FULL)
     chosen = replace(full, index_dim=number(index, "sparse_index_dim", "index_head_dim", default=128))
-    dense = number(fields, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
+    dense = number(config, "first_k_dense_replace", default=0, maximum=MAX_LAYERS)
     sparse = _flags(config, "moe_layer_freq", count) or [i >= dense for i in range(count)]
     indexed = _flags(index, "sparse_attention_freq", count) or [bool(index) and flag for flag in sparse]
     return _assembled(
         config,
         [chosen if flag else full for flag in indexed],
         sparse,
-        lambda _: regular.experts(fields, _M3_MOE),
+        lambda _: regular.experts(config, _M3_MOE),
         dense=number(config, "dense_intermediate_size", "intermediate_size"),
     )
 

@@ -181,7 +181,9 @@ def names_of(names: tuple[str, ...], naming: str, one_mixer: bool = False, roots
         inside = _IN_LAYER.search(name)
         if inside and "*" not in name[: inside.start(2)]:
             place = name[: inside.start()]
-            if not _OTHER_STACK.search(place) if is_decoder else f"{place}.layers" in roots:
+            if is_decoder and _OTHER_STACK.search(place):
+                bare += [name] if int(inside[1]) == 0 else []  # a tower's equal layers are asked about as its first
+            elif is_decoder or f"{place}.layers" in roots:
                 here.setdefault(int(inside[1]), []).extend(_below(inside[2]))
         elif "*" in name:
             shells += [name, f"{name}.*"] if naming == "any" else _below(name)
