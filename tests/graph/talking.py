@@ -37,7 +37,7 @@ def talk_events(
 
     async def run() -> list[tuple[TurnResult, list[Event]]]:
         done: list[tuple[TurnResult, list[Event]]] = []
-        nowhere = {"hub_endpoint": "http://127.0.0.1:9", "search_url": "http://127.0.0.1:9/"}
+        nowhere: dict[str, Any] = {"hub_endpoint": "http://127.0.0.1:9", "search_url": "http://127.0.0.1:9/"}
         settings = Settings(data_dir=folder, network=network, search_timeout_s=2.0, hub_timeout_s=1.0, **nowhere)
         async with Assistant.open(settings, rig=rig, probes=probes) as assistant:
             for question in questions:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from tools.domain import Attention, Band, Deployment, Footprint, Gpu, MlaAttention, MoeMlp
 from tools.vram.loaded import is_by_size
-from tools.vram.storage import matrix_bytes
 from tools.vram.stages import fullest_layers, fullest_stage
+from tools.vram.storage import matrix_bytes
 from tools.vram.weights import element_bytes, matrices_of
 
 DECODE_EFFICIENCY = (0.55, 0.75, 0.90)

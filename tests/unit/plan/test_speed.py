@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ PRO_6000 = replace(A100, cuda_total_bytes=95 * GIB, bandwidth_bytes_per_s=1.792e
 
 def instance(models, name: str, gpu: Gpu, precision: str = "bf16", **fields) -> Footprint:
     spec = models.find(name).spec
-    wanted = {"max_model_len": 8192, "max_num_seqs": 1} | fields
+    wanted: dict[str, Any] = {"max_model_len": 8192, "max_num_seqs": 1} | fields
     return estimate(Deployment(spec, checkpoints_for(spec, precision)[0], **wanted), gpu)
 
 

@@ -1,6 +1,7 @@
 """Weights of multi-token-prediction heads: what is published beyond the model itself."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ HYBRID = {
 EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 512}
 
 
-def asked(config: dict[str, object], **more: object) -> Deployment:
+def asked(config: dict[str, object], **more: Any) -> Deployment:
     spec = spec_from_config(config, name="x")
     return Deployment(spec, Checkpoint("x", "bf16"), draft="mtp", **more)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tools.domain import Checkpoint, Linear
+from tools.domain import Checkpoint, DenseMlp, Linear
 from tools.errors import BadValue
 from tools.vram.architecture import spec_from_config
 from tools.vram.families import towers
@@ -79,7 +79,7 @@ def test_a_width_that_a_row_lacks_is_what_its_count_gives():
     row |= {"model_type": "qwen3", "tie_word_embeddings": None}
     for width, total in ((6144, 1_720_574_976), (6176, 1_720_574_976 + 3 * 28 * 2048 * 32)):
         spec = spec_from_config(row, name="x", params_total=total)
-        assert spec.layers[0].mlp.intermediate == width
+        assert spec.layers[0].mlp == DenseMlp(width)
         assert spec.tied_embeddings
     with pytest.raises(BadValue, match="intermediate_size"):
         spec_from_config(row, name="x", params_total=1_720_574_977)
@@ -95,7 +95,7 @@ def test_a_layer_that_is_published_and_not_built_does_not_hide_the_width():
         "vocab_size": 32064,
     }
     spec = spec_from_config(row, name="x", params_total=4_146_621_440)
-    assert spec.layers[0].mlp.intermediate == 8192
+    assert spec.layers[0].mlp == DenseMlp(8192)
     assert spec.params_total - parameter_count(spec) == 12_598_272
 
 
