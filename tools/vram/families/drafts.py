@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from tools.domain import Attention, CompressedAttention, DenseMlp, Draft, Layer, Linear, MlaAttention, MoeMlp
-from tools.vram.families.deepseek_v4 import last_mixing
 from tools.vram.fields import Config, number
 
 COUNTS = ("num_nextn_predict_layers", "mtp_num_hidden_layers", "mtp_layers")
@@ -130,6 +129,8 @@ def _projections(head: Head, config: Config) -> tuple[Linear, ...]:
     hidden = number(config, "hidden_size")
     if head.projection == "pair":
         pair = (Linear(name, (hidden,), hidden, plain=False) for name in ("e_proj", "h_proj"))
+        from tools.vram.families.deepseek_v4 import last_mixing
+
         return (*pair, *last_mixing(number(config, "hc_mult", default=4, maximum=64), hidden))
     split = "out" if head.projection == "rows" else ""
     return (Linear(head.projection_name, (hidden,), 2 * hidden, split=split, plain=head.projection == "plain"),)
