@@ -93,38 +93,33 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
     merged = flags | said | given
     tp, tp_notes = _ranks(merged)
     deployment = Deployment(
-        model=spec,
-        checkpoint=checkpoint,
-        engine=engine,
-        engine_version=_text(merged, "engine_version"),
-        engine_generation=_text(merged, "engine_generation"),
-        max_model_len=_whole(merged, "max_model_len"),
-        max_num_seqs=_whole(merged, "max_num_seqs"),
-        max_num_batched_tokens=_whole(merged, "max_num_batched_tokens"),
-        kv_dtype=str(merged.get("kv_cache_dtype", "auto")),
-        tp=tp,
-        pp=_whole(merged, "pp") or len(merged.get("pp_layers", ())) or 1,
-        ep=bool(merged.get("ep", False)),
-        gpu_memory_utilization=_share(merged),
-        kv_cache_memory_bytes=_whole(merged, "kv_cache_memory_bytes"),
-        enforce_eager=bool(merged.get("enforce_eager", False)),
-        cpu_offload_bytes=int(merged.get("cpu_offload_bytes", 0)),
-        sleep_mode=bool(merged.get("sleep_mode", False)),
-        block_size=_whole(merged, "block_size"),
-        prefix_caching=merged.get("prefix_caching"),
-        cache_groups=merged.get("cache_groups"),
-        text_only=bool(merged.get("text_only", False)),
-        offload_experts="experts" in str(merged.get("offload_params", "")),
-        prefetch=_prefetch(merged),
-        weights_elsewhere=merged.get("load_format") == "ipc_cache",
-        draft=_text(merged, "draft"),
-        draft_tokens=_whole(merged, "draft_tokens") or 0,
-        dcp=_whole(merged, "dcp") or 1,
-        dp=_whole(merged, "dp") or 1,
-        pp_layers=merged.get("pp_layers", ()),
-        options=options,
+        model=spec, checkpoint=checkpoint, engine=engine, tp=tp, options=options, **_settings(merged)
     )
     return EstimateRequest(deployment, gpu, (*notes, *gpu_notes, *tp_notes, *flag_notes), given.get("id"))
+
+
+_WHOLES = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "kv_cache_memory_bytes", "block_size")
+_YES_OR_NO = ("ep", "enforce_eager", "sleep_mode", "text_only")
+
+
+def _settings(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what was said of a deployment beside its model and cards, by the names of ``Deployment``'s fields."""
+    return {
+        **{name: _whole(merged, name) for name in _WHOLES},
+        **{name: _whole(merged, name) or 1 for name in ("dp", "dcp")},
+        **{name: bool(merged.get(name)) for name in _YES_OR_NO},
+        **{name: merged.get(name) for name in ("prefix_caching", "cache_groups")},
+        **{name: _text(merged, name) for name in ("engine_version", "engine_generation", "draft")},
+        "kv_dtype": str(merged.get("kv_cache_dtype", "auto")),
+        "pp": _whole(merged, "pp") or len(merged.get("pp_layers", ())) or 1,
+        "pp_layers": merged.get("pp_layers", ()),
+        "gpu_memory_utilization": _share(merged),
+        "cpu_offload_bytes": int(merged.get("cpu_offload_bytes", 0)),
+        "offload_experts": "experts" in str(merged.get("offload_params", "")),
+        "prefetch": _prefetch(merged),
+        "weights_elsewhere": merged.get("load_format") == "ipc_cache",
+        "draft_tokens": _whole(merged, "draft_tokens") or 0,
+    }
 
 
 def answer_request(

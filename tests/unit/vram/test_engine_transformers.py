@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from test_storage_gguf import LLAMA_8B
 
 from tools.domain import Checkpoint, Deployment, EngineOptions, Gpu, Quantization
 from tools.errors import NotYetExact
@@ -14,18 +15,6 @@ from tools.vram.architecture import spec_from_config
 from tools.vram.engines.transformers import quantised_bytes
 from tools.vram.estimate import estimate
 from tools.vram.weights import parameter_count
-
-LLAMA_8B: dict[str, Any] = {
-    "model_type": "llama",
-    "num_hidden_layers": 32,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-    "tie_word_embeddings": False,
-    "max_position_embeddings": 131072,
-}
 
 
 def deployed(quantization: Quantization | None = None, engine: str = "transformers", **said: Any) -> Deployment:
