@@ -92,6 +92,10 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
     flags, flag_notes = read_flags(hint)
     merged = flags | said | given
     tp, tp_notes = _ranks(merged)
+    if merged.get("text_only"):
+        from tools.vram.families import towers
+
+        spec = towers.without(spec)
     deployment = Deployment(
         model=spec, checkpoint=checkpoint, engine=engine, tp=tp, options=options, **_settings(merged)
     )

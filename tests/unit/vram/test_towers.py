@@ -1,5 +1,7 @@
 """Towers as published models have them, and what a published count settles."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +132,14 @@ def test_an_absurd_size_of_a_tower_is_refused_or_the_usual(value: Any):
         return
     with pytest.raises(BadValue):
         towers.of(config)
+
+
+def test_a_language_model_alone_has_no_tower():
+    """Bytes that vLLM 0.32 registers for these two with ``language_model_only``, and without it."""
+    groups = json.loads(Path(__file__).with_name("text_only.json").read_text(encoding="utf-8"))
+    for case in groups:
+        spec = spec_from_config(case["config"], name="x")
+        alone = towers.without(spec)
+        assert parameter_bytes(spec, spec.checkpoints[0]) == case["whole"]
+        assert parameter_bytes(alone, spec.checkpoints[0]) == case["text_only"]
+        assert alone.encoder is None

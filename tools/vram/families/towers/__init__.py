@@ -9,13 +9,14 @@ class in transformers 5.19 says it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple, cast
 
-from tools.domain import Encoder, Linear
+from tools.domain import Encoder, Linear, ModelSpec
 from tools.vram.families.towers import encoders, merging, running, sizes
 from tools.vram.fields import Config, number, text_config
 
-__all__ = ["Tower", "candidates", "encoder", "of"]
+__all__ = ["Tower", "candidates", "encoder", "of", "without"]
 
 
 class Tower(NamedTuple):
@@ -54,6 +55,22 @@ def encoder(config: Config) -> Encoder | None:
     """Describe what a model's vision encoder takes while it runs, or None where that is not known."""
     tower = _TOWERS.get(str(config.get("model_type")))
     return None if tower is None else running.encoder_of(config, tower.defaults)
+
+
+_MODULES = frozenset(
+    {"visual", "vision_tower", "vision_model", "vision_embed_tokens", "audio_tower", "multi_modal_projector"}
+    | {"mm_projector", "connector", "embed_vision", "embed_audio", "image_newline"}
+)
+"""What towers and their projectors are called in the paths of modules."""
+
+
+def without(model: ModelSpec) -> ModelSpec:
+    """Return the model as ``--language-model-only`` loads it: no tower, no projector, no encoder at work.
+
+    vLLM 0.32 puts placeholders in their place (``model_executor/models/interfaces.py``).
+    """
+    kept = tuple(linear for linear in model.outer if _MODULES.isdisjoint(linear.name.split(".")))
+    return replace(model, outer=kept, tower_params=0, encoder=None)
 
 
 def candidates(config: Config) -> Iterator[tuple[tuple[Linear, ...], int]]:
