@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from prompts import messages, text
 from tools.domain import Band, Costs, Footprint, InstancePlan, Option, Placement, Plan
-from tools.launch.argv import vllm_argv, wrapped
+from tools.launch.argv.vllm import vllm_argv
+from tools.launch.argv.words import wrapped
 from tools.units import gib, span
 from ui.markup import Markup, join, tag
 from ui.output import say

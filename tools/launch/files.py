@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tools.domain import Note
 from tools.errors import BadValue, StorageError
 
 
@@ -33,12 +34,17 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class LaunchFiles:
-    """The files that start one option of a plan with one target, and what the validators said about them."""
+    """The files that start one option of a plan with one target, and what the validators said about them.
+
+    Attributes:
+        notes: what was changed for the target's engine: which checkpoint became which.
+    """
 
     target: str
     option: str
     files: tuple[LaunchFile, ...]
     checks: tuple[Check, ...]
+    notes: tuple[Note, ...] = ()
 
 
 def write(files: LaunchFiles | Iterable[LaunchFile], out_dir: Path | str) -> tuple[Path, ...]:

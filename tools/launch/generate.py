@@ -2,42 +2,88 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import date
 from importlib import import_module
 from typing import Any
 
-from tools.domain import Plan
+from tools.domain import Note, Plan
 from tools.errors import BadValue
+from tools.launch.choices import DEFAULT, Choices
 from tools.launch.files import Check, LaunchFile, LaunchFiles, write, zip_bytes
 from tools.launch.job import prepare
 
-__all__ = ["TARGETS", "Check", "LaunchFile", "LaunchFiles", "generate", "write", "zip_bytes"]
-
-TARGETS = {"compose": "tools.launch.compose", "vllm": "tools.launch.vllm_scripts"}
-"""Module of each target. It has ``files(job)`` and ``check(job, files)``; adding a target is a line here."""
+__all__ = ["TARGETS", "Check", "LaunchFile", "LaunchFiles", "Target", "generate", "write", "zip_bytes"]
 
 
-def generate(plan: Plan, *, option: str | None = None, target: str = "compose", language: str = "en") -> LaunchFiles:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One kind of launch files.
+
+    Attributes:
+        module: has ``files(job)`` and ``check(job, files)``.
+        engine: what the files start; a plan for another engine is made again for this one.
+        cluster: the files are for a scheduler of machines: one set for all of them, and an engine may span several.
+    """
+
+    module: str
+    engine: str = "vllm"
+    cluster: bool = False
+
+
+_HERE = "tools.launch.targets."
+TARGETS = {
+    "compose": Target(_HERE + "compose"),
+    "vllm": Target(_HERE + "vllm"),
+}
+"""By name; adding a target is a line here and its module."""
+
+
+def generate(
+    plan: Plan,
+    *,
+    option: str | None = None,
+    target: str = "compose",
+    language: str = "en",
+    choices: Choices = DEFAULT,
+    today: date | None = None,
+) -> LaunchFiles:
     """Return the files that start an option of a plan.
 
     Args:
-        plan: a plan for vLLM.
+        plan: a plan for any engine.
         option: an option's id, ``"as_asked"``, or None for the recommended one.
         target: a key of ``TARGETS``.
         language: of comments and README (``en`` or ``ru``).
+        choices: what was chosen about the files.
+        today: the date that the files carry; None = the machine's.
 
     Returns:
-        Files with relative paths (a folder each where the plan spans machines), and one check a validator.
+        Files with relative paths (a folder each where the plan spans machines), one check a validator, and notes on
+        what was changed for the target's engine.
 
     Raises:
         BadValue: unknown target, cards or an engine that it cannot serve, a name that cannot be written safely.
         NoSuchOption: the plan has no such option.
         NothingFits: that option does not fit; ``params`` hold the deficit.
     """
-    if target not in TARGETS:
-        raise BadValue("errors_launch.unknown_target", target=target, allowed=", ".join(TARGETS))
-    module: Any = import_module(TARGETS[target])
-    jobs = prepare(plan, option, language)
+    wanted = TARGETS.get(target)
+    if wanted is None:
+        raise BadValue("errors_launch.unknown_target", target=target[:60], allowed=", ".join(TARGETS))
+    notes: tuple[Note, ...] = ()
+    if plan.request.engine != wanted.engine:
+        from tools.plan.other_engine import replan
+
+        plan, option, notes = replan(plan, option, wanted.engine)
+    module: Any = import_module(wanted.module)
+    jobs = prepare(
+        plan,
+        option,
+        language,
+        cluster=wanted.cluster,
+        choices=choices,
+        made_on=(today or date.today()).isoformat(),
+    )
     files: list[LaunchFile] = []
     checks: list[Check] = []
     for job in jobs:
@@ -45,4 +91,4 @@ def generate(plan: Plan, *, option: str | None = None, target: str = "compose", 
         said: tuple[Check, ...] = module.check(job, made)
         files += [replace(file, path=job.folder + file.path) for file in made]
         checks += [replace(check, name=job.folder + check.name) for check in said]
-    return LaunchFiles(target, jobs[0].option, tuple(files), tuple(checks))
+    return LaunchFiles(target, jobs[0].option, tuple(files), tuple(checks), notes)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from prompts import text
-from tools.domain import Checkpoint, InstancePlan, Note, Option, Placement, Plan
+from tools.domain import Checkpoint, Deployment, InstancePlan, Note, Option, Placement, Plan
 from tools.errors import BadValue, NoSuchOption, NothingFits
 from tools.launch import pins
-from tools.launch.argv import IN_FLIGHT, checked_word
+from tools.launch.argv.vllm import IN_FLIGHT
+from tools.launch.argv.words import checked_word
+from tools.launch.choices import DEFAULT, Choices
 from tools.units import gib
 
 FIRST_PORT = 8000
@@ -25,11 +27,12 @@ class Unit:
     Attributes:
         name: a DNS label, unique in the job, so that it may stand in file names, service names and addresses.
         port: TCP port where each engine listens on the host itself.
-        vendor: ``nvidia`` or ``amd``.
-        node: index of its machine.
-        devices: its cards, counted on that machine.
+        vendor: maker of its cards, such as ``nvidia`` or ``amd``.
+        node: index of its machine, the first where it spans several.
+        devices: its cards, counted on their machines.
         load_s: generous limit for the time until it is ready.
         sleeps: goes to sleep as soon as it is ready, before the next one starts.
+        nodes: all its machines.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Unit:
     devices: tuple[int, ...]
     load_s: int
     sleeps: bool
+    nodes: tuple[int, ...] = (0,)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -59,7 +63,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One option of a plan, to be started on one machine; ``node`` is its index and ``folder`` where its files go."""
+    """One option of a plan, to be started on one machine, or on a cluster.
+
+    Attributes:
+        node: index of the machine.
+        folder: where its files go, with a slash at its end; empty where one set of files is all.
+        choices: what the user chose about the files.
+        made_on: date of the files, ``YYYY-MM-DD``.
+    """
 
     plan: Plan
     option: str
@@ -68,6 +79,13 @@ class Job:
     language: str
     node: int = 0
     folder: str = ""
+    choices: Choices = DEFAULT
+    made_on: str = ""
+
+    @property
+    def engine(self) -> str:
+        """The engine that is started (one kind a plan)."""
+        return self.units[0].instance.deployment.engine
 
     @property
     def swaps(self) -> bool:
@@ -98,32 +116,45 @@ class Job:
         return text(self.language, note.code, **note.params)
 
 
-def prepare(plan: Plan, option: str | None, language: str) -> tuple[Job, ...]:
-    """Return a job for each machine of the chosen option.
+def prepare(
+    plan: Plan,
+    option: str | None,
+    language: str,
+    *,
+    cluster: bool = False,
+    choices: Choices = DEFAULT,
+    made_on: str = "",
+) -> tuple[Job, ...]:
+    """Return a job for each machine of the chosen option, or one for all of them.
 
     Args:
-        plan: a plan for vLLM.
+        plan: a plan for the engine that is to be started.
         option: an option's id, ``"as_asked"``, or None for the recommended one.
         language: of comments and README.
+        cluster: one job holds every machine's engines, and an engine may span machines.
+        choices: what the user chose about the files.
+        made_on: date of the files.
 
     Raises:
         NoSuchOption: the plan has no such option.
         NothingFits: that option does not fit.
-        BadValue: another engine, cards vLLM has no image for, an engine across machines, a name that can't be used.
+        BadValue: cards the engine has no build for, an engine across machines, a name that can't be used.
     """
     chosen = option or plan.recommended
     placement = _placement(plan, chosen)
-    units = _units(plan, placement)
-    nodes = sorted({unit.node for unit in units})
+    units = _units(plan, placement, cluster=cluster)
+    nodes = [0] if cluster else sorted({unit.node for unit in units})
     return tuple(
         Job(
             plan=plan,
             option=chosen,
             placement=placement,
-            units=tuple(unit for unit in units if unit.node == node),
+            units=tuple(unit for unit in units if cluster or unit.node == node),
             language=language,
             node=node,
             folder=f"machine-{node + 1}/" if len(nodes) > 1 else "",
+            choices=choices,
+            made_on=made_on,
         )
         for node in nodes
     )
@@ -147,51 +178,58 @@ def _placement(plan: Plan, option: str) -> Placement:
     return placement
 
 
-def _units(plan: Plan, placement: Placement) -> tuple[Unit, ...]:
+def _units(plan: Plan, placement: Placement, *, cluster: bool) -> tuple[Unit, ...]:
     """Engines in start order: those that go to sleep come first, so that each starts on a card that is free."""
     ordered = sorted(_able_to_sleep(placement.instances), key=lambda i: (i.awake, i.start_order, i.name))
     taken: set[str] = set()
-    return tuple(_unit(plan, placement, instance, index, taken) for index, instance in enumerate(ordered))
+    units = tuple(_unit(plan, placement, instance, index, taken) for index, instance in enumerate(ordered))
+    for unit in units:
+        if len(unit.nodes) > 1 and not cluster:
+            raise BadValue("errors_launch.spans_machines", name=unit.instance.name)
+    return units
 
 
 def _able_to_sleep(instances: tuple[InstancePlan, ...]) -> list[InstancePlan]:
-    """Turn sleep mode on for every engine that shares a card with one that sleeps: they take turns."""
+    """Turn sleep mode on for every vLLM that shares a card with one that sleeps: they take turns."""
     cards = {card for instance in instances if not instance.awake for card in instance.gpu_indices}
     return [
-        replace(i, deployment=replace(i.deployment, sleep_mode=True)) if cards & set(i.gpu_indices) else i
+        replace(i, deployment=replace(i.deployment, sleep_mode=True))
+        if i.deployment.engine == "vllm" and cards & set(i.gpu_indices)
+        else i
         for i in instances
     ]
 
 
 def _unit(plan: Plan, placement: Placement, instance: InstancePlan, index: int, taken: set[str]) -> Unit:
     deployment = instance.deployment
-    if deployment.engine != "vllm":
-        raise BadValue("errors_launch.other_engine", engine=deployment.engine)
-    _check_loads(deployment.checkpoint)
+    _check_loads(deployment)
     for name in (deployment.checkpoint.repo, *instance.served_names):
         checked_word(name)
     cards = [_card(plan, placement, i) for i in instance.gpu_indices]
-    vendors, nodes = {_vendor(card) for card in cards}, {card.node for card in cards}
-    if len(vendors) != 1 or len(nodes) != 1:
+    vendors, nodes = {_vendor(card, deployment.engine) for card in cards}, tuple(sorted({card.node for card in cards}))
+    if len(vendors) != 1:
         raise BadValue("errors_launch.spans_machines", name=instance.name)
-    node = nodes.pop()
-    first = next((i for i, gpu in enumerate(plan.request.rig.gpus) if gpu.node == node), 0)
+    first = {node: next((i for i, g in enumerate(plan.request.rig.gpus) if g.node == node), 0) for node in nodes}
     return Unit(
         name=_label(instance.name, taken),
         instance=instance,
         port=FIRST_PORT + index,
         vendor=vendors.pop(),
-        node=node,
-        devices=tuple(i - first for i in instance.gpu_indices),
+        node=nodes[0],
+        devices=tuple(i - first[card.node] for i, card in zip(instance.gpu_indices, cards, strict=True)),
         load_s=_load_seconds(deployment.checkpoint, instance.footprint.parameter_bytes * len(cards)),
         sleeps=not instance.awake,
+        nodes=nodes,
     )
 
 
-def _check_loads(checkpoint: Checkpoint) -> None:
+def _check_loads(deployment: Deployment) -> None:
     """Refuse what the hub does not have (a model known by its config alone) and what vLLM has no loader for."""
+    checkpoint = deployment.checkpoint
     if "/" not in checkpoint.repo:
         raise BadValue("errors_launch.no_repository", name=checkpoint.repo)
+    if deployment.engine != "vllm":
+        return
     method = checkpoint.quantization.method
     if method in _OTHER_ENGINES:
         raise BadValue("errors_launch.no_vllm_format", precision=checkpoint.precision)
@@ -220,13 +258,12 @@ def _card(plan: Plan, placement: Placement, index: int) -> _Card:
     return _Card(name, name.lower().partition(" ")[0], node)
 
 
-def _vendor(card: _Card) -> str:
+def _vendor(card: _Card, engine: str) -> str:
     """Maker of a card; a card known only by its memory is taken for NVIDIA's."""
-    if card.vendor in pins.IMAGES:
-        return card.vendor
-    if card.vendor in _OTHER_VENDORS:
+    known = card.vendor if card.vendor in pins.IMAGES or card.vendor in _OTHER_VENDORS else "nvidia"
+    if engine == "vllm" and known in _OTHER_VENDORS:
         raise BadValue("errors_launch.no_image", card=card.name)
-    return "nvidia"
+    return known
 
 
 _OTHER_VENDORS = frozenset({"apple", "intel", "qualcomm", "cpu"})

@@ -1,6 +1,7 @@
-"""YAML for Docker Compose out of plain Python values: safe by default, with comments for people.
+"""YAML out of plain Python values: safe by default, with comments for people.
 
-Compose replaces ``$NAME`` and ``${NAME}`` in every value, so each ``$`` is doubled unless the text is an ``EnvRef``.
+Compose replaces ``$NAME`` and ``${NAME}`` in every value, so for it each ``$`` is doubled unless the text is an
+``EnvRef``.
 Text that some YAML reader could take for something else than text is double-quoted.
 """
 
@@ -57,12 +58,13 @@ def comment_line(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text)
 
 
-def dump(document: Mapping[str, Any], *, header: tuple[str, ...] = ()) -> str:
+def dump(document: Mapping[str, Any], *, header: tuple[str, ...] = (), dollar: str = "$$") -> str:
     """Write a document.
 
     Args:
         document: mappings, sequences, text, whole numbers and booleans; values may be wrapped in ``Commented``.
         header: lines of comment at the top.
+        dollar: what a dollar sign becomes: ``$$`` for Compose, ``$`` where nothing is replaced.
 
     Returns:
         YAML text that ends in a newline.
@@ -71,37 +73,37 @@ def dump(document: Mapping[str, Any], *, header: tuple[str, ...] = ()) -> str:
     yaml.width = 1_000_000
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = StringIO()
-    yaml.dump(_tree(document, 0), stream)
+    yaml.dump(_tree(document, 0, dollar), stream)
     top = "".join(f"# {comment_line(line)}".rstrip() + "\n" for line in header)
     return top + ("\n" if top else "") + stream.getvalue()
 
 
-def _tree(value: Any, depth: int) -> Any:
+def _tree(value: Any, depth: int, dollar: str) -> Any:
     if isinstance(value, Mapping):
-        return _mapping(cast("Mapping[str, Any]", value), depth)
+        return _mapping(cast("Mapping[str, Any]", value), depth, dollar)
     if isinstance(value, list | tuple):
-        items: Any = CommentedSeq([_tree(item, depth + 1) for item in cast("Sequence[Any]", value)])
+        items: Any = CommentedSeq([_tree(item, depth + 1, dollar) for item in cast("Sequence[Any]", value)])
         if isinstance(value, Flow):
             items.fa.set_flow_style()
         return items
-    return _scalar(value)
+    return _scalar(value, dollar)
 
 
-def _mapping(value: Mapping[str, Any], depth: int) -> Any:
+def _mapping(value: Mapping[str, Any], depth: int, dollar: str) -> Any:
     tree: Any = CommentedMap()
     for key, item in value.items():
         lines = item.lines if isinstance(item, Commented) else ()
-        tree[key] = _tree(item.value if isinstance(item, Commented) else item, depth + 1)
+        tree[key] = _tree(item.value if isinstance(item, Commented) else item, depth + 1, dollar)
         if lines:
             text = "\n" + "\n".join(comment_line(line) for line in lines)
             tree.yaml_set_comment_before_after_key(key, before=text, indent=2 * depth)
     return tree
 
 
-def _scalar(value: Any) -> Any:
+def _scalar(value: Any, dollar: str) -> Any:
     if not isinstance(value, str):
         return value
-    text = str(value) if isinstance(value, EnvRef) else value.replace("$", "$$")
+    text = str(value) if isinstance(value, EnvRef) else value.replace("$", dollar)
     if isinstance(value, Block):
         return LiteralScalarString(text)
     return text if _PLAIN.fullmatch(text) else DoubleQuotedScalarString(text)

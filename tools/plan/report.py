@@ -139,7 +139,7 @@ def _placement_json(placement: Placement, language: str) -> dict[str, Any]:
 
 
 def _instance_json(instance: InstancePlan, language: str) -> dict[str, Any]:
-    from tools.launch.argv import vllm_flags
+    from tools.launch.argv import engine_flags
     from tools.vram.report import footprint_json
 
     checkpoint = instance.deployment.checkpoint
@@ -152,7 +152,7 @@ def _instance_json(instance: InstancePlan, language: str) -> dict[str, Any]:
         "gpu_indices": list(instance.gpu_indices),
         "start_order": instance.start_order,
         "awake": instance.awake,
-        "flags": vllm_flags(instance),
+        "flags": dict(engine_flags(instance)),
     }
 
 

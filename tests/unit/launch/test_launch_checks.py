@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tools.launch import checks
-from tools.launch.checks import check_compose_schema, check_flags, check_shell, check_yaml
+from tools.launch.checks import compose as compose_check
+from tools.launch.checks import shell as shell_check
+from tools.launch.checks.compose import check_compose_schema
+from tools.launch.checks.shell import check_shell
+from tools.launch.checks.vllm import check_flags
+from tools.launch.checks.yaml import check_yaml
 from tools.launch.files import LaunchFile
 
 
@@ -71,8 +75,8 @@ def test_without_scripts_there_is_nothing_to_check():
 
 
 def test_a_missing_validator_never_says_yes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(checks, "which", lambda *_args, **_more: None)
-    monkeypatch.setattr(checks, "find_spec", lambda _name: None)
+    monkeypatch.setattr(shell_check, "which", lambda *_args, **_more: None)
+    monkeypatch.setattr(compose_check, "find_spec", lambda _name: None)
     found = [*check_shell([LaunchFile("x.sh", "", True)]), check_compose_schema("services: {}")]
     assert [check.ok for check in found] == [None, None]
     assert all("not there" in check.detail for check in found)

@@ -6,9 +6,13 @@ import shlex
 from typing import Any
 
 from tools.launch import container_scripts, pins
-from tools.launch.argv import vllm_argv
-from tools.launch.checks import check_compose_schema, check_flags, check_shell, check_yaml
+from tools.launch.argv.vllm import vllm_argv
+from tools.launch.checks.compose import check_compose_schema
+from tools.launch.checks.shell import check_shell
+from tools.launch.checks.vllm import check_flags
+from tools.launch.checks.yaml import check_yaml
 from tools.launch.files import Check, LaunchFile
+from tools.launch.header import header
 from tools.launch.job import FIRST_PORT, SLEEPER, Job, Unit, download_arguments, memory_row
 from tools.launch.readme import readme
 from tools.launch.yaml_text import Block, Commented, EnvRef, Flow, comment_line, dump
@@ -74,7 +78,7 @@ def compose_yaml(job: Job) -> str:
 def _header(job: Job) -> tuple[str, ...]:
     driver = job.say(f"launch.driver_{job.vendor}", driver=pins.NVIDIA_DRIVER, cuda=pins.CUDA)
     return (
-        job.say("launch.header", option=job.option, engine=f"vLLM {pins.VLLM}"),
+        *header(job),
         driver,
         job.say("launch.header_compose", compose=pins.COMPOSE),
         job.say("launch.header_start"),

@@ -15,11 +15,11 @@ from ruamel.yaml import YAML
 
 from tools.domain import Plan, Quantization, Rig, note
 from tools.errors import BadValue, NoSuchOption, NothingFits
-from tools.launch.argv import vllm_argv
-from tools.launch.compose import compose_yaml
+from tools.launch.argv.vllm import vllm_argv
 from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.generate import LaunchFiles, generate
 from tools.launch.job import prepare
+from tools.launch.targets.compose import compose_yaml
 from tools.units import GIB
 
 SAFE_REFERENCE = re.compile(r"\$\{(HF_TOKEN|HF_ENDPOINT|HF_CACHE|ENDPOINT_PORT|VLLM_API_KEY):-[^${}]*\}")
@@ -227,11 +227,6 @@ def test_unknown_words_are_refused():
     assert "chosen" in str(raised.value.params["allowed"])
     with pytest.raises(BadValue, match="unknown_target"):
         generate(two(), target="../../etc")
-
-
-def test_another_engine_is_refused():
-    with pytest.raises(BadValue, match="other_engine"):
-        generate(make_plan(make_instance(engine="llama.cpp")))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from launch_factory import make_checkpoint, make_instance
 
 from tools.domain import Quantization
 from tools.errors import BadValue
-from tools.launch.argv import vllm_argv, vllm_flags
+from tools.launch.argv.vllm import vllm_argv, vllm_flags
 from tools.units import GIB
 
 TABLE = json.loads((resources.files("tools.launch") / "data" / "vllm-0.32.0-flags.json").read_text())["flags"]

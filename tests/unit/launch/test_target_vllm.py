@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from launch_factory import CARD, make_checkpoint, make_instance, make_plan
 
 from tools.domain import Plan, Quantization, Rig
-from tools.launch import vllm_scripts
-from tools.launch.argv import vllm_argv
+from tools.launch.argv.vllm import vllm_argv
 from tools.launch.generate import LaunchFiles, generate
 from tools.launch.job import prepare
+from tools.launch.targets import vllm as vllm_scripts
 
 printable = st.text(
     st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")) | st.sampled_from(list("$`'\"\\{}[]&*!|><%@#:,;?~^= ")),

@@ -1,4 +1,4 @@
-"""The one builder of vLLM engine flags. Plans print them, files carry them, processes start with them.
+"""The one builder of vLLM's flags.
 
 Flag names and meanings: ``vllm serve --help`` of vLLM 0.32.0, whose parser ``tools/launch/data`` records.
 """
@@ -6,16 +6,11 @@ Flag names and meanings: ``vllm serve --help`` of vLLM 0.32.0, whose parser ``to
 from __future__ import annotations
 
 import math
-import shlex
-import unicodedata
-from collections.abc import Sequence
 
 from tools.domain import Checkpoint, Deployment, InstancePlan
 from tools.errors import BadValue
+from tools.launch.argv.words import FlagValue, checked_port, checked_word
 from tools.units import GIB
-
-FlagValue = str | int | float | bool
-"""``True`` = a switch without a value."""
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 
@@ -65,40 +60,11 @@ def vllm_argv(instance: InstancePlan, *, host: str | None = None, port: int | No
     if host is not None:
         flags["host"] = checked_word(host)
     if port is not None:
-        if not 1 <= port <= 65535:
-            raise BadValue("errors_launch.bad_port", value=port)
-        flags["port"] = port
+        flags["port"] = checked_port(port)
     words = ["vllm", "serve", checked_word(instance.deployment.checkpoint.repo)]
     for name, value in flags.items():
         words += _words(name, value)
     return words
-
-
-def wrapped(argv: Sequence[str], indent: str = "    ") -> str:
-    """Quote a ``vllm serve`` command for the shell, a flag with its values on each line."""
-    lines = [shlex.join(argv[:3])]
-    for word in argv[3:]:
-        quoted = shlex.quote(word)
-        if word.startswith("--"):
-            lines.append(indent + quoted)
-        else:
-            lines[-1] += f" {quoted}"
-    return " \\\n".join(lines)
-
-
-def checked_word(text: str) -> str:
-    """Return ``text`` if a command line can carry it as a value, whatever else it holds.
-
-    Raises:
-        BadValue: it is empty, starts with a dash (would be read as a flag), or holds control characters.
-    """
-    if not text or text.startswith("-") or any(unicodedata.category(c) in _UNPRINTABLE for c in text):
-        raise BadValue("errors_launch.bad_word", value=text)
-    return text
-
-
-# control characters, lone surrogates, line and paragraph separators
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def _flags(instance: InstancePlan) -> dict[str, FlagValue | tuple[str, ...]]:

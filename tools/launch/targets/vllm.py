@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 
 from tools.launch import pins
-from tools.launch.argv import vllm_argv, wrapped
-from tools.launch.checks import check_flags, check_shell
+from tools.launch.argv.vllm import vllm_argv
+from tools.launch.argv.words import wrapped
+from tools.launch.checks.shell import check_shell
+from tools.launch.checks.vllm import check_flags
 from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.files import Check, LaunchFile
-from tools.launch.job import Job, Unit, download_arguments, memory_row
+from tools.launch.header import header
+from tools.launch.job import Job, Unit, download_arguments
 from tools.launch.readme import readme
 from tools.launch.yaml_text import comment_line
 
@@ -38,14 +41,13 @@ def _comments(*lines: str) -> str:
 
 
 def _serve_sh(job: Job, unit: Unit) -> str:
-    row = memory_row(job, unit)
     devices = "HIP_VISIBLE_DEVICES" if unit.vendor == "amd" else "CUDA_VISIBLE_DEVICES"
     environment = [f"export {devices}={shlex.quote(','.join(map(str, unit.devices)))}"]
     if unit.vendor == "nvidia":
         environment.insert(0, "export CUDA_DEVICE_ORDER=PCI_BUS_ID")
     if unit.can_sleep:
         environment.append("export VLLM_SERVER_DEV_MODE=1")
-    notes = [job.say("launch.share", **row), job.say("launch.share_memory", **row)]
+    notes = list(header(job, unit))
     if unit.needs_bnb:
         notes.append(job.say("launch.bnb", packages=" ".join(pins.BNB_PLUGIN)))
     notes.append(job.say("launch.serve_more"))
@@ -74,7 +76,7 @@ def _start_all_sh(job: Job) -> str:
     say = {name: shlex.quote(job.say(f"launch.{name}")) for name in _SAID}
     return f"""\
 #!/usr/bin/env bash
-{_comments(job.say("launch.header", option=job.option, engine=f"vLLM {pins.VLLM}"), job.say("launch.start_all"))}
+{_comments(*header(job), job.say("launch.start_all"))}
 set -euo pipefail
 cd "$(dirname "${{BASH_SOURCE[0]}}")"
 mkdir -p logs

@@ -1,0 +1,1 @@
+"""One generator a target: ``files(job)`` makes the files, ``check(job, files)`` asks the validators."""
