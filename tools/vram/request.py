@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tools.domain import Checkpoint, Deployment, EngineOptions, Gpu, Measured, ModelSpec, Note, note
 from tools.errors import BadValue, RigfitError, UnknownGpu
-from tools.units import GIB
 from tools.vram.engines.words import engine_name, read_engine_flags
+from tools.vram.flags import PREFETCH, read_flags
 
 if TYPE_CHECKING:
     from tools.specs.gpus import GpuCatalogue
@@ -83,7 +82,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
             raise BadValue("errors_vram.unknown_field", field=str(name)[:60], allowed=", ".join(sorted(FIELDS)))
     given = _counted(given)
     spec, checkpoint, notes = _model(given, models)
-    gpu, gpu_notes = _gpu(given, gpus)
+    gpu, gpu_notes, devices = _gpu(given, gpus)
     engine = engine_name(given.get("engine"))
     options, hint = EngineOptions(), given.get("extra_flags")
     said: dict[str, Any] = {}
@@ -91,7 +90,7 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
         options, said, hint = read_engine_flags(engine, hint)
     flags, flag_notes = read_flags(hint)
     merged = flags | said | given
-    tp, tp_notes = _ranks(merged)
+    tp, tp_notes = _ranks(merged, devices)
     if merged.get("text_only"):
         from tools.vram.families import towers
 
@@ -242,136 +241,42 @@ def _counted(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**({} if count is None else {"gpu_count": count}), **given, **({"gpu": name} if name else {})}
 
 
-def _gpu(given: Mapping[str, Any], gpus: GpuCatalogue) -> tuple[Gpu | None, tuple[Note, ...]]:
-    """Find the card; a stated total is what the engine sees."""
+def _gpu(given: Mapping[str, Any], gpus: GpuCatalogue) -> tuple[Gpu | None, tuple[Note, ...], int]:
+    """Find the card, and how many devices one is to the engine; a stated total is what the engine sees."""
     total = _whole(given, "gpu_total_bytes")
     if "gpu" not in given:
         if total is None:
-            return None, ()
-        return Gpu("card", "", total, total, "measured"), ()
+            return None, (), 1
+        return Gpu("card", "", total, total, "measured"), (), 1
     try:
         match = gpus.find(str(given["gpu"]))
     except UnknownGpu:
         if total is None:
             raise
-        return Gpu(str(given["gpu"])[:80], "", total, total, "measured"), ()
+        return Gpu(str(given["gpu"])[:80], "", total, total, "measured"), (), 1
     if total is None:
-        return match.gpu, match.notes
-    return replace(match.gpu, cuda_total_bytes=total, total_provenance="measured"), match.notes
+        return match.gpu, match.notes, match.devices
+    return replace(match.gpu, cuda_total_bytes=total, total_provenance="measured"), match.notes, match.devices
 
 
-def _ranks(merged: Mapping[str, Any]) -> tuple[int, tuple[Note, ...]]:
-    """Tensor-parallel ranks: as said, else all cards over pipeline stages and data-parallel ranks."""
+def _ranks(merged: Mapping[str, Any], devices: int) -> tuple[int, tuple[Note, ...]]:
+    """Tensor-parallel ranks: as said, else all cards' devices over pipeline stages and data-parallel ranks."""
     tp = _whole(merged, "tp")
     if tp is not None:
         return tp, ()
-    count = _whole(merged, "gpu_count") or 1
+    count = (_whole(merged, "gpu_count") or 0) * devices or 1
     ranks = max(1, count // ((_whole(merged, "pp") or 1) * (_whole(merged, "dp") or 1)))
     return ranks, (note("vram.assume_tp", ranks=ranks),) if ranks > 1 else ()
 
 
 def _prefetch(merged: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """Read layers a group, fetched ones and those ahead; vLLM's defaults are one and one."""
-    group, fetched, ahead = (_whole(merged, name) for name in _PREFETCH)
+    group, fetched, ahead = (_whole(merged, name) for name in PREFETCH)
     if group is None:
         return None
     if (fetched or 1) > group:
         raise BadValue("errors_vram.bad_field", field="offload-num-in-group", value=str(fetched))
     return group, fetched or 1, ahead or 1
-
-
-def _gibibytes(text: str) -> int:
-    return round(float(text) * GIB)
-
-
-_FLAGS: dict[str, tuple[str, Callable[[str], int | float | str]]] = {
-    "tensor-parallel-size": ("tp", int),
-    "tp": ("tp", int),
-    "pipeline-parallel-size": ("pp", int),
-    "data-parallel-size": ("dp", int),
-    "dp": ("dp", int),
-    "max-num-seqs": ("max_num_seqs", int),
-    "max-model-len": ("max_model_len", int),
-    "max-num-batched-tokens": ("max_num_batched_tokens", int),
-    "gpu-memory-utilization": ("gpu_memory_utilization", float),
-    "kv-cache-dtype": ("kv_cache_dtype", str),
-    "cpu-offload-gb": ("cpu_offload_bytes", _gibibytes),
-    "cpu-offload-params": ("offload_params", str),
-    "offload-params": ("offload_params", str),
-    "offload-group-size": ("offload_group", int),
-    "offload-num-in-group": ("offload_in_group", int),
-    "offload-prefetch-step": ("offload_ahead", int),
-    "load-format": ("load_format", str),
-    "block-size": ("block_size", int),
-    "num-speculative-tokens": ("draft_tokens", int),
-    "decode-context-parallel-size": ("dcp", int),
-    "dcp": ("dcp", int),
-}
-_PREFETCH = ("offload_group", "offload_in_group", "offload_ahead")
-_PARTITION = re.compile(r"VLLM_PP_LAYER_PARTITION[=:\s\"']{1,3}(\d{1,4}(?:,\d{1,4}){0,63})[\"']?")
-_SWITCHES: dict[str, tuple[str, bool]] = {
-    "enforce-eager": ("enforce_eager", True),
-    "enable-expert-parallel": ("ep", True),
-    "enable-sleep-mode": ("sleep_mode", True),
-    "enable-prefix-caching": ("prefix_caching", True),
-    "no-enable-prefix-caching": ("prefix_caching", False),
-    "language-model-only": ("text_only", True),
-    "disable-hybrid-kv-cache-manager": ("cache_groups", False),
-    "no-disable-hybrid-kv-cache-manager": ("cache_groups", True),
-}
-
-
-_DRAFTS = re.compile(r"\b(mtp|eagle)3?\b(?:[ =]{1,2}(?:n=)?(\d{1,2})\b)?", re.IGNORECASE)
-"""Speculative decoding as people note it: ``MTP n=3``, ``EAGLE``."""
-
-
-def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
-    """Use what is understood of a free-text hint of flags; list the rest.
-
-    Args:
-        text: e.g. ``"--enforce-eager --max-num-seqs 8 (spec decode)"``, or a list of such.
-
-    Returns:
-        Request fields, and a note with what was not used.
-    """
-    if text is None:
-        return {}, ()
-    hint = " ".join(map(str, cast("Iterable[Any]", text))) if isinstance(text, list | tuple) else str(text)
-    found: dict[str, Any] = {}
-    partition = _PARTITION.search(hint := hint[:4000])
-    if partition:
-        found["pp_layers"] = tuple(int(size) for size in partition[1].split(","))
-        hint = hint.replace(partition[0], " ")
-    drafts = _DRAFTS.search(hint)
-    if drafts:
-        found["draft"] = drafts[1].lower()
-        found |= {"draft_tokens": int(drafts[2])} if drafts[2] else {}
-        hint = hint.replace(drafts[0], " ")
-    words = re.split(r"[\s=,;]+", hint)
-    unused: list[str] = []
-    index = 0
-    while index < len(words):
-        name = words[index].lstrip("-").replace("_", "-")
-        if name in _SWITCHES:
-            switch, value = _SWITCHES[name]
-            found[switch] = value
-        elif name in _FLAGS and index + 1 < len(words):
-            index += _flag_value(name, words[index + 1], found, unused)
-        elif words[index]:
-            unused.append(words[index])
-        index += 1
-    return found, (note("vram.flags_unused", flags=" ".join(unused)[:200]),) if unused else ()
-
-
-def _flag_value(name: str, word: str, found: dict[str, Any], unused: list[str]) -> int:
-    """Read a flag's value into ``found``; returns how many words it took."""
-    field, kind = _FLAGS[name]
-    try:
-        found[field] = kind(word)
-    except (ValueError, OverflowError):
-        unused.append(name)
-        return 0
-    return 1
 
 
 def _whole(given: Mapping[str, Any], name: str) -> int | None:

@@ -10,7 +10,7 @@ from tools.domain import Checkpoint, Deployment, Footprint
 from tools.units import GIB
 from tools.vram.architecture import spec_from_config
 from tools.vram.estimate import estimate
-from tools.vram.request import read_flags
+from tools.vram.flags import read_flags
 
 DENSE = Deployment(spec_from_config(QWEN3_32B, name="dense"), Checkpoint("dense", "bf16"), max_model_len=8192)
 EXPERTS = replace(DENSE, model=spec_from_config(QWEN3_30B, name="experts"))

@@ -13,8 +13,8 @@ from tools.units import GIB
 from tools.vram.architecture import spec_from_config
 from tools.vram.estimate import estimate
 from tools.vram.feedforward import matrices
+from tools.vram.flags import read_flags
 from tools.vram.loaded import registered_bytes
-from tools.vram.request import read_flags
 from tools.vram.stages import stages
 from tools.vram.weights import parameter_bytes
 

@@ -15,7 +15,8 @@ from tools.specs.gpus import GpuCatalogue
 from tools.specs.models import ModelCatalogue
 from tools.vram.architecture import quantization_from_config, spec_from_config
 from tools.vram.estimate import estimate
-from tools.vram.request import answer_request, deployment_from_request, read_flags
+from tools.vram.flags import read_flags
+from tools.vram.request import answer_request, deployment_from_request
 
 MODELS, GPUS = ModelCatalogue.load(), GpuCatalogue.load()
 
