@@ -18,7 +18,30 @@ def is_thanks(text: str) -> bool:
     return any(w in _THANKS for w in words) and all(w in _THANKS or w in _AROUND for w in words)
 
 
-_TARGETS = {"compose": "docker_compose", "docker": "docker_compose", "vllm": "vllm_serve", "serve": "vllm_serve"}
+_TARGETS = {
+    "compose": "docker_compose",
+    "docker": "docker_compose",
+    "vllm": "vllm_serve",
+    "serve": "vllm_serve",
+    "systemd": "vllm_serve",
+    "webui": "webui",
+    "oobabooga": "webui",
+    "llamacpp": "llama_cpp",
+    "llama.cpp": "llama_cpp",
+    "llama-server": "llama_cpp",
+    "llama-swap": "llama_swap",
+    "llamaswap": "llama_swap",
+    "ollama": "ollama",
+    "оллама": "ollama",
+    "sglang": "sglang",
+    "kubernetes": "k8s",
+    "k8s": "k8s",
+    "helm": "k8s",
+    "кубернетес": "k8s",
+    "кубер": "k8s",
+    "ray": "ray",
+    "slurm": "slurm",
+}
 _ASIDE = frozenset(
     {"now", "and", "for", "the", "same", "with", "as", "in", "to", "too", "please", "but", "what", "about", "files"}
     | {"теперь", "а", "и", "для", "то", "же", "самое", "в", "под", "на", "тоже", "ещё", "еще", "пожалуйста", "файлы"}
@@ -28,6 +51,6 @@ _ASIDE = frozenset(
 
 def target_named(text: str) -> str | None:
     """Return the kind of files that a message only names: "теперь для vllm" is ``vllm_serve``."""
-    words = re.findall(r"\w+", text.lower())
+    words = re.findall(r"\w+(?:[.-]\w+)*", text.lower())
     kinds = [_TARGETS[word] for word in words if word in _TARGETS]
     return kinds[-1] if kinds and all(word in _TARGETS or word in _ASIDE for word in words) else None

@@ -6,7 +6,6 @@ the graph from the conversation (its rig, language and last plan); no model ever
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Mapping
@@ -99,30 +98,45 @@ class _Tools:
         artifact = results.calculation(self._bench, request, given.get("language", "en"))
         return _brief(artifact), artifact
 
-    def generate_launch_config(self, given: Given, target: str = "compose", option: str | None = None) -> Result:
-        from tools.launch.generate import generate, write
+    def generate_launch_config(
+        self,
+        given: Given,
+        target: str = "compose",
+        option: str | None = None,
+        endpoint: Annotated[Literal["nginx", "gateway"] | None, Field(description="What stands in front")] = None,
+        page: Annotated[Literal["none", "open-webui", "rigfit"] | None, Field(description="A chat page beside")] = None,
+        share: Annotated[
+            Literal["names", "weights"] | None, Field(description="How equal models share weights; leave out if unsaid")
+        ] = None,
+        cpu: Annotated[bool | None, Field(description="Run on the processor, to try the files out")] = None,
+        open: Annotated[bool | None, Field(description="Let other machines in, with an API key")] = None,
+    ) -> Result:
+        from tools.launch.choices import choices_from
+        from tools.launch.generate import TARGETS, generate
+        from tools.launch.kept import keep
         from tools.units import gib
 
         plan = self._bench.plan(given["plan"]) if given.get("plan") else None
         if plan is None:
             raise BadValue("errors_agent.no_plan")
-        if plan.verdict == "does_not_fit":
+        same_engine = target not in TARGETS or TARGETS[target].engine == plan.request.engine
+        if plan.verdict == "does_not_fit" and same_engine:
             raise NothingFits("errors_agent.nothing_to_launch", missing=gib(plan.as_asked.deficit_bytes))
+        said = {"endpoint": endpoint, "page": page, "share": share, "cpu": cpu, "open": open}
         language = given.get("language", "en")
-        made = generate(plan, option=option, target=target, language=language)
-        stamp = hashlib.sha256("\0".join(f"{f.path}\0{f.content}" for f in made.files).encode()).hexdigest()[:12]
-        folder = self._bench.files_dir() / f"{target}-{stamp}"
-        paths = write(made, folder)
+        made = generate(plan, option=option, target=target, language=language, choices=choices_from(said))
+        kept = keep(made, self._bench.files_dir())
         artifact = {
             "kind": "files",
             "target": made.target,
             "option": made.option,
-            "folder": str(folder),
-            "files": [str(p) for p in paths],
+            "folder": str(kept.folder),
+            "files": [str(p) for p in kept.paths],
             "names": [f.path for f in made.files],
             "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in made.checks],
+            "notes": [{"code": n.code, "params": dict(n.params)} for n in made.notes],
         }
-        return json.dumps({k: artifact[k] for k in ("target", "option", "names", "checks")}), artifact
+        return _brief({k: artifact[k] for k in ("target", "option", "names", "checks", "notes")}), artifact
 
     def read_engine_log(
         self,

@@ -153,6 +153,8 @@ class Page:
         ).then(_ready_box, None, self.box, **quiet)  # fmt: skip
         latest: dict[str, Any] = {**quiet, "trigger_mode": "always_last"}
         self.panel.pick(self._picked_option, [self.shown], [self.panel, self.shown], **latest)
+        self.panel.target(self._picked_target, [self.shown], [self.panel, self.shown], **latest)
+        self.panel.choice(self._toggled_choice, [self.shown], [self.panel, self.shown], **latest)
         self._connect_rig(fields, latest)
 
     def _connect_rig(self, fields: list[Any], latest: dict[str, Any]) -> None:
@@ -183,6 +185,12 @@ class Page:
     async def _picked_option(self, shown: Shown, event: gr.EventData) -> list[Any]:
         return await self._conversation.picked(shown, str(event._data.get("option", "")))
 
+    async def _picked_target(self, shown: Shown, event: gr.EventData) -> list[Any]:
+        return await self._conversation.target_picked(shown, str(event._data.get("target", "")))
+
+    async def _toggled_choice(self, shown: Shown, event: gr.EventData) -> list[Any]:
+        return await self._conversation.choice_toggled(shown, str(event._data.get("choice", "")))
+
 
 def _say(language: str) -> Say:
     return lambda code: language if code == "ui.language" else text(language, code)
@@ -211,7 +219,11 @@ element.addEventListener('click', (event) => {
 
 _PANEL_JS = """
 element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-rf-option]');
-  if (button) trigger('pick', {option: button.dataset.rfOption});
+  const button = event.target.closest('[data-rf-option], [data-rf-target], [data-rf-choice]');
+  if (!button) return;
+  const data = button.dataset;
+  if (data.rfOption) trigger('pick', {option: data.rfOption});
+  if (data.rfTarget) trigger('target', {target: data.rfTarget});
+  if (data.rfChoice) trigger('choice', {choice: data.rfChoice});
 });
 """

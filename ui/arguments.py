@@ -83,6 +83,20 @@ class Parser(ArgumentParser):
         self.add("--residency", "all awake at once, or swapped", choices=("auto", "together", "swap"))
         self.add("--config", "a folder with a config.json, instead of a model's name", metavar="DIR")
 
+    def add_choices(self) -> None:
+        """Add what may be chosen about launch files."""
+        from tools.launch.choices import ALLOWED
+
+        self.add(
+            "--endpoint",
+            "in front of several engines: nginx (default), or Rigfit's gateway",
+            choices=ALLOWED["endpoint"],
+        )
+        self.add("--page", "a chat page beside the engines", choices=ALLOWED["page"])
+        self.add("--share", "equal models: one engine under all names, or shared weights", choices=ALLOWED["share"])
+        self.add_argument("--cpu", action="store_true", help="run on the processor, to try the files out")
+        self.add_argument("--open", action="store_true", help="let other machines in, with an API key")
+
 
 PLAN_WORDS = (
     "gpu",

@@ -23,6 +23,7 @@ COMMANDS = {
     "specs": "specs",
     "search": "search",
     "detect": "detect",
+    "gateway": "gateway",
 }
 """Command name -> module of ``ui.commands``."""
 _ABOUT = "Will these models fit on this hardware, and how do I run them?"

@@ -14,18 +14,21 @@ from uuid import uuid4
 
 import gradio as gr
 
-from agent.events import AnswerText, History, PlanReady
+from agent.events import AnswerText, FilesReady, History, PlanReady
 from prompts import text
 from tools.domain import Plan, Rig
 from tools.errors import RigfitError
+from tools.launch.choices import DEFAULT, Choices
+from tools.launch.generate import TARGETS, default_target
 from tools.settings import Settings
 from tools.specs.gpus import GpuCatalogue
 from ui.assistants import AssistantKeeper
-from ui.downloads import plan_downloads
+from ui.downloads import offered_files
 from ui.example import example_plan
+from ui.files import FilesView, toggled
 from ui.markup import Markup, tag
 from ui.output import log_failure, sentence
-from ui.panel import Download, empty_panel, plan_panel
+from ui.panel import empty_panel, plan_panel
 from ui.rig_panel import RigFields, fields_of_rig, rig_label, rig_of_fields
 from ui.turns import Message, Turn, answer_message, last_plan, past_messages
 
@@ -45,6 +48,8 @@ class Shown:
         plan_language: of the plan panel: that of the question it answers.
         plan: the plan in the panel, None for the example.
         option: which option of it, None for the recommended one.
+        target: for which kind of launch files are shown (empty = that of the plan's engine).
+        choices: how the files are made.
         filled: what the conversation wrote into the hardware fields; other contents were set by hand.
     """
 
@@ -53,6 +58,8 @@ class Shown:
     plan_language: str = "en"
     plan: Plan | None = None
     option: str | None = None
+    target: str = ""
+    choices: Choices = DEFAULT
     filled: RigFields | None = None
 
 
@@ -136,6 +143,12 @@ class Conversation:
             rest = [gr.skip()] * 7
             if isinstance(event, PlanReady):
                 rest = await self._planned(event.plan, shown)
+                shown = rest[1]
+            elif isinstance(event, FilesReady) and shown.plan:
+                shown = replace(
+                    shown, target=event.target, option=event.option if event.option in _ids(shown) else None
+                )
+                rest = [await self._panel(shown), shown, *[gr.skip()] * 5]
             elif isinstance(event, AnswerText) and time.monotonic() - drawn < _REDRAW_S:
                 continue
             drawn = time.monotonic()
@@ -143,7 +156,7 @@ class Conversation:
 
     async def _planned(self, plan: Plan, shown: Shown) -> list[Any]:
         """Show a new plan; hardware that the conversation named goes into the fields."""
-        shown = replace(shown, plan=plan, option=None)
+        shown = replace(shown, plan=plan, option=None, target="")
         values: list[Any] = [gr.skip()] * 4
         rig = plan.request.rig
         if rig.source != "panel":
@@ -166,24 +179,39 @@ class Conversation:
         changed = replace(shown, option=option)
         return [await self._panel(changed, example=shown.plan is None), changed]
 
+    async def target_picked(self, shown: Shown, target: str) -> list[Any]:
+        """Show the files of another target; returns updates of panel and state."""
+        if target not in TARGETS:
+            return [gr.skip(), gr.skip()]
+        changed = replace(shown, target=target)
+        return [await self._panel(changed), changed]
+
+    async def choice_toggled(self, shown: Shown, asked: str) -> list[Any]:
+        """Take or give up a choice about the files; returns updates of panel and state."""
+        changed = replace(shown, choices=toggled(shown.choices, asked))
+        return [await self._panel(changed), changed]
+
     async def _panel(self, shown: Shown, *, example: bool = False) -> Markup:
         if shown.plan is None:
             if not example:
                 return empty_panel(shown.language)
             return self.example_panel(shown.language, shown.option) or empty_panel(shown.language)
-        files, problem = await asyncio.to_thread(self._files, shown.plan, shown)
-        return plan_panel(shown.plan, language=shown.plan_language, option=shown.option, files=files, problem=problem)
+        files = await asyncio.to_thread(self._files, shown.plan, shown)
+        return plan_panel(shown.plan, language=shown.plan_language, option=shown.option, files=files)
 
-    def _files(self, plan: Plan, shown: Shown) -> tuple[tuple[Download, ...], str | None]:
+    def _files(self, plan: Plan, shown: Shown) -> FilesView:
         """Write the files of the shown option; a plan without them is still an answer, and says why."""
         folder = (self._settings.data_dir / "files").absolute()
+        view = FilesView(shown.target or default_target(plan.request.engine), shown.choices)
+        language = shown.plan_language
         try:
-            return plan_downloads(plan, shown.option, shown.plan_language, folder), None
+            offered = offered_files(plan, shown.option, view.target, view.choices, language=language, folder=folder)
         except RigfitError as error:
-            return (), sentence(shown.plan_language, error)
+            return replace(view, problem=sentence(language, error))
         except Exception as error:  # noqa: BLE001 - the edge: one sentence beside the plan
             log = log_failure(error, self._settings)
-            return (), text(shown.plan_language, "errors_ui.files_failed", reason=log)
+            return replace(view, problem=text(language, "errors_ui.files_failed", reason=log))
+        return replace(view, offered=offered)
 
     @cached_property
     def _example(self) -> Plan | None:
@@ -236,6 +264,11 @@ class Conversation:
     def rig_cleared(self, shown: Shown) -> list[Any]:
         """Empty the fields; returns updates of the fields, the rig's title and the status line."""
         return [*_field_values(RigFields()), self._rig_update(None, shown.language), ""]
+
+
+def _ids(shown: Shown) -> set[str]:
+    """Options of the shown plan."""
+    return {"as_asked", *(one.id for one in shown.plan.options)} if shown.plan else set()
 
 
 def _fields(card: Any, count: Any, reserved: Any, ram: Any) -> RigFields:

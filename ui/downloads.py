@@ -2,59 +2,68 @@
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from tools.domain import Plan
-from tools.errors import RequestError, StorageError
-from tools.launch.files import write_whole
-from tools.launch.generate import TARGETS, generate, write, zip_bytes
-from ui.panel import Download
+from tools.domain import Note, Plan
+from tools.launch.choices import Choices
+from tools.launch.files import Check
+from tools.launch.generate import generate
+from tools.launch.kept import keep
 
 FILE_ROUTE = "/gradio_api/file="
 """Where Gradio hands out files of the allowed folders."""
 
 
-def plan_downloads(plan: Plan, option: str | None, language: str, folder: Path) -> tuple[Download, ...]:
-    """Write the files of an option, for every target that can serve it.
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file to fetch: its name, address and size."""
+
+    name: str
+    url: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Files to fetch for one target.
+
+    Attributes:
+        files: in the order they were made.
+        archive: all of them as a zip.
+        notes: what was changed for the target's engine.
+        checks: what the validators said.
+    """
+
+    files: tuple[Download, ...]
+    archive: Download
+    notes: tuple[Note, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+def offered_files(
+    plan: Plan, option: str | None, target: str, choices: Choices, *, language: str, folder: Path
+) -> Offered:
+    """Write the files of an option for a target.
 
     Args:
         plan: the plan.
         option: an option's id, ``"as_asked"``, or None for the recommended one.
+        target: a launch target.
+        choices: what was chosen about the files.
         language: of comments and README.
         folder: the folder that the page hands out; each content gets a folder of its own.
 
-    Returns:
-        The files and a zip for each target; empty where the option does not fit.
-
     Raises:
+        RequestError: the target can't serve that option.
         StorageError: the folder can't be written.
     """
-    found: list[Download] = []
-    for target in TARGETS:
-        try:
-            made = generate(plan, option=option, target=target, language=language)
-        except RequestError:
-            continue
-        archive = zip_bytes(made)
-        home = folder / f"{target}-{hashlib.sha256(archive).hexdigest()[:20]}"
-        write(made, home)
-        name = f"rigfit-{target}.zip"
-        _write_once(home / name, archive)
-        found += [_download(home, file.path, target) for file in made.files]
-        found.append(_download(home, name, target))
-    return tuple(found)
+    made = generate(plan, option=option, target=target, language=language, choices=choices)
+    kept = keep(made, folder)
+    files = tuple(_download(file.path, path) for file, path in zip(made.files, kept.paths, strict=True))
+    return Offered(files, _download(kept.archive.name, kept.archive), made.notes, made.checks)
 
 
-def _write_once(path: Path, content: bytes) -> None:
-    try:
-        if not path.exists():
-            write_whole(path, content)
-    except OSError as error:
-        raise StorageError("errors_ui.files_failed", reason=error.strerror or str(error)) from error
-
-
-def _download(home: Path, name: str, target: str) -> Download:
-    path = home / name
-    return Download(name, FILE_ROUTE + quote(str(path)), path.stat().st_size, target)
+def _download(name: str, path: Path) -> Download:
+    return Download(name, FILE_ROUTE + quote(str(path)), path.stat().st_size)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from prompts import messages, text
+from prompts import text
 from tools.domain import Band, Costs, Footprint, InstancePlan, Option, Placement, Plan
-from tools.launch.argv.vllm import vllm_argv
+from tools.launch.argv import engine_argv
 from tools.launch.argv.words import wrapped
 from tools.units import gib, span
+from ui.files import FilesView, files_section
 from ui.markup import Markup, join, tag
 from ui.output import say
 from ui.picture import instance_names, letter, memory_picture
@@ -27,23 +27,12 @@ _FOOTPRINT_ROWS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
-    """A file to fetch: its name, address and size; ``group`` names the target it belongs to."""
-
-    name: str
-    url: str
-    size_bytes: int
-    group: str
-
-
 def plan_panel(
     plan: Plan,
     *,
     language: str,
     option: str | None = None,
-    files: Sequence[Download] = (),
-    problem: str | None = None,
+    files: FilesView | None = None,
     caption: str | None = None,
 ) -> Markup:
     """Show a plan.
@@ -52,8 +41,7 @@ def plan_panel(
         plan: what was planned.
         language: ``en`` or ``ru``.
         option: the option to show, ``"as_asked"``, or None for as asked where it fits, else the recommended one.
-        files: downloads for that option.
-        problem: why there are none, where they could not be written.
+        files: the files to fetch for that option; None shows none.
         caption: a line above it all, such as that this is an example.
     """
     shown = option or plan.recommended
@@ -66,7 +54,7 @@ def plan_panel(
         memory_picture(plan, placement, language),
         instance_names(placement, language),
         _options(plan, shown, language),
-        _files(placement, files, problem, language),
+        files_section(files, language, fits=placement.verdict != "does_not_fit") if files else None,
         _flags(placement, language),
         _how(plan, placement, language),
         class_="rf-panel",
@@ -191,40 +179,19 @@ def _cost(costs: Costs, language: str) -> list[str]:
     return [piece.replace(" GiB", "\u00a0GiB") for piece in pieces if piece]
 
 
-def _files(placement: Placement, files: Sequence[Download], problem: str | None, language: str) -> Markup | None:
-    if placement.verdict == "does_not_fit":
-        problem = text(language, "ui.files_none")
-    if problem:
-        return join(tag("h3", text(language, "ui.files_heading")), tag("p", problem, class_="rf-note", role="status"))
-    if not files:
+def _flags(placement: Placement, language: str) -> Markup | None:
+    made = (_command(position, instance, language) for position, instance in enumerate(placement.instances))
+    blocks = [block for block in made if block]
+    if not blocks:
         return None
-    table = messages(language, "ui")
-    groups = dict.fromkeys(file.group for file in files)
-    blocks = [
-        tag(
-            "div",
-            tag("h4", table.get(f"files_{group}", group)),
-            tag("ul", *(_link(file, language) for file in files if file.group == group), class_="rf-files"),
-        )
-        for group in groups
-    ]
-    return join(tag("h3", text(language, "ui.files_heading")), tag("div", *blocks, class_="rf-file-groups"))
-
-
-def _link(file: Download, language: str) -> Markup:
-    archive = file.name.endswith(".zip")
-    name = text(language, "ui.files_zip") if archive else file.name
-    link = tag("a", name, href=file.url, download=file.name.rpartition("/")[2])
-    return tag("li", link, " ", tag("span", f"{file.size_bytes / 1000:.1f} kB", class_="rf-note"))
-
-
-def _flags(placement: Placement, language: str) -> Markup:
-    blocks = [_command(position, instance, language) for position, instance in enumerate(placement.instances)]
     return tag("details", tag("summary", text(language, "ui.flags_heading")), *blocks, class_="rf-fold")
 
 
-def _command(position: int, instance: InstancePlan, language: str) -> Markup:
-    command = wrapped(vllm_argv(instance), indent="  ")
+def _command(position: int, instance: InstancePlan, language: str) -> Markup | None:
+    argv = engine_argv(instance)
+    if not argv:
+        return None
+    command = wrapped(argv, indent="  ")
     copy = tag("button", text(language, "ui.copy"), type="button", class_="rf-copy", data_rf_copy=command)
     copy_done = text(language, "ui.copied")
     return tag(

@@ -73,7 +73,7 @@ def serve(host: str, port: int, settings: Settings, ready: Callable[[str], None]
 
     keeper = AssistantKeeper.for_settings(settings)
     app = build_app(keeper, settings)
-    if not _is_loopback(host):
+    if not is_loopback(host):
         print(text(settings.language, "cli.page_exposed", host=host), file=sys.stderr, flush=True)
     app.launch(
         server_name=host,
@@ -108,7 +108,8 @@ def files_folder(settings: Settings) -> Any:
     return (settings.data_dir / "files").absolute()
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine alone."""
     if host == "localhost":
         return True
     try:

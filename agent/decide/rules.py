@@ -14,8 +14,22 @@ from agent.smalltalk import is_thanks
 from agent.state import State, artifact, failures, tool_calls
 from tools.rough import is_unnamed
 
-TARGETS = {"docker_compose": "compose", "vllm_serve": "vllm"}
-"""Reading's ``config_kind`` to the launch target; another kind is passed on as it is and refused by name."""
+TARGETS = {
+    "docker_compose": "compose",
+    "vllm_serve": "vllm",
+    "webui": "webui",
+    "llama_cpp": "llamacpp",
+    "llama_swap": "llama-swap",
+    "ollama": "ollama",
+    "sglang": "sglang",
+    "k8s": "kubernetes",
+    "ray": "ray",
+    "slurm": "slurm",
+}
+"""Reading's ``config_kind`` to the launch target."""
+
+ON_VLLM = frozenset({"docker_compose", "vllm_serve", "k8s", "ray", "slurm"})
+"""Kinds of files for the engine that is planned for where none was named."""
 
 Call = tuple[str, dict[str, Any]]
 
@@ -93,15 +107,15 @@ def _unknown(failure: Mapping[str, Any]) -> bool:
 
 
 def _files(state: State) -> list[Call]:
-    """Write files where a config was asked for and something fits."""
+    """Write files where a config was asked for; a plan that does not fit may fit on another engine."""
     reading = state.get("reading", {})
     if reading.get("intent") != "config":
         return []
     made = artifact(state, "calculate_vram")
     plan = made.get("plan") if made else None
-    if not plan or plan["verdict"] == "does_not_fit":
-        return []
     kind = str(reading.get("config_kind") or "docker_compose")
+    if not plan or (plan["verdict"] == "does_not_fit" and kind in ON_VLLM):
+        return []
     return [("generate_launch_config", {"target": TARGETS.get(kind, kind)})]
 
 

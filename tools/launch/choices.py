@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,6 +12,7 @@ ALLOWED = {
     "endpoint": ("nginx", "gateway"),
     "page": ("none", "open-webui", "rigfit"),
     "share": ("names", "weights"),
+    "sharing": ("slices", "claims"),
 }
 """Words of the choices that are not yes or no; the first is the default."""
 
@@ -24,6 +26,8 @@ class Choices:
         page: a chat page beside the engines: ``none``, ``open-webui`` or ``rigfit``.
         share: how models of one checkpoint share it: one engine under several ``names``, or (experimental) engines of
             their own that share one copy of the ``weights``.
+        sharing: how engines on one card get it from Kubernetes: as time ``slices`` of the device plugin, or by one of
+            its ``claims`` (dynamic resource allocation, which needs a driver of its own).
         cpu: run on the processor instead of the cards: small models, to try the files out.
         open: let other machines in; every engine then asks for an API key.
     """
@@ -31,6 +35,7 @@ class Choices:
     endpoint: str = "nginx"
     page: str = "none"
     share: str = "names"
+    sharing: str = "slices"
     cpu: bool = False
     open: bool = False
 
@@ -45,14 +50,17 @@ class Choices:
                 )
 
 
-def choices_from(words: dict[str, Any]) -> Choices:
+NAMES = tuple(field.name for field in fields(Choices))
+"""Of all choices."""
+
+
+def choices_from(words: Mapping[str, Any]) -> Choices:
     """Make choices of what was said; names that are not choices and ``None`` are left out.
 
     Raises:
         BadValue: a choice has no such word.
     """
-    known = {field.name for field in fields(Choices)}
-    return Choices(**{name: value for name, value in words.items() if name in known and value is not None})
+    return Choices(**{name: words[name] for name in NAMES if words.get(name) is not None})
 
 
 DEFAULT = Choices()

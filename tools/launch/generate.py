@@ -24,19 +24,26 @@ class Target:
         module: has ``files(job)`` and ``check(job, files)``.
         engine: what the files start; a plan for another engine is made again for this one.
         cluster: the files are for a scheduler of machines: one set for all of them, and an engine may span several.
+        choices: names of the ``Choices`` that its files honour.
     """
 
     module: str
     engine: str = "vllm"
     cluster: bool = False
+    choices: tuple[str, ...] = ()
 
 
 _HERE = "tools.launch.targets."
 TARGETS = {
-    "compose": Target(_HERE + "compose"),
-    "vllm": Target(_HERE + "vllm"),
+    "compose": Target(_HERE + "compose", choices=("endpoint", "page", "cpu", "open")),
+    "vllm": Target(_HERE + "vllm", choices=("share", "cpu", "open")),
 }
 """By name; adding a target is a line here and its module."""
+
+
+def default_target(engine: str) -> str:
+    """Return the target to offer first for a plan for an engine: its own, else ``compose``."""
+    return next((name for name, target in TARGETS.items() if target.engine == engine), "compose")
 
 
 def generate(
@@ -47,6 +54,7 @@ def generate(
     language: str = "en",
     choices: Choices = DEFAULT,
     today: date | None = None,
+    checked: bool = True,
 ) -> LaunchFiles:
     """Return the files that start an option of a plan.
 
@@ -57,6 +65,7 @@ def generate(
         language: of comments and README (``en`` or ``ru``).
         choices: what was chosen about the files.
         today: the date that the files carry; None = the machine's.
+        checked: ask the validators that are there, some of which are programs of their own.
 
     Returns:
         Files with relative paths (a folder each where the plan spans machines), one check a validator, and notes on
@@ -88,7 +97,7 @@ def generate(
     checks: list[Check] = []
     for job in jobs:
         made: tuple[LaunchFile, ...] = module.files(job)
-        said: tuple[Check, ...] = module.check(job, made)
+        said: tuple[Check, ...] = module.check(job, made) if checked else ()
         files += [replace(file, path=job.folder + file.path) for file in made]
         checks += [replace(check, name=job.folder + check.name) for check in said]
     return LaunchFiles(target, jobs[0].option, tuple(files), tuple(checks), notes)

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prompts import text
 from tools.errors import BadValue
+from tools.launch.choices import choices_from
+from tools.launch.generate import TARGETS, default_target, generate, write
 from ui.arguments import PLAN_WORDS, Parser
 from ui.output import chosen_language, print_json, print_lines, read_json
 
@@ -24,23 +27,30 @@ def add_arguments(parser: Parser) -> None:
     parser.add_plan()
     parser.add("--plan", "output of rigfit plan --json, or - for standard input", metavar="FILE")
     parser.add("--option", "an option's id (default: the recommended one)", metavar="ID")
-    parser.add("--target", "compose (default) or vllm", metavar="TARGET")
+    parser.add("--target", f"{', '.join(TARGETS)} (default: by the engine)", metavar="TARGET")
+    parser.add_choices()
     parser.add("--out", "folder for the files (default: rigfit-files)", metavar="DIR")
     parser.add_output()
 
 
 def run(arguments: Namespace) -> int:
     """Write the files."""
-    from tools.launch.generate import generate, write
-
     language = chosen_language(arguments.lang)
     out = Path(arguments.out or "rigfit-files")
-    made = generate(_plan(arguments), option=arguments.option, target=arguments.target or "compose", language=language)
+    plan = _plan(arguments)
+    made = generate(
+        plan,
+        option=arguments.option,
+        target=arguments.target or default_target(plan.request.engine),
+        language=language,
+        choices=choices_from(vars(arguments)),
+    )
     write(made, out)
     result = {
         "target": made.target,
         "option": made.option,
         "files": [str(out / file.path) for file in made.files],
+        "notes": [text(language, note.code, **note.params) for note in made.notes],
         "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in made.checks],
     }
     if arguments.json:
@@ -65,8 +75,7 @@ def _plan(arguments: Namespace) -> Plan:
 
 
 def _human(result: dict[str, Any], language: str) -> Iterator[str]:
-    from prompts import text
-
+    yield from result["notes"]
     yield text(language, "cli.written", option=result["option"], target=result["target"])
     yield from (f"  {path}" for path in result["files"])
     for check in result["checks"]:

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from tools.domain import Option, Plan, note
+from tools.launch.files import Check
 from tools.plan.planner import make_plan
 from tools.plan.resolve import resolve_arguments
 from tools.units import gib
-from ui.downloads import FILE_ROUTE, plan_downloads
+from ui.downloads import Download, Offered
 from ui.example import example_plan
-from ui.panel import Download, plan_panel
+from ui.files import FilesView
+from ui.panel import plan_panel
 
 HOSTILE = "</td><script>alert(1)</script>\"'&"
 
@@ -51,31 +52,14 @@ def test_every_option_can_be_shown(plan: Plan) -> None:
         assert all(one.deployment.checkpoint.repo in "".join(root.itertext()) for one in placement.instances)
 
 
-def test_downloads_are_links_to_the_files_written(plan: Plan, tmp_path: Path) -> None:
-    files = plan_downloads(plan, None, "en", tmp_path)
-    assert {file.group for file in files} == {"compose", "vllm"}
-    assert files == plan_downloads(plan, None, "en", tmp_path), "the same plan gives the same files"
-    root = ElementTree.fromstring(plan_panel(plan, language="en", files=files))
-    links = [node.get("href") or "" for node in root.iter("a")]
-    assert links == [file.url for file in files]
-    for link in links:
-        path = Path(link.removeprefix(FILE_ROUTE))
-        assert path.is_file()
-        assert tmp_path in path.parents
-
-
-def test_no_files_for_what_does_not_fit(plan: Plan, tmp_path: Path) -> None:
-    assert plan_downloads(plan, "as_asked", "en", tmp_path) == ()
-    assert "choose an option" in plan_panel(plan, language="en", option="as_asked")
-
-
 def test_hostile_words_stay_text(plan: Plan) -> None:
     option = plan.options[0]
     evil = Option(HOSTILE, option.kind, note("errors.bad_size", value=HOSTILE), option.placement)
+    evil_file = Download(HOSTILE, "/gradio_api/file=/x", 1)
     markup = plan_panel(
         replace(plan, options=(evil,), recommended=HOSTILE),
         language="en",
-        files=(Download(HOSTILE, "/gradio_api/file=/x", 1, HOSTILE),),
+        files=FilesView(offered=Offered((evil_file,), evil_file, checks=(Check(HOSTILE, False, HOSTILE),))),
         caption=HOSTILE,
     )
     root = ElementTree.fromstring(markup)

@@ -12,6 +12,9 @@ from tools.launch.argv.words import FlagValue
 BUILDERS = {"vllm": "tools.launch.argv.vllm:vllm_flags"}
 """Where each engine's flags are built, as ``module:function``; the function takes an ``InstancePlan``."""
 
+COMMANDS = {"vllm": "tools.launch.argv.vllm:vllm_argv"}
+"""Where each engine's whole command is built, likewise."""
+
 
 def engine_flags(instance: InstancePlan) -> Mapping[str, FlagValue]:
     """Return the flags of an instance's engine, by name without dashes, in a fixed order.
@@ -22,10 +25,23 @@ def engine_flags(instance: InstancePlan) -> Mapping[str, FlagValue]:
     Raises:
         BadValue: a name that a command line cannot carry.
     """
-    where = BUILDERS.get(instance.deployment.engine)
+    build = _found(BUILDERS, instance)
+    return build(instance) if build else {}
+
+
+def engine_argv(instance: InstancePlan) -> list[str]:
+    """Return the command that starts an instance's engine, without address and port; empty where it has none.
+
+    Raises:
+        BadValue: a name that a command line cannot carry.
+    """
+    build = _found(COMMANDS, instance)
+    return build(instance) if build else []
+
+
+def _found(table: Mapping[str, str], instance: InstancePlan) -> Callable[[InstancePlan], Any] | None:
+    where = table.get(instance.deployment.engine)
     if where is None:
-        return {}
+        return None
     module, _, name = where.partition(":")
-    loaded: Any = import_module(module)
-    build: Callable[[InstancePlan], Mapping[str, FlagValue]] = getattr(loaded, name)
-    return build(instance)
+    return getattr(import_module(module), name)
