@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run check test vllm vllm-test bench peers lock clean
+.PHONY: help run check test proof vllm vllm-test bench peers lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1	\2/p' Makefile
@@ -14,7 +14,12 @@ run:  ## install if needed and open the chat page on http://127.0.0.1:7860
 test:  ## every test that needs no vLLM and no external validator
 	@sh scripts/install.sh dev
 	@sh scripts/browser.sh
-	@$(BIN)/pytest --ignore=tests/vllm
+	@$(BIN)/pytest --ignore=tests/vllm --ignore=tests/proof
+
+proof:  ## every launch file, over a grid of plans, against its target's own parser
+	@sh scripts/install.sh dev
+	@sh scripts/proof.sh
+	@$(BIN)/pytest tests/proof
 
 vllm:  ## install vLLM into an environment of its own, .vllm, for exact figures and for serving
 	@sh scripts/vllm.sh
@@ -43,4 +48,4 @@ lock:  ## resolve the dependencies again into the hashed requirements files
 	@sh scripts/lock.sh
 
 clean:  ## remove the environments and caches
-	rm -rf .venv .vllm .peers .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .vllm .peers .proof .pytest_cache .ruff_cache .hypothesis
