@@ -91,10 +91,12 @@ class Encoder:
     Attributes:
         elements_a_token: alive at once for each token it makes for the text model.
         item_tokens: of the largest image it takes.
+        each_sequence: cross attention reads its output, so every sequence of a profiling run comes with an image.
     """
 
     elements_a_token: int
     item_tokens: int
+    each_sequence: bool = False
 
 
 @dataclass(frozen=True, slots=True)

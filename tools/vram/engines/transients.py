@@ -16,6 +16,7 @@ from tools.domain import (
     MoeMlp,
 )
 from tools.units import GIB
+from tools.vram.engines.profiled import Fed
 
 SAMPLER_BYTES = {"sort": Band(36.0, 38.7, 41.0), "fused": Band(8.0, 12.0, 28.0), "logits": Band(1.0, 2.0, 6.0)}
 """Bytes x sequences x vocabulary at the peak of the profiling run's sampler, by sampler path.
@@ -42,28 +43,33 @@ UNSTATED_TOKENS = 0.6
 an expected 0.91."""
 
 
-def activation(deployment: Deployment, sequences: int, tokens: int, sampler: str, *, sees: bool) -> Band:
+MAYBE_SEEN, ALWAYS_SEEN = (0.0, 1.5), (0.8, 1.25)
+"""Shares of the encoder's estimate: images may be limited or turned off (``--limit-mm-per-prompt``), but not where each
+sequence has one to attend to: assumed."""
+
+
+def activation(deployment: Deployment, fed: Fed, sampler: str) -> Band:
     """Peak of the profiling run above what stays: the largest of the forward pass, the encoder's and the sampler's.
 
     Worked example: Qwen3-32B on an H100 with vLLM 0.11: 1,024 sequences x 151,936 x 38.7 B = 5.61 GiB (logged: 5.64).
 
     Args:
         deployment: what runs.
-        sequences: at once in the dummy sampler run.
-        tokens: of the dummy forward pass.
+        fed: what the profiling run feeds it.
         sampler: a key of ``SAMPLER_BYTES``.
-        sees: the vision encoder is profiled too.
     """
-    forward = forward_bytes(deployment.model, tokens, deployment.tp)
-    seen = encoder_bytes(deployment.model, tokens) if sees else 0
-    logits = 0 if deployment.model.pools else sequences * deployment.model.vocab_size
+    forward = forward_bytes(deployment.model, fed.tokens, deployment.tp)
+    seen = encoder_bytes(deployment.model, fed.seen)
+    logits = 0 if deployment.model.pools else fed.sequences * deployment.model.vocab_size
     factor = SAMPLER_BYTES[sampler]
     lowest = factor.low if deployment.max_num_seqs else UNSTATED_SEQUENCES * factor.low
     least = LEAST_FORWARD if deployment.max_num_batched_tokens else UNSTATED_TOKENS * LEAST_FORWARD
+    always = deployment.model.encoder is not None and deployment.model.encoder.each_sequence
+    dimmest, brightest = ALWAYS_SEEN if always and deployment.max_num_seqs else MAYBE_SEEN
     return Band(
-        max(least * forward, lowest * logits),
+        max(least * forward, dimmest * seen, lowest * logits),
         max(forward, seen, factor.value * logits),
-        max(2.0 * forward, 1.5 * seen, factor.high * logits),
+        max(2.0 * forward, brightest * seen, factor.high * logits),
     )
 
 
@@ -81,14 +87,8 @@ def forward_bytes(model: ModelSpec, tokens: int, tp: int) -> int:
 
 
 def encoder_bytes(model: ModelSpec, tokens: int) -> int:
-    """Bytes alive at once in the vision encoder, profiled with the largest image or as many as a step has tokens for.
-
-    Source: ``vllm/multimodal/encoder_budget.py`` (0.32).
-    """
-    if model.encoder is None:
-        return 0
-    largest = max(1, model.encoder.item_tokens)
-    return 2 * model.encoder.elements_a_token * largest * max(1, tokens // largest)
+    """Bytes alive at once in the vision encoder that makes ``tokens`` tokens for the text model."""
+    return 2 * model.encoder.elements_a_token * tokens if model.encoder else 0
 
 
 def _mlp_width(mlp: DenseMlp | MoeMlp | None, hidden: int, tp: int) -> int:

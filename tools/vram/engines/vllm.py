@@ -12,6 +12,7 @@ from tools.domain import Band, Deployment, Gpu
 from tools.units import GIB
 from tools.vram.engines import transients
 from tools.vram.engines.offload import kept
+from tools.vram.engines.profiled import fed_by_v0, fed_by_v1, v0_step
 from tools.vram.engines.rules import AccountingRules, rules_for, runner_of
 from tools.vram.loaded import Loaded
 
@@ -111,16 +112,18 @@ def batched_tokens_of(deployment: Deployment, gpu: Gpu | None) -> int:
     """Tokens a scheduler step: as asked, or the default, which never exceeds ``max_num_seqs x max_model_len``."""
     if deployment.max_num_batched_tokens:
         return deployment.max_num_batched_tokens
-    default = batch_defaults(_rules(deployment), gpu).batched_tokens
     length = deployment.max_model_len or deployment.model.max_context
+    if _rules(deployment).is_v0:
+        return v0_step(deployment.model, length, gpu)
+    default = batch_defaults(_rules(deployment), gpu).batched_tokens
     return max(1, min(default, sequences_of(deployment, gpu) * length))
 
 
 def activation(deployment: Deployment, gpu: Gpu | None) -> Band:
     """Peak of the profiling run above what stays."""
-    sequences, tokens = sequences_of(deployment, gpu), batched_tokens_of(deployment, gpu)
-    sees = not (deployment.text_only or _rules(deployment).is_v0)
-    return transients.activation(deployment, sequences, tokens, sampler_of(deployment), sees=sees)
+    feed = fed_by_v0 if _rules(deployment).is_v0 else fed_by_v1
+    fed = feed(deployment.model, sequences_of(deployment, gpu), batched_tokens_of(deployment, gpu))
+    return transients.activation(deployment, fed, sampler_of(deployment))
 
 
 def sampler_of(deployment: Deployment) -> str:

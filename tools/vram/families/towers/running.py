@@ -7,6 +7,7 @@ from typing import cast
 
 from tools.domain import Encoder
 from tools.errors import BadValue
+from tools.vram.families.towers import mllama
 from tools.vram.families.towers.sizes import PUBLISHED, Sizes
 from tools.vram.fields import Config, number
 
@@ -38,6 +39,8 @@ def encoder_of(config: Config, defaults: Sizes) -> Encoder | None:
         defaults: the family's sizes where the config is silent.
     """
     kind, vision = str(config.get("model_type")), config.get("vision_config")
+    if kind == "mllama":
+        return mllama.encoder_of(config)
     if kind not in LARGEST_ITEM:
         return None
     published = PUBLISHED.get(kind, ({},))[0]
