@@ -45,6 +45,11 @@ class Settings:
         """Return the endpoint's key, read when it is needed and kept nowhere."""
         return (os.environ if env is None else env).get(self.llm_key_env) or None
 
+    def gateway_keys(self, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """Return what the gateway's clients must show (``RIGFIT_API_KEYS``, with commas between), kept nowhere."""
+        said = (os.environ if env is None else env).get("RIGFIT_API_KEYS", "")
+        return tuple(key.strip() for key in said.split(",") if key.strip())
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Build settings from an environment (default: the process's).

@@ -1,0 +1,210 @@
+"""One OpenAI endpoint in front of several engines: reads which model is asked for and passes the rest through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import hdrs, web
+
+from serving.body import BodyReader
+from serving.config import GatewayConfig
+from serving.errors import Refused, shown
+from serving.intake import Intake
+from serving.keys import KeyRing
+from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
+from serving.origins import Origins
+from serving.relay import Relay
+from serving.routes import FORWARDED, HEALTH, MODELS, OWN
+from serving.upstreams import Engine, Upstreams
+
+_ELSEWHERE = frozenset({502, 503})
+"""An engine's answers that another replica may better."""
+
+
+class Gateway:
+    """Answers requests. ``handle`` is the whole of it; the server around it is in ``serving.server``."""
+
+    def __init__(self, config: GatewayConfig, upstreams: Upstreams, relay: Relay) -> None:
+        self._config = config
+        self._upstreams = upstreams
+        self._relay = relay
+        self._keys = KeyRing(config.keys)
+        self._origins = Origins(config.origins)
+        self._body = BodyReader()
+        self._intake = Intake(config.limits)
+        self._started_s = int(time.time())
+        self.metrics = Metrics(upstreams.models)
+        self.running = 0
+        self.stopping = False
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        self.running += 1
+        try:
+            return await self._answer(request)
+        except Refused as refused:
+            self.metrics.answered(NO_MODEL, refused.status)
+            return self._refusal(request, refused)
+        finally:
+            self.running -= 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        # the path as it was sent, undecoded: only an exact match counts
+        path = request.raw_path.partition("?")[0]
+        extra = self._origins.check(request)
+        if request.method == hdrs.METH_OPTIONS and extra:
+            return web.Response(status=204, headers={**extra, **self._origins.PREFLIGHT})
+        self._check_method(request.method, path)
+        if path == HEALTH:
+            return self._health(extra)
+        shown_key = request.headers.get("x-api-key", "")
+        if not self._keys.allows(request.headers.get(hdrs.AUTHORIZATION, ""), shown_key):
+            raise Refused("wrong_key")
+        if path in OWN:
+            return self._models(extra) if path == MODELS else self._metrics()
+        return await self._forward(request, path, extra)
+
+    def _check_method(self, method: str, path: str) -> None:
+        if path in FORWARDED:
+            allowed = method == hdrs.METH_POST
+        elif path in OWN:
+            allowed = method in {hdrs.METH_GET, hdrs.METH_HEAD}
+        else:
+            raise Refused("unknown_route", path=shown(path))
+        if not allowed:
+            raise Refused("wrong_method", allowed="POST" if path in FORWARDED else "GET")
+
+    async def _forward(self, request: web.BaseRequest, path: str, extra: Mapping[str, str]) -> web.StreamResponse:
+        if self.stopping:
+            raise Refused("gateway_stops", retry_after_s=5)
+        if self.running > self._config.limits.requests:
+            raise Refused("gateway_full", retry_after_s=1)
+        body = await self._intake.read(request)
+        try:
+            return await self._route(request, path, body, extra)
+        finally:
+            self._intake.release(body)
+
+    async def _route(
+        self, request: web.BaseRequest, path: str, body: bytes, extra: Mapping[str, str]
+    ) -> web.StreamResponse:
+        asked = self._body.model(body)
+        model = self._upstreams.resolve(asked)
+        if model != asked:
+            body = self._body.renamed(body, model)
+        try:
+            return await self._try_engines(request, model, path, body, extra)
+        except Refused as refused:
+            self.metrics.answered(model, refused.status)
+            return self._refusal(request, refused, extra)
+
+    async def _try_engines(
+        self, request: web.BaseRequest, model: str, path: str, body: bytes, extra: Mapping[str, str]
+    ) -> web.StreamResponse:
+        """Ask the engines of a model one after the other until one begins to answer."""
+        tried: list[Engine] = []
+        while (engine := self._upstreams.pick(model, tried)) is not None:
+            if tried:
+                self.metrics.retried(model)
+            tried.append(engine)
+            engine.in_flight += 1
+            try:
+                answer = await self._ask(engine, model, path, body, request.headers)
+                if answer is None:
+                    continue
+                async with answer:
+                    if answer.status in _ELSEWHERE and self._upstreams.pick(model, tried) is not None:
+                        continue
+                    self.metrics.answered(model, answer.status)
+                    return await self._relay.hand_back(request, answer, extra)
+            finally:
+                engine.in_flight -= 1
+        raise Refused("engine_unreachable", retry_after_s=5, model=model)
+
+    async def _ask(
+        self, engine: Engine, model: str, path: str, body: bytes, asked: Mapping[str, str]
+    ) -> aiohttp.ClientResponse | None:
+        """Return the head of an engine's answer; None where another may be asked instead.
+
+        Raises:
+            Refused: the engine was silent, or did not speak HTTP.
+        """
+        start = time.perf_counter()
+        try:
+            answer = await self._relay.ask(engine, path, body, asked)
+        except aiohttp.ConnectionTimeoutError:
+            engine.healthy = False
+            return None
+        except TimeoutError as error:
+            raise Refused("engine_silent", model=model) from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            engine.healthy = False
+            return None
+        except aiohttp.ClientError as error:
+            raise Refused("engine_broke_off") from error
+        self.metrics.first_byte(model, time.perf_counter() - start)
+        engine.healthy = True if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR else engine.healthy
+        return answer
+
+    def _refusal(
+        self, request: web.BaseRequest, refused: Refused, extra: Mapping[str, str] | None = None
+    ) -> web.Response:
+        headers = {hdrs.SERVER: "rigfit", **(extra or {})}
+        if refused.retry_after_s is not None:
+            headers[hdrs.RETRY_AFTER] = str(max(1, round(refused.retry_after_s)))
+        if "allowed" in refused.params:
+            headers[hdrs.ALLOW] = str(refused.params["allowed"])
+        body = refused.body(self._config.language)
+        answer = web.Response(status=refused.status, body=body, content_type="application/json", headers=headers)
+        if not request.content.is_eof():
+            answer.force_close()
+        return answer
+
+    def _models(self, extra: Mapping[str, str]) -> web.Response:
+        """Answer ``/v1/models``: OpenAI's shape, and each model's state."""
+        rows = [(name, name) for name in self._upstreams.models] + list(self._upstreams.aliases.items())
+        data = [
+            {
+                "id": name,
+                "object": "model",
+                "created": self._started_s,
+                "owned_by": "rigfit",
+                "root": model,
+                "state": self._upstreams.state(model),
+            }
+            for name, model in rows
+        ]
+        return _json(200, {"object": "list", "data": data}, extra)
+
+    def _health(self, extra: Mapping[str, str]) -> web.Response:
+        """Answer ``/health``: 200 where at least one engine can be asked."""
+        if self.stopping:
+            return _json(503, {"status": "stopping"}, extra)
+        up = any(engine.healthy is not False for engine in self._upstreams.engines)
+        return _json(200 if up else 503, {"status": "ok" if up else "no engine answers"}, extra)
+
+    def _metrics(self) -> web.Response:
+        for engine in self._upstreams.engines:
+            self.metrics.engine(engine.url, engine.in_flight, engine.healthy is True)
+        return web.Response(body=self.metrics.text(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE, hdrs.SERVER: "rigfit"})
+
+    async def idle(self, within_s: float) -> bool:
+        """Wait until no request is running; returns whether that came in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                while self.running:
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _json(status: int, value: Mapping[str, object], extra: Mapping[str, str]) -> web.Response:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    headers = {hdrs.SERVER: "rigfit", **extra}
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

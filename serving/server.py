@@ -1,0 +1,121 @@
+"""Runs the gateway: sockets, limits, signals, and an end that lets running requests finish."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from serving.config import GatewayConfig
+from serving.gateway import Gateway
+from serving.health import watch
+from serving.relay import Relay
+from serving.upstreams import Upstreams
+
+_BACKLOG = 1024
+_LINGER_S = 2.0
+"""How long the rest of a refused body is read, so that the caller sees the answer."""
+_DESCRIPTORS = 65_536
+"""Descriptors wanted: two for each of some ten thousand streams, and room."""
+
+
+def serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None]) -> None:
+    """Run the gateway until SIGINT or SIGTERM.
+
+    Args:
+        config: how.
+        secrets: engines' keys by the names of their variables.
+        ready: called once with the address when connections are accepted.
+    """
+    raise_descriptor_limit()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, secrets, ready))
+
+
+async def _serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with suppress(NotImplementedError):  # Windows: Ctrl+C ends the runner itself
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+    async with opened(config, secrets) as url:
+        gc.freeze()
+        ready(url)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def opened(config: GatewayConfig, secrets: Mapping[str, str]) -> AsyncIterator[str]:
+    """Serve inside the block; yields the address. Leaving it lets running requests finish first."""
+    relay = Relay(config.limits, secrets, far=config.far, language=config.language)
+    upstreams = Upstreams.of(config.upstreams, config.aliases)
+    gateway = Gateway(config, upstreams, relay)
+    server = web.Server(
+        gateway.handle,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=config.limits.header_s,
+        lingering_time=_LINGER_S,
+        logger=_logger(),
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=1.0)
+    await runner.setup()
+    looking = asyncio.create_task(watch(upstreams, relay, config.check_s))
+    try:
+        site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG, reuse_address=True)
+        await site.start()
+        yield address(config.host, site.port)
+        gateway.stopping = True
+        await site.stop()
+        server.pre_shutdown()
+        await gateway.idle(config.limits.drain_s)
+    finally:
+        looking.cancel()
+        await runner.cleanup()
+        await relay.close()
+
+
+def address(host: str, port: int) -> str:
+    """Return the URL of a host, which may be an IPv6 address, and a port."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def raise_descriptor_limit() -> None:
+    """Raise this process's own limit of open files as far as it may; 1,024 is a usual start."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop where it is installed; it has no build for Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _logger() -> logging.Logger:
+    """Return a logger for failures of the gateway itself: what callers send broken is no news and would fill a disk."""
+    logger = logging.getLogger("rigfit.gateway")
+    logger.addFilter(_not_the_callers)
+    return logger
+
+
+def _not_the_callers(record: logging.LogRecord) -> bool:
+    failure = record.exc_info[1] if record.exc_info else None
+    return not isinstance(failure, HttpProcessingError | ConnectionError)
