@@ -1,7 +1,7 @@
 """What the engine holds after loading: what it registered, changed by what its kernels make of it, as it is counted.
 
 "Model loading took" sums what PyTorch's allocator counts for every tensor, which is a little more than the tensor
-(``tools.vram.repack.allocated``), and rotary tables (Llama-3.1-8B: 14.9575 GiB registered + 0.0313 = 14.9889 GiB as
+(``tools.vram.allocator``), and rotary tables (Llama-3.1-8B: 14.9575 GiB registered + 0.0313 = 14.9889 GiB as
 logged by vLLM 0.8 to 0.11).
 """
 
@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, ModelSpec, Quantization
 from tools.vram import gguf
+from tools.vram.allocator import allocated, between, taken
 from tools.vram.engines.rules import version_of
 from tools.vram.remembered import remembered
-from tools.vram.repack import allocated, held_sizes, is_before, is_hopper
+from tools.vram.repack import held_sizes, is_before, is_hopper
 from tools.vram.stages import Stage, stages_of
 from tools.vram.storage import matrix_bytes
 from tools.vram.weights import KEPT, Stored, draft_bytes, draft_matrices, element_bytes, matrices_of, stage_bytes
@@ -104,7 +107,7 @@ def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Sta
     width, more = element_bytes(deployment.checkpoint.dtype), 0
     is_latent = version_of(deployment.engine_version) >= LATENT
     for matrices in _matrices(deployment, stage):
-        more += _changed(matrices, width, gpu, is_latent)
+        more += _changed(matrices, width, gpu, is_latent, _counts_segments(deployment, gpu))
     total = registered + more + rotary_bytes(deployment) + _absorbed_bytes(deployment, stage)
     return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
 
@@ -146,14 +149,45 @@ def _matrices(deployment: Deployment, stage: Stage) -> Iterator[tuple[Stored, ..
 
 
 @remembered(KEPT, by_identity=1)
-def _changed(matrices: tuple[Stored, ...], width: int, gpu: Gpu | None, is_latent: bool) -> int:
-    """Bytes that are held beyond those registered."""
-    more = 0
+def _changed(matrices: tuple[Stored, ...], width: int, gpu: Gpu | None, is_latent: bool, whole: bool) -> int:
+    """Bytes that are held beyond those registered; ``whole``: with what is left of segments."""
+    before, held = 0, list[tuple[tuple[int, ...], int]]()
     for matrix, stored, times in matrices:
-        held = sum(map(allocated, held_sizes(matrix, stored, width, gpu)))
-        more += times * (held - matrix_bytes(matrix, stored, width))
-        more += times * matrix.elements * width if stored and matrix.decoded and is_latent else 0
-    return more
+        sizes = held_sizes(matrix, stored, width, gpu)
+        if stored and matrix.decoded and is_latent:
+            sizes = (*sizes, matrix.elements * width)
+        held.append((sizes, times))
+        before += times * matrix_bytes(matrix, stored, width)
+    if whole:
+        return taken(_in_order(held)).reserved - before
+    after = sum(times * sum(map(allocated, sizes)) for sizes, times in held)
+    shared = sum(times * size for sizes, times in held for size in sizes if between(size))
+    if shared > SHARED * after:
+        after = taken(_in_order(held)).allocated
+    return after - before
+
+
+SHARED = 0.05
+"""Share of tensors that share segments from which it matters how they are laid out."""
+
+
+def _in_order(held: list[tuple[tuple[int, ...], int]]) -> Iterator[int]:
+    """Sizes of tensors layer by layer: what there is equally often belongs to the same layers."""
+    for times, layer in groupby(held, key=itemgetter(1)):
+        sizes = [size for one, _ in layer for size in one]
+        for _ in range(times):
+            yield from sizes
+
+
+ROCM_COUNTS_TENSORS = (0, 21, 0)
+"""First version that counts tensors on ROCm; before, what the card missed (``platforms/rocm.py``, 0.8.5 to 0.21)."""
+ROCM_COUNTS_CARD = (0, 8, 0)
+
+
+def _counts_segments(deployment: Deployment, gpu: Gpu | None) -> bool:
+    if gpu is None or gpu.vendor.lower() != "amd":
+        return False
+    return ROCM_COUNTS_CARD <= version_of(deployment.engine_version) < ROCM_COUNTS_TENSORS
 
 
 def _backend(method: str, gpu: Gpu | None) -> str:

@@ -1,7 +1,7 @@
-"""What kernels make of a stored matrix after loading, and how much PyTorch's allocator counts for a tensor.
+"""What kernels make of a stored matrix after loading.
 
-Sources: vLLM 0.32 ``process_weights_after_loading`` of each format (``model_executor/layers/quantization``,
-``model_executor/kernels/linear``, ``fused_moe/oracle``); PyTorch ``c10/cuda/CUDACachingAllocator.cpp``.
+Source: vLLM 0.32 ``process_weights_after_loading`` of each format (``model_executor/layers/quantization``,
+``model_executor/kernels/linear``, ``fused_moe/oracle``).
 """
 
 from __future__ import annotations
@@ -9,28 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tools.domain import Gpu, Quantization
-from tools.units import MIB
 from tools.vram.storage import Matrix, mxfp4_shape, runs_on_marlin, tensor_sizes
-
-BLOCK = 512
-"""Bytes that every tensor's memory is a multiple of."""
-LARGE = 10 * MIB
-"""From here a tensor gets memory of its own, in multiples of 2 MiB; what is left of it is given to others if it is more
-than 1 MiB, else it counts as the tensor's."""
-
-
-def allocated(size_bytes: int) -> int:
-    """Bytes that count as allocated for a tensor, which is what "Model loading took" sums.
-
-    Worked example: Qwen2-7B's fused gate and up projection takes 259 MiB; it gets 260, of which 1 MiB can't be given to
-    others, so 260 MiB count. Over all its tensors that is 57 MiB, and with a rotary table of 8 MiB the 14.1852 GiB it
-    registers are 14.2487 GiB, as vLLM logs.
-    """
-    size = _up(size_bytes, BLOCK)
-    if size < LARGE:
-        return size
-    whole = _up(size, 2 * MIB)
-    return whole if whole - size <= MIB else size
 
 
 def held_sizes(matrix: Matrix, q: Quantization | None, width: int, gpu: Gpu | None) -> tuple[int, ...]:

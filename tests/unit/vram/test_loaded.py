@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from tools.domain import Checkpoint, Deployment, Gpu, Quantization
 from tools.units import GIB, MIB
+from tools.vram.allocator import allocated, taken
 from tools.vram.architecture import spec_from_config
 from tools.vram.loaded import loaded, registered_bytes
-from tools.vram.repack import allocated, held_sizes
+from tools.vram.repack import held_sizes
 from tools.vram.storage import Matrix, matrix_bytes
 
 H100 = Gpu("NVIDIA H100 80GB", "nvidia", 80 * GIB, 79 * GIB, compute_capability="9.0")
@@ -141,3 +142,34 @@ def test_blackwell_swizzles_the_scales_of_nvfp4():
     matrix, stored = Matrix("x", (1000,), 1040), Quantization("nvfp4", 4, 16)
     assert held_sizes(matrix, stored, 2, PRO)[1] == 1024 * 68
     assert held_sizes(matrix, stored, 2, H100)[1] == 1000 * 65
+
+
+def opt_layer(hidden: int, inner: int) -> list[int]:
+    return [3 * hidden * hidden, hidden * hidden, hidden * inner, hidden * inner]
+
+
+@pytest.mark.parametrize(
+    ("hidden", "inner", "layers", "outer", "gib"),
+    [
+        (768, 3072, 12, [50304 * 768, 2050 * 768], 0.2389),
+        (1024, 4096, 24, [50304 * 512, 2050 * 1024, 512 * 1024, 512 * 1024], 0.6178),
+    ],
+)
+def test_tensors_share_segments(hidden: int, inner: int, layers: int, outer: list[int], gib: float):
+    sizes = [2 * elements for elements in (*outer, *opt_layer(hidden, inner) * layers)]
+    norms_and_biases = layers * 2 * (9 * hidden + inner) + 2 * 2 * hidden
+    assert (taken(sizes).allocated + norms_and_biases) / GIB == pytest.approx(gib, abs=1e-4), "as logged for OPT"
+
+
+@given(st.lists(st.integers(0, 64 * MIB), max_size=60))
+def test_a_run_of_tensors_takes_no_less_than_it_holds(sizes: list[int]):
+    found = taken(sizes)
+    assert sum(sizes) <= found.allocated <= sum(sizes) + len(sizes) * MIB
+    assert found.allocated <= found.reserved <= sum(sizes) + sum(size > 0 for size in sizes) * 20 * MIB
+
+
+def test_old_versions_on_rocm_count_what_the_card_misses():
+    amd = Gpu("MI50", "amd", 16 * GIB, 16 * GIB)
+    small = config("qwen2", 28, 1536, 8960, 12, 2, 151936, max_position_embeddings=32768, tie_word_embeddings=True)
+    assert held(small, gpu=amd, engine_version="0.11.0") == pytest.approx(3.0391, rel=0.01), "as logged on an MI50"
+    assert held(small, gpu=amd, engine_version="0.21.0") == held(small, gpu=H100, engine_version="0.21.0")
