@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from cases import cache, dense, drafts, formats, gemma, hybrid, mla, moe, others, parallel, towers
+from cases import cache, dense, drafts, formats, gemma, hybrid, mla, moe, others, parallel, towers, wrapped
 
 GROUPS = {
     module.__name__.removeprefix("cases."): module.cases
-    for module in (dense, moe, formats, gemma, mla, hybrid, towers, others, cache, parallel, drafts)
+    for module in (dense, moe, formats, gemma, mla, hybrid, towers, others, cache, parallel, drafts, wrapped)
 }
 
 

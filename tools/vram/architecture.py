@@ -13,13 +13,15 @@ from tools.vram.checkpoint import completed, native_checkpoint, quantization_fro
 from tools.vram.dialects import ALWAYS_TIED
 from tools.vram.families import Structure, structure_of
 from tools.vram.families.drafts import draft_of
-from tools.vram.fields import Config, has_towers, number, text_config
+from tools.vram.fields import Config, has_towers, number, opened, text_config
 from tools.vram.rotary import rotary_reach, rotary_share, token_buffers
 from tools.vram.stages import EVERY_STAGE
 
 __all__ = ["layers_from_config", "quantization_from_config", "spec_from_config"]
 
-GENERATES = frozenset({"ChatGLMModel", "InternVLChatModel"})
+GENERATES = frozenset(
+    ("ChatGLMModel", "H2OVLChatModel", "InternVLChatModel", "Qwen2_5OmniModel", "SkyworkR1VChatModel", "UltravoxModel")
+)
 """Architectures that have an output head although they are called as those without one are."""
 
 MAX_CHOICES = 256
@@ -63,6 +65,7 @@ def spec_from_config(
     Raises:
         BadValue: a field is missing or absurd.
     """
+    config = opened(config)
     text = text_config(config)
     text = {**text, **deduced_fields(text, config, known.get("params_total"))}
     structure: Structure | None = None

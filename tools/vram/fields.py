@@ -13,6 +13,8 @@ Config = Mapping[str, Any]
 MAX_LAYERS = 4096
 MAX_SIZE = 1 << 40
 """Larger than any model; keeps a damaged config from asking for endless work."""
+TEXT_NAMES = ("llm_config", "language_config")
+"""What else than ``text_config`` wrappers call their text model's fields (InternVL, DeepSeek-VL2)."""
 
 
 def number(config: Config, *names: str, default: int | None = None, maximum: int = MAX_SIZE) -> int:
@@ -63,8 +65,24 @@ def _renamed(config: Config) -> Config:
     return {**config, **found}
 
 
+def opened(config: Config) -> Config:
+    """Return a wrapper's fields with its text model under ``text_config``, wherever the wrapper keeps it.
+
+    What thinks comes first where a model also talks (Qwen-Omni's ``thinker_config``): it alone is served as text.
+    """
+    thinker = config.get("thinker_config")
+    if isinstance(thinker, Mapping):
+        fields = {name: value for name, value in cast("Config", thinker).items() if name not in config}
+        config = {name: value for name, value in config.items() if name != "thinker_config"} | fields
+    if isinstance(config.get("text_config"), Mapping):
+        return config
+    held = next((name for name in TEXT_NAMES if isinstance(config.get(name), Mapping)), None)
+    return {**config, "text_config": config[held]} if held else config
+
+
 def text_config(config: Config) -> Config:
     """Return the fields of the text model: a wrapper's ``text_config`` over its own, with the family's name."""
+    config = opened(config)
     inner = config.get("text_config")
     text: Config = cast("Config", inner) if isinstance(inner, Mapping) else {}
     kind = str(config.get("model_type"))

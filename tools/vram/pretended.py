@@ -224,6 +224,21 @@ def lift_kernel_checks() -> None:
             setattr(module, rounded.__name__, lambda _, *sizes, **__: rounded(plain, *sizes[:2]))
 
 
+def lift_processor_checks() -> None:
+    """Count a model as one that sees or hears where only a processor with its tokenizer could tell which it does."""
+    from vllm.config import ModelConfig
+
+    asked = ModelConfig._supports_multimodal_inputs
+
+    def supports(model: Any) -> bool:
+        try:
+            return asked(model)
+        except (AttributeError, ImportError, OSError, ValueError):
+            return True
+
+    ModelConfig._supports_multimodal_inputs = supports
+
+
 def set_up(capability: str) -> tuple[dict[str, Any], list[int]]:
     """Start one-process groups whose sizes can be pretended.
 
@@ -249,6 +264,7 @@ def set_up(capability: str) -> tuple[dict[str, Any], list[int]]:
     workspace.init_workspace_manager(torch.device("meta"))
     sys.meta_path.insert(0, StandInFinder(LATE_STAND_INS))
     lift_kernel_checks()
+    lift_processor_checks()
     return {name: getattr(parallel_state, f"_{name.upper()}") for name in ("tp", "pp", "dp", "ep")}, memory
 
 

@@ -116,12 +116,27 @@ def register_type(config: dict[str, Any]) -> None:
             more: dict[str, Any] = {name: [*map(Fields, x)] for name, x in config_dict.items() if of_objects(x)}
             if config_dict.get("use_sliding_window") is False:
                 more["sliding_window"] = None
-            return super().from_dict(config_dict | more, **rest)
+            return super().from_dict(config_dict | more | inner_classes(config_dict), **rest)
 
     name = Plain.model_type
     plain = name in CONFIG_MAPPING and CONFIG_MAPPING[name].__name__ == "Plain"
     if plain or (name not in CONFIG_MAPPING and name not in _CONFIG_REGISTRY):
         AutoConfig.register(name, Plain, exist_ok=plain)
+
+
+def inner_classes(fields: dict[str, Any]) -> dict[str, Any]:
+    """Give the models inside a wrapper classes of their own; the text model is found as ``text_config``, too."""
+    from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+    def of(inner: dict[str, Any]) -> Any:
+        kind = inner.get("model_type")
+        return CONFIG_MAPPING[kind](**inner) if kind in CONFIG_MAPPING else PreTrainedConfig(**inner)
+
+    texts = ("text_config", "llm_config", "language_config")
+    held = {name: of(inner) for name, inner in fields.items() if name in texts and isinstance(inner, dict)}
+    vision = fields.get("vision_config")
+    made = {**held, "text_config": next(iter(held.values()))} if held else {}
+    return made | ({"vision_config": of(vision)} if held and isinstance(vision, dict) else {})
 
 
 def build(config: Any) -> Any:

@@ -35,7 +35,7 @@ NONE = [
     "RadixArk/Qwen3.8-27B-DSpark",
     "google/gemma-4-31B-it-qat-q4_0-unquantized-assistant",
     "Qwen/Qwen3-Embedding-9B",  # another kind
-    "llava-hf/llava-onevision-qwen2-7b-ov-hf",
+    "llava-hf/llava-onevision-qwen2-9b-ov-hf",
     "somebody/Qwen3.6-28B",  # another size
     "somebody/Qwen3.6-27B-A3B-Coder",
     "AlioLeuchtmann/qwen-3.5-sql-27B-Distill-2B",

@@ -130,7 +130,7 @@ def test_a_size_that_differs_from_the_count_is_said() -> None:
         "meditron 70b",
         "saiga",
         "OpenGVLab/InternVL9-8B-hf",
-        "Qwen/Qwen2.5-Omni-7B",
+        "Qwen/Qwen2.5-Omni-72B",
         "Qwen/Qwen9-Audio-7B-Instruct",
         "somebody/Qwen3-9B-Embedding",
         "7B model",

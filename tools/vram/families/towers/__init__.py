@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import NamedTuple, cast
 
 from tools.domain import Encoder, Linear, ModelSpec
-from tools.vram.families.towers import encoders, merging, running, sizes
-from tools.vram.fields import Config, number, text_config
+from tools.vram.families.towers import audio, encoders, merging, mllama, running, sizes
+from tools.vram.fields import Config, number, opened, text_config
 
 __all__ = ["Tower", "candidates", "encoder", "of", "without"]
 
@@ -41,14 +41,26 @@ def of(config: Config) -> tuple[Linear, ...] | None:
     Raises:
         BadValue: a field is missing or absurd.
     """
-    kind, vision = str(config.get("model_type")), config.get("vision_config")
-    tower, hears = _TOWERS.get(kind), isinstance(config.get("audio_config"), Mapping)
-    vision = dict[str, object]() if tower and tower.fixed else vision
-    if tower is None or not isinstance(vision, Mapping) or (hears and not kind.startswith("gemma4")):
+    config = opened(config)
+    kind = str(config.get("model_type"))
+    tower, ear = _TOWERS.get(kind), _EARS.get(kind)
+    seen = _part(config, "vision_config", tower)
+    heard = () if kind.startswith("gemma4") else _part(config, "audio_config", ear)
+    if seen is None or heard is None or (tower and not seen) or not (tower or ear):
         return None
-    hidden = number(text_config(config), "hidden_size")
-    given = {key: value for key, value in cast("Config", vision).items() if value is not None}
-    return tuple(tower.build({**tower.defaults, **given}, config, hidden))
+    return (*seen, *heard)
+
+
+def _part(config: Config, name: str, tower: Tower | None) -> tuple[Linear, ...] | None:
+    """List what one of a model's towers holds: nothing where it has none, None where its kind is not known."""
+    described = config.get(name)
+    if not isinstance(described, Mapping) and not (tower and tower.fixed):
+        return ()
+    if tower is None:
+        return None
+    given: Config = cast("Config", described) if isinstance(described, Mapping) else {}
+    stated = {key: value for key, value in given.items() if value is not None}
+    return tuple(tower.build({**tower.defaults, **stated}, config, number(text_config(config), "hidden_size")))
 
 
 def encoder(config: Config) -> Encoder | None:
@@ -103,6 +115,7 @@ _TOWERS: dict[str, Tower] = {
     "idefics3": Tower(encoders.idefics3, sizes.IDEFICS3),
     "interns1": Tower(encoders.internvl, sizes.INTERNVL),
     "internvl": Tower(encoders.internvl, sizes.INTERNVL),
+    "internvl_chat": Tower(encoders.internvl_chat, sizes.INTERNVIT),
     "kimi_k25": Tower(merging.kimi, sizes.MOONVIT),
     "kimi_k3": Tower(merging.kimi, sizes.MOONVIT),
     "kimi_vl": Tower(merging.kimi, sizes.MOONVIT),
@@ -113,8 +126,11 @@ _TOWERS: dict[str, Tower] = {
     "llava_onevision": Tower(encoders.llava_onevision, sizes.ONEVISION),
     "minimax_m3_vl": Tower(merging.minimax_m3, sizes.MINIMAX_M3),
     "mistral3": Tower(encoders.mistral3, sizes.PIXTRAL),
+    "mllama": Tower(mllama.mllama, {}),
     "paligemma": Tower(encoders.paligemma, sizes.PALIGEMMA),
     "phi3_v": Tower(encoders.phi3_v, sizes.CLIP, fixed=True),
+    "qwen2_5_omni": Tower(merging.qwen2_5_vl, sizes.QWEN2_5_VL),
+    "qwen3_omni_moe": Tower(merging.qwen3_vl, sizes.QWEN3_VL),
     "qwen2_5_vl": Tower(merging.qwen2_5_vl, sizes.QWEN2_5_VL),
     "qwen2_vl": Tower(merging.qwen2_vl, sizes.QWEN2_VL),
     "qwen3_5": Tower(merging.qwen3_vl, sizes.QWEN3_5),
@@ -123,4 +139,13 @@ _TOWERS: dict[str, Tower] = {
     "qwen3_vl_moe": Tower(merging.qwen3_vl, sizes.QWEN3_VL),
     "smolvlm": Tower(encoders.idefics3, sizes.IDEFICS3),
     "step3p7": Tower(merging.step3p7, sizes.STEP3P7),
+}
+
+_EARS: dict[str, Tower] = {
+    "qwen2_5_omni": Tower(audio.qwen2_5_omni, sizes.WHISPER),
+    "qwen2_audio": Tower(audio.qwen2_audio, sizes.WHISPER),
+    "qwen3_asr": Tower(audio.qwen3_omni, sizes.QWEN3_AUDIO),
+    "qwen3_omni_moe": Tower(audio.qwen3_omni, sizes.QWEN3_AUDIO),
+    "ultravox": Tower(audio.ultravox, sizes.WHISPER),
+    "voxtral": Tower(audio.voxtral, sizes.WHISPER),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from tools.domain import Linear
@@ -177,6 +178,32 @@ def internvl(vision: Config, config: Config, hidden: int) -> list[Linear]:
         vector("multi_modal_projector.layer_norm", 2 * merged),
         whole("multi_modal_projector.linear_1", hidden, merged, bias=True),
         whole("multi_modal_projector.linear_2", hidden, hidden, bias=True),
+    ]
+
+
+_INTERNVIT_BLOCK = Block("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+
+
+def internvl_chat(vision: Config, config: Config, hidden: int) -> list[Linear]:
+    """InternVL as its authors publish it: InternViT (``intern_vit.py``), a norm and two projections."""
+    width, inner, depth = numbers(vision, "hidden_size", "intermediate_size", "num_hidden_layers")
+    patch, heads = numbers(vision, "patch_size", "num_attention_heads")
+    image = number(config, "force_image_size", default=number(vision, "image_size"))
+    ratio = config.get("downsample_ratio", 0.5)
+    merged = width * (round(1 / ratio) if isinstance(ratio, int | float) and 0 < ratio <= 1 else 2) ** 2
+    norms = 4 if vision.get("norm_type") == "rms_norm" else 6
+    extra = 2 * width if vision.get("qk_normalization") else 0
+    block = _INTERNVIT_BLOCK._replace(
+        norms=norms, extra=extra, qkv_biased=vision.get("qkv_bias") is not False, unit=heads
+    )
+    layers = blocks(block, "vision_model.encoder.layers", depth, width, inner)
+    return [
+        whole("vision_model.embeddings.patch_embedding", width, 3 * patch * patch, bias=True),
+        table("vision_model.embeddings.position_embedding", (image // patch) ** 2 + 2, width),
+        *(replace(one, unit=0) if ".mlp." in one.name else one for one in layers),
+        vector("mlp1.0", 2 * merged),
+        whole("mlp1.1", hidden, merged, bias=True),
+        whole("mlp1.3", hidden, hidden, bias=True),
     ]
 
 

@@ -44,6 +44,7 @@ IDEFICS3: Sizes = {**SIGLIP, "hidden_size": 1152, "patch_size": 32}
 PIXTRAL: Sizes = {**SIGLIP, "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14}
 CLIP: Sizes = {**PIXTRAL, "model_type": "clip_vision_model", "image_size": 336}
 INTERNVL: Sizes = {**PIXTRAL, "image_size": 448}
+INTERNVIT: Sizes = {**INTERNVL, "num_attention_heads": 16}
 LLAMA4: Sizes = {
     **SIGLIP,
     "intermediate_size": 5632,
@@ -79,6 +80,15 @@ MOONVIT: Sizes = {
     "pos_emb_height": 64,
     "pos_emb_width": 64,
 }
+WHISPER: Sizes = {
+    "d_model": 1280,
+    "encoder_layers": 32,
+    "encoder_ffn_dim": 5120,
+    "encoder_attention_heads": 20,
+    "num_mel_bins": 128,
+    "max_source_positions": 1500,
+}
+QWEN3_AUDIO: Sizes = {**WHISPER, "downsample_hidden_size": 480}
 STEP3P7: Sizes = {
     "width": 1536,
     "layers": 47,
