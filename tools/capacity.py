@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tools.domain import Checkpoint, Deployment, Footprint, Gpu, ModelSpec
 from tools.errors import BadValue, NotYetExact
-from tools.plan.demand import runs_on
+from tools.plan.kernels import runs_on
 from tools.plan.moves import bits_of
 from tools.specs.checkpoints import checkpoints_for
 from tools.vram.estimate import estimate

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from tools.domain import Checkpoint, Gpu, ModelSpec, Placement
 from tools.errors import BadValue, NotYetExact
-from tools.plan.demand import Choice, Sizer, runs_on
+from tools.plan.demand import Choice, Sizer
 from tools.plan.evaluate import evaluate, search_steps
 from tools.plan.hardware import MAX_CARDS
+from tools.plan.kernels import runs_on
 from tools.plan.moves import State, mixture_name
 from tools.specs.checkpoints import checkpoints_for
 from tools.specs.gpus import GpuCatalogue

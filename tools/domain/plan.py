@@ -55,7 +55,8 @@ class InstancePlan:
         served_names: names clients use; several where instances share one engine.
         gpu_indices: cards of the rig, ``tp * pp`` of them.
         start_order: instances on a card start strictly one after the other, lowest first.
-        awake: False for an instance that sleeps until it is asked (residency swap).
+        awake: False for an instance that sleeps, or is stopped, until it is asked (residency swap).
+        card_bytes: what it takes of each of its cards where they hold different parts; empty = the same on all.
     """
 
     name: str
@@ -65,6 +66,11 @@ class InstancePlan:
     gpu_indices: tuple[int, ...]
     start_order: int = 0
     awake: bool = True
+    card_bytes: tuple[int, ...] = ()
+
+    def bytes_on(self, card: int) -> int:
+        """Return what it takes of one of its cards, by the card's index in the rig."""
+        return self.card_bytes[self.gpu_indices.index(card)] if self.card_bytes else self.footprint.total_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tools.domain import Band, Costs, Gpu, InstancePlan, Note, Placement, note
-from tools.plan.demand import runs_on
+from tools.plan.engines import engine
 from tools.plan.evaluate import asleep_bytes
+from tools.plan.kernels import runs_on
 from tools.plan.moves import State, bits_of, short_name
 from tools.plan.speed import PCIE_BYTES_PER_S, Speed, speed_of
-from tools.plan.waiting import wake_seconds
+from tools.plan.waiting import switch_seconds, wake_seconds
+from tools.specs.checkpoints import native
 from tools.units import GIB
+from tools.vram.engines.llamacpp import file_parts
 
 
 def costs_of(state: State, placement: Placement) -> Costs:
@@ -22,7 +25,7 @@ def costs_of(state: State, placement: Placement) -> Costs:
         decode_tokens_per_s=speed and speed.decode_tokens_per_s,
         throughput_tokens_per_s=speed and speed.throughput_tokens_per_s,
         prefill_tokens_per_s=speed and speed.prefill_tokens_per_s,
-        wake_s=_wake(placement) if state.swap else None,
+        wake_s=_wake(state, placement) if state.swap else None,
         ram_bytes=ram_bytes(state) or None,
         download_bytes=download_bytes(placement),
     )
@@ -42,6 +45,8 @@ def needs_of(state: State, placement: Placement) -> tuple[Note, ...]:
             if c.offload_bytes
         )
         code = "plan.offload_speed" if sparse else "plan.offload_speed_dense"
+        if engine(state.engine).family == "layers":
+            code += "_cpu"
         notes.append(note(code, gib=offloaded / GIB, rate=PCIE_BYTES_PER_S[1] / 1e9))
     if "share" in state.path:
         names = ", ".join(name for choice in state.choices if len(choice.served) > 1 for name in choice.served)
@@ -69,9 +74,19 @@ def download_bytes(placement: Placement) -> int:
     """Weight files to fetch, each repository once; from the catalogue, else from the parameters they hold."""
     sizes: dict[str, int] = {}
     for plan in placement.instances:
-        checkpoint, deployment = plan.deployment.checkpoint, plan.deployment
-        sizes[checkpoint.repo] = checkpoint.file_bytes or plan.footprint.parameter_bytes * deployment.tp * deployment.pp
+        checkpoint = plan.deployment.checkpoint
+        sizes[checkpoint.repo + checkpoint.precision * (checkpoint.quantization.method == "gguf")] = _file_bytes(plan)
     return sum(sizes.values())
+
+
+def _file_bytes(plan: InstancePlan) -> int:
+    """Files of one instance; of one that is yet to be made, those that it is made from."""
+    deployment, checkpoint = plan.deployment, plan.deployment.checkpoint
+    if checkpoint.hypothetical:
+        return native(deployment.model).file_bytes or 2 * deployment.model.params_total
+    if checkpoint.quantization.method == "gguf":
+        return checkpoint.file_bytes or file_parts(deployment).total
+    return checkpoint.file_bytes or plan.footprint.parameter_bytes * deployment.tp * deployment.pp
 
 
 def _quality(state: State) -> Note | None:
@@ -86,17 +101,22 @@ def _quality(state: State) -> Note | None:
         return None
     kind = "relative" if lowest.checkpoint.sibling_of else "in_flight" if lowest.checkpoint.in_flight else "published"
     code = {"relative": "plan.quality_relative", "in_flight": f"plan.quality_{bits}bit_in_flight"}.get(
-        kind, f"plan.quality_{bits}bit"
+        kind, f"plan.quality_{max(2, bits)}bit"
     )
     return note(code, model=short_name(lowest.model))
 
 
-def _wake(placement: Placement) -> Band:
-    """The longest wait: the model that wakes slowest, after the heaviest other one was put to sleep."""
+def _wake(state: State, placement: Placement) -> Band:
+    """The longest wait: the model that wakes slowest, after the heaviest other one was put to sleep.
+
+    Where the engine has no sleep, the largest model is started anew from its files.
+    """
+    if not engine(state.engine).sleeps:
+        return switch_seconds(max(_file_bytes(plan) for plan in placement.instances))
     weights = [plan.footprint.weights_bytes for plan in placement.instances]
     waits = [wake_seconds(own, max(weights[:i] + weights[i + 1 :])) for i, own in enumerate(weights)]
     return max(waits, key=lambda band: band.value)
 
 
 def _kernel_notes(plan: InstancePlan, gpu: Gpu) -> tuple[Note, ...]:
-    return runs_on(plan.deployment.checkpoint, gpu).needs
+    return runs_on(plan.deployment.checkpoint, gpu, plan.deployment.engine).needs

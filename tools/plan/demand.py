@@ -1,25 +1,16 @@
-"""What one instance needs of each card it sits on, from the calculator, remembered for the length of one search."""
+"""What one instance needs of each card it sits on, by its engine's figures, remembered for the length of one search."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from tools.domain import Checkpoint, Deployment, Footprint, Gpu, ModelSpec, Quantization
-from tools.errors import BadValue
-from tools.plan.kernels import Support, fp8_cache_runs, support
-from tools.units import MIB
-from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES
-from tools.vram.estimate import estimate
-from tools.vram.loaded import is_by_size
-from tools.vram.weights import parameter_bytes
+from tools.domain import Checkpoint, Footprint, Gpu, ModelSpec
+from tools.plan.engines import engine
+from tools.plan.kernels import cache_runs, runs_on
 
 RANKS = (1, 2, 3, 4, 6, 8)
-"""Numbers of equal cards of one machine over which a model may be split."""
-
-TENSOR_PARALLEL = (8, 4, 2, 1)
-"""Ways to cut every layer; of the cards of a model the widest such cut is taken that its layers allow, and what is left
-becomes pipeline stages (3 cards: 3 stages; 6 cards: 3 stages of 2)."""
+"""Numbers of cards of one machine over which a model may be split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +23,9 @@ class Choice:
         offload_bytes: weights held in RAM, over all ranks.
         sleeps: started with sleep mode, awake only when asked.
         least_ranks: at least so many cards.
+        engine: the command line's word for the engine.
+        layers_in_ram: first layers that stay in RAM wholly, of engines that place layers.
+        experts_in_ram: first layers whose experts stay in RAM.
     """
 
     served: tuple[str, ...]
@@ -43,6 +37,9 @@ class Choice:
     offload_bytes: int = 0
     sleeps: bool = False
     least_ranks: int = 1
+    engine: str = "vllm"
+    layers_in_ram: int = 0
+    experts_in_ram: int = 0
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -57,6 +54,9 @@ class Choice:
             self.users,
             self.offload_bytes,
             self.least_ranks,
+            self.engine,
+            self.layers_in_ram,
+            self.experts_in_ram,
         )
 
 
@@ -68,8 +68,9 @@ class Demand:
         footprint: the calculator's answer with just the cache that is needed.
         inside_bytes: within the engine's budget, without cache: weights, non-torch, activation, graphs.
         outside_bytes: the process's CUDA context.
-        kv_bytes: cache for every sequence at its full context, whole MiB.
+        kv_bytes: cache for every sequence at its full context.
         doubt_bytes: how much more the estimated parts may be, taken as independent of each other.
+        by_card: bytes on each card where cards hold different parts; empty = the same on all.
     """
 
     footprint: Footprint
@@ -77,11 +78,16 @@ class Demand:
     outside_bytes: int
     kv_bytes: int
     doubt_bytes: int
+    by_card: tuple[int, ...] = ()
 
     @property
     def total_bytes(self) -> int:
-        """Everything the instance needs on a card."""
+        """Everything the instance needs on its fullest card."""
         return self.inside_bytes + self.outside_bytes + self.kv_bytes
+
+    def bytes_on(self, position: int) -> int:
+        """Everything the instance needs on the card at a position among its own."""
+        return self.by_card[position] if self.by_card else self.total_bytes
 
 
 @dataclass
@@ -103,89 +109,36 @@ class Sizer:
         """
         key = (*choice.key, gpu.name, gpu.cuda_total_bytes, ranks)
         if key not in self._demands:
-            self._demands[key] = self._widest(choice, gpu, ranks)
+            from tools.plan.families import budget
+
+            self._demands[key] = budget.demand(choice, gpu, ranks, self.engine_version)
+        return self._demands[key]
+
+    def demand_by_layers(self, choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int]) -> Demand | None:
+        """Return what ``choice`` needs where cards hold whole layers, shared out by the room on them.
+
+        Args:
+            choice: what runs; its engine places layers.
+            cards: of one machine, perhaps unequal.
+            rooms: bytes free on each; a single card's need does not depend on it.
+
+        Raises:
+            NotYetExact: the model or its format is not covered exactly.
+        """
+        from tools.plan.families import layers
+
+        kinds = tuple((gpu.name, gpu.cuda_total_bytes) for gpu in cards)
+        key = (*choice.key, kinds, tuple(rooms) if len(cards) > 1 else ())
+        if key not in self._demands:
+            self._demands[key] = layers.demand(choice, cards, rooms, self.engine_version)
         return self._demands[key]
 
     def runs(self, choice: Choice, gpu: Gpu, ranks: int) -> bool:
         """Tell whether the engine has kernels for ``choice`` on such cards, and it may take so many."""
-        if ranks < choice.least_ranks or (choice.kv_dtype != "auto" and not fp8_cache_runs(gpu)):
+        if ranks < choice.least_ranks or (choice.kv_dtype != "auto" and not cache_runs(gpu, choice.engine)):
             return False
-        return runs_on(choice.checkpoint, gpu).runs
+        return runs_on(choice.checkpoint, gpu, choice.engine).runs
 
-    def _widest(self, choice: Choice, gpu: Gpu, ranks: int) -> Demand | None:
-        for tp in TENSOR_PARALLEL:
-            if ranks % tp == 0 and splits(choice.model, choice.checkpoint, tp):
-                found = self._compute(choice, gpu, tp, ranks // tp)
-                if found:
-                    return found
-        return None
-
-    def _compute(self, choice: Choice, gpu: Gpu, tp: int, pp: int) -> Demand | None:
-        bare = self.deployment(choice, gpu, tp, pp)
-        try:
-            pool = _whole_mib(estimate(bare, gpu).kv_needed_bytes + MIB)
-            footprint = estimate(replace(bare, kv_cache_memory_bytes=pool), gpu)
-            crowd = footprint.max_concurrency or 0.0
-            if 0 < crowd < choice.users:  # layers of several kinds share pages, so sequences take more than their sum
-                pool = _whole_mib(math.ceil(pool * choice.users / crowd) + 2 * MIB)
-                footprint = estimate(replace(bare, kv_cache_memory_bytes=pool), gpu)
-        except BadValue:
-            return None
-        return _demand(footprint, pool)
-
-    def deployment(self, choice: Choice, gpu: Gpu, tp: int, pp: int) -> Deployment:
-        """Build the deployment of a choice on cards like ``gpu``; float16 is set where the card needs it."""
-        half = runs_on(choice.checkpoint, gpu).half
-        checkpoint = replace(choice.checkpoint, dtype="float16") if half else choice.checkpoint
-        return Deployment(
-            model=choice.model,
-            checkpoint=checkpoint,
-            engine_version=self.engine_version,
-            max_model_len=choice.context,
-            max_num_seqs=choice.users,
-            kv_dtype=choice.kv_dtype,
-            tp=tp,
-            pp=pp,
-            cpu_offload_bytes=-(-choice.offload_bytes // (tp * pp)),
-            sleep_mode=choice.sleeps,
-            extra_flags=("--dtype", "float16") if half else (),
-        )
-
-
-def runs_on(checkpoint: Checkpoint, gpu: Gpu) -> Support:
-    """Tell whether the engine runs a checkpoint on a card; bitsandbytes quantises to 8 bits only beforehand."""
-    found = support(gpu, checkpoint)
-    if checkpoint.in_flight and checkpoint.quantization.method == "bnb_int8":
-        return replace(found, runs=False)
-    return found
-
-
-def splits(model: ModelSpec, checkpoint: Checkpoint, tp: int) -> bool:
-    """Tell whether the engine takes a rank's share of every layer: heads divide, and blocks and groups are whole.
-
-    Sources: vLLM 0.32 ``config/model.py:verify_with_parallel_config``, and the refusals of ``tools.vram.storage``.
-    """
-    if is_by_size(checkpoint.quantization):
-        checkpoint = replace(checkpoint, quantization=Quantization())
-    try:
-        parameter_bytes(model, checkpoint, tp)
-    except BadValue:
-        return False
-    return True
-
-
-def _demand(footprint: Footprint, pool: int) -> Demand:
-    non_torch = footprint.context_bytes.value - CUDA_CONTEXT_BYTES
-    bands = (footprint.activation_bytes, footprint.cuda_graph_bytes, footprint.context_bytes)
-    inside = footprint.weights_bytes + non_torch + bands[0].value + bands[1].value
-    return Demand(
-        footprint=footprint,
-        inside_bytes=math.ceil(inside),
-        outside_bytes=CUDA_CONTEXT_BYTES,
-        kv_bytes=pool,
-        doubt_bytes=math.ceil(math.sqrt(sum((band.high - band.value) ** 2 for band in bands))),
-    )
-
-
-def _whole_mib(size_bytes: int) -> int:
-    return -(-size_bytes // MIB) * MIB
+    def places_layers(self, choice: Choice) -> bool:
+        """Tell whether the engine places whole layers, so that its cards may be unequal."""
+        return engine(choice.engine).family == "layers"

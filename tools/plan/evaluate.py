@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tools.domain import Placement
-from tools.plan.budgets import settle, settle_asleep
 from tools.plan.demand import Sizer
+from tools.plan.engines import engine
+from tools.plan.families.common import family_module
 from tools.plan.moves import State, weight_bytes
 from tools.plan.placement import SEARCH_STEPS, place, place_anyhow, place_in_turns, room_bytes
 from tools.plan.waiting import SLEEP_RESIDUE_BYTES
@@ -34,32 +35,41 @@ def evaluate(state: State, sizer: Sizer, *, steps: int = SEARCH_STEPS) -> Placem
     Raises:
         NotYetExact: a model or format is not covered exactly.
     """
+    rules = engine(state.engine)
+    family = family_module(rules.family)
     if state.swap:
-        seats = place_in_turns(state.choices, state.gpus, sizer, SLEEP_RESIDUE_BYTES)
-        return settle_asleep(state.choices, seats, state.gpus, sizer) if seats else None
+        residue = SLEEP_RESIDUE_BYTES if rules.sleeps else 0
+        seats = place_in_turns(state.choices, state.gpus, sizer, residue)
+        return family.settle_asleep(state.choices, seats, state.gpus, sizer) if seats else None
     seats = place(state.choices, state.gpus, sizer, steps=steps)
     if not seats:
         return None
-    placement = settle(state.choices, seats, state.gpus, sizer)
+    placement: Placement = family.settle(state.choices, seats, state.gpus, sizer)
     return placement if placement.verdict == "fits" else None
 
 
 def best_effort(state: State, sizer: Sizer) -> Placement:
     """Return a placement of a state that does not fit, over-full cards and all, with what is missing."""
     seats = place_anyhow(state.choices, state.gpus, sizer)
-    return replace(settle(state.choices, seats, state.gpus, sizer), verdict="does_not_fit")
+    placement: Placement = family_module(engine(state.engine).family).settle(state.choices, seats, state.gpus, sizer)
+    return replace(placement, verdict="does_not_fit")
 
 
 def missing_bytes(state: State, sizer: Sizer) -> int:
     """Return what a state lacks on its cards, reserve included; 0 where only kernels or splits are in the way."""
     used = [0] * len(state.gpus)
     for seat in place_anyhow(state.choices, state.gpus, sizer):
-        for card in seat.cards:
-            used[card] += seat.demand.total_bytes
+        for card, need in seat.takes():
+            used[card] += need
     return sum(max(0, taken - room_bytes(gpu)) for taken, gpu in zip(used, state.gpus, strict=True))
 
 
 def asleep_bytes(state: State) -> int:
-    """RAM that sleeping models need: all weights but the smallest model's, since one is always awake."""
+    """RAM that sleeping models need: all weights but the smallest model's, since one is always awake.
+
+    Models that are stopped need none.
+    """
+    if not engine(state.engine).sleeps:
+        return 0
     sizes = [weight_bytes(choice) for choice in state.choices]
     return sum(sizes) - min(sizes)

@@ -1,13 +1,14 @@
-"""What runs on which card: the least compute capability of each storage format in vLLM 0.32, as data.
+"""What runs on which card, as data: each storage format in vLLM 0.32, and the back ends of llama.cpp and its kin.
 
 Whether bytes fit is one question; whether the engine has kernels for a format on that card is another.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tools.domain import Checkpoint, Gpu, Note, note
+from tools.plan.engines import display_name, engine
 
 Capability = tuple[int, int]
 
@@ -61,6 +62,42 @@ FP8_KV_MINIMUM: Capability = (8, 0)
 
 
 @dataclass(frozen=True, slots=True)
+class BackEnd:
+    """How llama.cpp computes on one maker's cards; every GGUF type runs on each of them.
+
+    Attributes:
+        names: of the builds, the usual one first.
+        minimum: least compute capability, None where nothing is asked.
+        absent: compute capabilities or targets without any build.
+        source: document that says so.
+    """
+
+    names: tuple[str, ...]
+    minimum: Capability | None = None
+    absent: frozenset[str] = frozenset()
+    source: str = ""
+
+
+_BUILD = "github.com/ggml-org/llama.cpp docs/build.md"
+BACK_ENDS: dict[str, BackEnd] = {
+    "nvidia": BackEnd(("CUDA", "Vulkan"), (5, 0), source=_BUILD + "; docs.ollama.com/gpu: 5.0 and newer"),
+    "amd": BackEnd(("ROCm", "Vulkan"), source=_BUILD + "; docs.ollama.com/gpu"),
+    "intel": BackEnd(("Vulkan", "SYCL"), absent=frozenset({"gaudi"}), source=_BUILD),
+    "apple": BackEnd(("Metal",), source=_BUILD),
+}
+"""By the maker of the card."""
+
+ROCM_TARGETS = frozenset(
+    f"gfx{target}"
+    for target in ("908", "90a", "942", "950", "1030", "1100", "1101", "1102", "1150", "1151", "1200", "1201")
+)
+"""AMD targets for which Ollama brings ROCm; on others it takes Vulkan (docs.ollama.com/gpu, August 2026)."""
+
+CUDA_13_MINIMUM: Capability = (7, 5)
+"""Builds with CUDA 13 have no kernels below (NVIDIA: CUDA 13.0 release notes); those with CUDA 12 do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Support:
     """Whether a checkpoint runs on a card, and what has to be said about it.
 
@@ -81,6 +118,40 @@ def capability(gpu: Gpu) -> Capability | None:
     """Return (major, minor) of an NVIDIA card, or None where it is not known or not NVIDIA's."""
     major, _, minor = (gpu.compute_capability or "").partition(".")
     return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
+
+
+def runs_on(checkpoint: Checkpoint, gpu: Gpu, engine_name: str = "vllm") -> Support:
+    """Tell whether an engine runs a checkpoint on a card, and what has to be said about it.
+
+    Args:
+        checkpoint: what is loaded.
+        gpu: the card.
+        engine_name: the command line's word for the engine.
+    """
+    if engine(engine_name).family == "layers":
+        return _by_back_end(gpu, engine_name)
+    found = support(gpu, checkpoint)
+    if checkpoint.in_flight and checkpoint.quantization.method == "bnb_int8":  # it quantises to 8 bits only beforehand
+        return replace(found, runs=False)
+    return found
+
+
+def _by_back_end(gpu: Gpu, engine_name: str) -> Support:
+    """llama.cpp and its kin: by the maker of the card."""
+    back_end = BACK_ENDS.get(gpu.vendor)
+    if back_end is None:
+        return Support(gpu.vendor in {"unknown", ""})
+    seen = capability(gpu)
+    if (gpu.compute_capability or "") in back_end.absent or (seen and back_end.minimum and seen < back_end.minimum):
+        return Support(False, False)
+    if seen is not None and seen < CUDA_13_MINIMUM:
+        return Support(True, needs=(note("plan.needs_cuda_12", gpu=gpu.name, engine=display_name(engine_name)),))
+    names = back_end.names
+    if gpu.vendor == "amd" and gpu.compute_capability not in ROCM_TARGETS:
+        names = names[1:]
+    if gpu.vendor == "nvidia":
+        return Support(True)
+    return Support(True, needs=(note("plan.back_end", engine=display_name(engine_name), gpu=gpu.name, name=names[0]),))
 
 
 def support(gpu: Gpu, checkpoint: Checkpoint) -> Support:
@@ -117,8 +188,15 @@ def fp8_cache_runs(gpu: Gpu) -> bool:
     return seen is None or seen >= FP8_KV_MINIMUM
 
 
-def engine_runs(gpu: Gpu) -> bool:
-    """Tell whether vLLM runs on a card at all (NVIDIA from Turing on, AMD with a ROCm target)."""
+def cache_runs(gpu: Gpu, engine_name: str = "vllm") -> bool:
+    """Tell whether an engine keeps a smaller cache on a card; llama.cpp and its kin do on all."""
+    return engine(engine_name).family == "layers" or fp8_cache_runs(gpu)
+
+
+def engine_runs(gpu: Gpu, engine_name: str = "vllm") -> bool:
+    """Tell whether an engine runs on a card at all (vLLM: NVIDIA from Turing on, AMD with a ROCm target)."""
+    if engine(engine_name).family == "layers":
+        return _by_back_end(gpu, engine_name).runs
     if gpu.vendor == "amd":
         return True
     if gpu.vendor not in {"nvidia", "unknown", ""}:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tools.domain import Gpu, ModelSpec, Note, Residency, note
 from tools.errors import BadValue
+from tools.plan import engines
 from tools.units import GIB, gib, parse_size
 
 DEFAULT_CONTEXT = 8192
@@ -35,6 +36,11 @@ ENGINES = (
 )
 
 
+def version_of(engine: str) -> str | None:
+    """Return the version that is planned for where none is stated; None = the newest whose rules are known."""
+    return None
+
+
 def engine_of(word: str | None) -> tuple[str, tuple[Note, ...]]:
     """Return the engine that is planned for, and a note where another one was named.
 
@@ -46,7 +52,9 @@ def engine_of(word: str | None) -> tuple[str, tuple[Note, ...]]:
     asked = word.strip().lower()
     if asked not in ENGINES:
         raise BadValue("errors_plan.bad_engine", value=word[:60], allowed=", ".join(ENGINES))
-    return ENGINE, () if asked == ENGINE else (note("plan.other_engine", engine=word.strip()),)
+    if asked in engines.ENGINES:
+        return asked, ()
+    return ENGINE, (note("plan.other_engine", engine=word.strip()),)
 
 
 def context_of(model: ModelSpec, stated: int | None) -> tuple[int, tuple[Note, ...]]:
@@ -87,18 +95,27 @@ def within(name: str, value: int, least: int, most: int) -> int:
     return value
 
 
-def kv_dtype_of(word: str | None) -> str:
-    """Return ``auto`` or ``fp8`` for what was said about the KV cache.
+def kv_dtype_of(word: str | None, engine: str = ENGINE) -> str:
+    """Return ``auto``, the engine's smaller type, or another type of cache that it has, for what was said of it.
+
+    Args:
+        word: ``fp8``, ``q8_0``, ``8bit`` ...; None = nothing was said.
+        engine: the command line's word.
 
     Raises:
-        BadValue: another type.
+        BadValue: a type that the engine has not.
     """
     said = re.sub(r"[^a-z0-9]", "", (word or "auto").lower())
     if said in {"auto", "bf16", "fp16", "bfloat16", "float16", "f16", "16bit", "half"}:
         return "auto"
-    if said in {"fp8", "fp8e4m3", "fp8e5m2", "q8", "q80", "int8", "8bit"}:
-        return "fp8"
-    raise BadValue("errors_plan.bad_kv_dtype", value=(word or "")[:60], allowed="auto, fp8")
+    rules = engines.engine(engine)
+    if said in {"fp8", "fp8e4m3", "fp8e5m2", "q8", "q80", "int8", "8bit"} and rules.small_cache:
+        return rules.small_cache
+    for kind in rules.other_caches:
+        if said in {kind.replace("_", ""), kind.split("_")[0]}:
+            return kind
+    allowed = ", ".join(["auto", *filter(None, [rules.small_cache]), *rules.other_caches])
+    raise BadValue("errors_plan.bad_kv_dtype", value=(word or "")[:60], allowed=allowed)
 
 
 def memory_of(text: str) -> int:

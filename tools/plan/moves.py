@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tools.domain import Checkpoint, Gpu, ModelSpec, Note, OptionKind, note
 from tools.errors import BadValue, NotYetExact
-from tools.plan.demand import Choice, runs_on
-from tools.plan.kernels import FORMATS
-from tools.specs.checkpoints import checkpoints_for
+from tools.plan.checkpoints import of_word, special
+from tools.plan.demand import Choice
+from tools.plan.engines import engine
+from tools.plan.kernels import FORMATS, runs_on
+from tools.plan.ram import file_parts_of, layers_in_ram
 from tools.units import GIB
 from tools.vram.weights import parameter_bytes
 
@@ -74,6 +77,11 @@ class State:
             tag=joined,
         )
 
+    @property
+    def engine(self) -> str:
+        """The command line's word for the engine; every instance of a plan has the same."""
+        return self.choices[0].engine if self.choices else "vllm"
+
     def title(self) -> Note:
         """One sentence for all the moves."""
         if len(self.path) == 1:
@@ -130,43 +138,39 @@ class Level:
 
 
 def bits_of(checkpoint: Checkpoint) -> int:
-    """Class of a checkpoint's precision: 16, 8 or 4."""
+    """Class of a checkpoint's precision: 16, 8 or 4; types of GGUF and EXL by their own bits."""
     bits = checkpoint.quantization.bits
+    if bits <= 9 and checkpoint.quantization.method in {"gguf", "exl2", "exl3"}:
+        return math.floor(bits)
     return 16 if bits > 9 else 8 if bits > 5 else 4
 
 
 def levels(choice: Choice, gpus: Sequence[Gpu]) -> tuple[Level, ...]:
     """List the checkpoint an instance has now and the best one that runs on some card for each lower precision."""
     found = [Level(choice.checkpoint, bits_of(choice.checkpoint), 0.0)]
-    for bits, words, loss in ((8, ("fp8", "fp8-online", "int8", "w8a16"), 1.0), (4, ("int4",), 3.0)):
-        if bits >= found[0].bits:
+    for step in engine(choice.engine).ladder:
+        if step.bits >= found[0].bits:
             continue
-        checkpoint = next((c for c in _candidates(choice.model, words) if _usable(choice.model, c, gpus)), None)
+        candidates = (c for word in step.words for c in of_word(choice.model, word, choice.engine))
+        checkpoint = next((c for c in candidates if _usable(choice, c, gpus)), None)
         if checkpoint:
-            found.append(Level(checkpoint, bits, loss + _extra_loss(checkpoint)))
+            found.append(Level(checkpoint, step.bits, step.loss + _extra_loss(checkpoint)))
     return tuple(found)
 
 
 def _extra_loss(checkpoint: Checkpoint) -> float:
     """Of checkpoints of the same size: a relative is another model, and no calibration or a plugin costs a little."""
-    plugin = FORMATS[checkpoint.quantization.method].plugin is not None
+    form = FORMATS.get(checkpoint.quantization.method)
+    plugin = form is not None and form.plugin is not None and checkpoint.quantization.method != "gguf"
     return 1.0 * (checkpoint.sibling_of is not None) + 0.5 * checkpoint.in_flight + 0.3 * plugin
 
 
-def _candidates(model: ModelSpec, words: Sequence[str]) -> Iterator[Checkpoint]:
-    for word in words:
-        try:
-            yield from (c for c in checkpoints_for(model, word) if not c.hypothetical)
-        except BadValue:
-            continue
-
-
-def _usable(model: ModelSpec, checkpoint: Checkpoint, gpus: Sequence[Gpu]) -> bool:
+def _usable(choice: Choice, checkpoint: Checkpoint, gpus: Sequence[Gpu]) -> bool:
     """Whether some card runs a checkpoint and its size can be computed."""
-    if not any(runs_on(checkpoint, gpu).runs for gpu in gpus):
+    if not any(runs_on(checkpoint, gpu, choice.engine).runs for gpu in gpus):
         return False
     try:
-        return parameter_bytes(model, checkpoint) > 0
+        return weight_bytes(replace(choice, checkpoint=checkpoint)) > 0
     except (NotYetExact, BadValue):
         return False
 
@@ -252,7 +256,10 @@ def _checkpoint_notes(changed: Sequence[Choice], before: Sequence[Choice]) -> tu
         checkpoint, name = new.checkpoint, short_name(new.model)
         if checkpoint is old.checkpoint:
             continue
-        if checkpoint.sibling_of:
+        if checkpoint.hypothetical or checkpoint.quantization.method == "gguf":
+            said = special(checkpoint, new.model)
+            notes |= {"h" + name + checkpoint.precision: said} if said else {}
+        elif checkpoint.sibling_of:
             notes["s" + name] = note("plan.sibling", model=name, repo=checkpoint.repo)
         elif checkpoint.in_flight:
             notes["f" + name + checkpoint.precision] = note(
@@ -265,11 +272,13 @@ def _checkpoint_notes(changed: Sequence[Choice], before: Sequence[Choice]) -> tu
 
 
 def kv_dtype(state: State) -> Iterator[State]:
-    """Keep the cache in FP8: half the bytes a token."""
-    if "kv_dtype" in state.path or all(choice.kv_dtype != "auto" for choice in state.choices):
+    """Keep the cache in the engine's smaller type: about half the bytes a token."""
+    small = engine(state.engine).small_cache
+    if "kv_dtype" in state.path or not small or all(choice.kv_dtype != "auto" for choice in state.choices):
         return
-    choices = tuple(replace(choice, kv_dtype="fp8") for choice in state.choices)
-    yield replace(state.then("kv_dtype", 0.6, note("plan.title_kv_dtype"), brief="KV FP8"), choices=choices)
+    choices = tuple(replace(choice, kv_dtype=small) for choice in state.choices)
+    title = note("plan.title_kv_dtype", type=small.upper())
+    yield replace(state.then("kv_dtype", 0.6, title, brief=f"KV {small.upper()}"), choices=choices)
 
 
 def context(state: State) -> Iterator[State]:
@@ -281,7 +290,7 @@ def context(state: State) -> Iterator[State]:
         if shorter == tuple(_shorter(choice, halvings - 1) for choice in state.choices):
             return
         tokens = max(choice.context for choice in shorter)
-        title, brief = note("plan.title_context", tokens=tokens), f"max-model-len {tokens}"
+        title, brief = note("plan.title_context", tokens=tokens), f"{engine(state.engine).words[0]} {tokens}"
         moved = state.then("context", 1.5 * halvings, title, tag=f"context-{tokens}", brief=brief)
         yield replace(moved, choices=shorter)
 
@@ -300,14 +309,14 @@ def concurrency(state: State) -> Iterator[State]:
         if all(choice.users >> (halvings - 1) <= 1 for choice in state.choices):
             return
         users = max(choice.users for choice in fewer)
-        title, brief = note("plan.title_concurrency", users=users), f"max-num-seqs {users}"
+        title, brief = note("plan.title_concurrency", users=users), f"{engine(state.engine).words[1]} {users}"
         moved = state.then("concurrency", 1.2 * halvings, title, tag=f"users-{users}", brief=brief)
         yield replace(moved, choices=fewer)
 
 
 def parallel(state: State) -> Iterator[State]:
     """Spread a model over more equal cards of its machine: faster, and a larger cache."""
-    if len(state.choices) != 1:
+    if len(state.choices) != 1 or not engine(state.engine).cuts_layers:
         return
     for cards in (8, 4, 2):
         choice = replace(state.choices[0], least_ranks=cards)
@@ -319,8 +328,13 @@ def parallel(state: State) -> Iterator[State]:
 
 
 def swap(state: State) -> Iterator[State]:
-    """Keep one awake and let the others sleep in RAM."""
-    if state.swap or len(state.choices) < 2 or any(gpu.vendor == "amd" or gpu.unified for gpu in state.gpus):
+    """Keep one awake and let the others sleep in RAM, or stop them where the engine has no sleep."""
+    if state.swap or len(state.choices) < 2:
+        return
+    if not engine(state.engine).sleeps:
+        yield replace(state.then("swap", 4.5, note("plan.title_swap_stop"), brief="by turns"), swap=True)
+        return
+    if any(gpu.vendor == "amd" or gpu.unified for gpu in state.gpus):
         return
     choices = tuple(replace(choice, sleeps=True) for choice in state.choices)
     yield replace(state.then("swap", 4.0, note("plan.title_swap"), brief="sleep mode"), choices=choices, swap=True)
@@ -332,14 +346,25 @@ def offload(state: State, missing_bytes: int) -> Iterator[State]:
         return
     for index in sorted(range(len(state.choices)), key=lambda i: _active_share(state.choices[i].model)):
         choice = state.choices[index]
-        for factor in (1.0, 1.1, 1.3):
-            size = -(-round(missing_bytes * factor) // OFFLOAD_STEP) * OFFLOAD_STEP
-            if size > MAX_OFFLOADED * weight_bytes(choice):
-                break
-            changed = replace(choice, offload_bytes=size)
-            title = note("plan.title_offload", model=short_name(choice.model), gib=size / GIB)
-            moved = state.then("offload", 6.0, title, brief=f"cpu-offload {size / GIB:.1f} GiB")
+        if engine(choice.engine).family == "layers":
+            variants = layers_in_ram(choice, missing_bytes)
+        else:
+            variants = _bytes_in_ram(choice, missing_bytes)
+        for changed, title, brief in variants:
+            moved = state.then("offload", 6.0, title, brief=brief)
             yield replace(moved, choices=(*state.choices[:index], changed, *state.choices[index + 1 :]))
+
+
+Variant = tuple[Choice, Note, str]
+
+
+def _bytes_in_ram(choice: Choice, missing_bytes: int) -> Iterator[Variant]:
+    for factor in (1.0, 1.1, 1.3):
+        size = -(-round(missing_bytes * factor) // OFFLOAD_STEP) * OFFLOAD_STEP
+        if size > MAX_OFFLOADED * weight_bytes(choice):
+            return
+        title = note("plan.title_offload", model=short_name(choice.model), gib=size / GIB)
+        yield replace(choice, offload_bytes=size), title, f"cpu-offload {size / GIB:.1f} GiB"
 
 
 def _active_share(model: ModelSpec) -> float:
@@ -348,4 +373,6 @@ def _active_share(model: ModelSpec) -> float:
 
 def weight_bytes(choice: Choice) -> int:
     """Bytes of a choice's weights, unsplit."""
+    if choice.checkpoint.quantization.method == "gguf":
+        return file_parts_of(choice).total
     return parameter_bytes(choice.model, choice.checkpoint)

@@ -45,6 +45,11 @@ class Seat:
         """Cards it is split over."""
         return len(self.cards)
 
+    def takes(self) -> Iterator[tuple[int, int]]:
+        """Yield each card with the bytes needed there."""
+        for position, card in enumerate(self.cards):
+            yield card, self.demand.bytes_on(position)
+
     @property
     def effort(self) -> int:
         """What the split costs: traffic between cards, and more so pipeline stages that wait for each other."""
@@ -128,17 +133,17 @@ def place_in_turns(
 
 
 def _holds(seat: Seat, free: Sequence[int]) -> bool:
-    return all(free[card] >= seat.demand.total_bytes for card in seat.cards)
+    return all(free[card] >= need for card, need in seat.takes())
 
 
 def _overflow(seat: Seat, free: Sequence[int]) -> tuple[int, int, int]:
-    over = sum(max(0, seat.demand.total_bytes - max(0, free[card])) for card in seat.cards)
+    over = sum(max(0, need - max(0, free[card])) for card, need in seat.takes())
     return over, seat.effort, -min(free[card] for card in seat.cards)
 
 
 def _take(free: list[int], seat: Seat) -> None:
-    for card in seat.cards:
-        free[card] -= seat.demand.total_bytes
+    for card, need in seat.takes():
+        free[card] -= need
 
 
 @dataclass
@@ -151,6 +156,7 @@ class _Search:
     order: list[int] = field(default_factory=list[int])
     _score: tuple[float, float, float] | None = None
     _groups: list[list[int]] = field(default_factory=list[list[int]])
+    _pools: list[list[int]] = field(default_factory=list[list[int]])
     _least: list[int] = field(default_factory=list[int])
 
     def __post_init__(self) -> None:
@@ -158,6 +164,11 @@ class _Search:
         for index, gpu in enumerate(self.gpus):
             kinds[gpu.name, gpu.cuda_total_bytes, gpu.node].append(index)
         self._groups = list(kinds.values())
+        machines: dict[tuple[int, str], list[int]] = defaultdict(list)
+        for index, gpu in enumerate(self.gpus):
+            machines[gpu.node, gpu.vendor].append(index)
+        pools = [*self._groups, *machines.values()]
+        self._pools = list({tuple(pool): pool for pool in pools if len(pool) > 1}.values())
         sizes = [self._smallest(choice) for choice in self.choices]
         self.order = sorted(range(len(self.choices)), key=lambda i: (-sizes[i], i))
         rest, self._least = 0, [0] * (len(self.choices) + 1)
@@ -187,6 +198,9 @@ class _Search:
     def every_seat(self, index: int, free: Sequence[int]) -> Iterator[Seat]:
         """All splits on all kinds of card, whether or not they hold or have kernels."""
         choice = self.choices[index]
+        if self.sizer.places_layers(choice):
+            yield from self._by_layers(index, free)
+            return
         for group in self._groups:
             emptiest = sorted(group, key=lambda card: -free[card])
             for ranks in RANKS:
@@ -196,12 +210,15 @@ class _Search:
 
     def has_kernels(self, seat: Seat) -> bool:
         """Tell whether the engine runs an instance on its cards, split so."""
-        return self.sizer.runs(self.choices[seat.index], self.gpus[seat.cards[0]], seat.effort)
+        choice = self.choices[seat.index]
+        return all(self.sizer.runs(choice, self.gpus[card], seat.ranks) for card in seat.cards)
 
     def _seats(self, index: int, free: Sequence[int]) -> list[Seat]:
         """Seats that hold, fewest ranks first, emptiest cards first; equal ones once."""
         choice, found = self.choices[index], list[Seat]()
-        for group in self._groups:
+        if self.sizer.places_layers(choice):
+            found = [s for s in self._by_layers(index, free) if _holds(s, free) and self.has_kernels(s)]
+        for group in self._groups if not found and not self.sizer.places_layers(choice) else ():
             gpu = self.gpus[group[0]]
             for ranks in RANKS:
                 if ranks > len(group) or not self.sizer.runs(choice, gpu, ranks):
@@ -210,8 +227,31 @@ class _Search:
                 if demand:
                     able = [card for card in group if free[card] >= demand.total_bytes]
                     found += [Seat(index, cards, demand) for cards in _card_sets(able, free, ranks)]
-        found.sort(key=lambda seat: (seat.effort, -min((free[c] - seat.demand.total_bytes) for c in seat.cards)))
+        found.sort(key=lambda seat: (seat.effort, -min(free[card] - need for card, need in seat.takes())))
         return found
+
+    def _by_layers(self, index: int, free: Sequence[int]) -> Iterator[Seat]:
+        """Seats of an engine that places layers: single cards, and the emptiest of a machine, equal or not."""
+        for cards in self._sets_by_layers(index, free):
+            demand = self.sizer.demand_by_layers(
+                self.choices[index], [self.gpus[card] for card in cards], [free[card] for card in cards]
+            )
+            if demand:
+                yield Seat(index, cards, demand)
+
+    def _sets_by_layers(self, index: int, free: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """One card of each kind and free size; then of each machine, and of each kind, the two, three ... emptiest."""
+        seen: set[tuple[object, ...]] = set()
+        for group in self._groups:
+            for card in group:
+                if (alike := (group[0], free[card])) not in seen:
+                    seen.add(alike)
+                    yield (card,)
+        most = len(self.choices[index].model.layers)
+        for pool in self._pools:
+            emptiest = sorted(pool, key=lambda card: (-free[card], card))
+            for ranks in range(2, min(len(pool), RANKS[-1], most) + 1):
+                yield tuple(sorted(emptiest[:ranks]))
 
     def _keep(self, seats: tuple[Seat, ...], free: Sequence[int]) -> None:
         used = Counter(card for seat in seats for card in seat.cards)
@@ -224,6 +264,9 @@ class _Search:
     def _smallest(self, choice: Choice) -> int:
         """Least bytes an instance takes over all its cards, whatever the split."""
         sizes: list[int] = []
+        if self.sizer.places_layers(choice):
+            alone = self.sizer.demand_by_layers(choice, self.gpus[:1], (0,)) if self.gpus else None
+            return alone.total_bytes if alone else 0
         for group in self._groups:
             for ranks in RANKS:
                 demand = self.sizer.demand(choice, self.gpus[group[0]], ranks) if ranks <= len(group) else None

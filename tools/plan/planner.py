@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tools.domain import Checkpoint, InstanceRequest, Note, Option, Placement, Plan, PlanRequest, Verdict, note
-from tools.errors import BadValue
-from tools.plan.demand import Choice, Sizer, runs_on
+from tools.domain import InstanceRequest, Note, Option, Placement, Plan, PlanRequest, Verdict, note
+from tools.plan import limits
+from tools.plan.checkpoints import as_asked, special
+from tools.plan.demand import Choice, Sizer
+from tools.plan.engines import display_name, engine
 from tools.plan.evaluate import best_effort, evaluate
-from tools.plan.kernels import engine_runs
+from tools.plan.kernels import engine_runs, runs_on
 from tools.plan.moves import State, plain_name
 from tools.plan.options import Finder
 from tools.plan.placement import RESERVE_BYTES, RESERVE_SHARE
 from tools.plan.ranking import crawls
-from tools.specs.checkpoints import checkpoint_note, checkpoints_for, native
 from tools.units import GIB
 
 
@@ -29,11 +30,12 @@ def make_plan(request: PlanRequest) -> Plan:
         NotYetExact: a model or its format is not covered exactly yet.
         BadValue: no checkpoint of a model exists in the asked precision.
     """
-    sizer = Sizer(request.engine_version)
+    sizer = Sizer(request.engine_version or limits.version_of(request.engine))
     choices = _choices(request)
     asked = State(choices=choices, gpus=request.rig.gpus)
     if request.residency == "swap" and len(choices) > 1:
-        asked = replace(asked, choices=tuple(replace(choice, sleeps=True) for choice in choices), swap=True)
+        sleeps = engine(request.engine).sleeps
+        asked = replace(asked, choices=tuple(replace(choice, sleeps=sleeps) for choice in choices), swap=True)
     placement = evaluate(asked, sizer) or best_effort(asked, sizer)
     fits = placement.verdict == "fits"
     options = Finder(request, sizer).search(asked, fits=fits)
@@ -56,24 +58,14 @@ def _choices(request: PlanRequest) -> tuple[Choice, ...]:
         Choice(
             served=(name,),
             model=wanted.model,
-            checkpoint=_checkpoint(wanted, request),
+            checkpoint=as_asked(wanted.model, wanted.precision, request.rig.gpus, request.engine),
             kv_dtype=request.kv_dtype,
             context=wanted.context,
             users=wanted.users,
+            engine=request.engine,
         )
         for name, wanted in zip(names, request.instances, strict=True)
     )
-
-
-def _checkpoint(wanted: InstanceRequest, request: PlanRequest) -> Checkpoint:
-    """The checkpoint as asked: the native one, or the best of the stated precision, one that runs there if any does."""
-    if wanted.precision == "any":
-        return native(wanted.model)
-    found = [c for c in checkpoints_for(wanted.model, wanted.precision) if not c.hypothetical]
-    if not found:
-        raise BadValue("errors_plan.no_checkpoint", model=wanted.model.name, precision=wanted.precision)
-    able = [c for c in found if not request.rig.gpus or any(runs_on(c, gpu).runs for gpu in request.rig.gpus)]
-    return (able or found)[0]
 
 
 def instance_names(instances: Sequence[InstanceRequest]) -> tuple[str, ...]:
@@ -98,7 +90,9 @@ def _recommend(request: PlanRequest, asked: Placement, options: Sequence[Option]
         return "as_asked", note("plan.reason_fits")
     if not options:
         nothing = note("plan.reason_nothing", gib=asked.deficit_bytes / GIB)
-        return "as_asked", nothing if asked.deficit_bytes else note("plan.reason_no_kernel")
+        return "as_asked", nothing if asked.deficit_bytes else note(
+            "plan.reason_no_kernel", engine=display_name(request.engine)
+        )
     apart = [option for option in options if option.kind != "share"]
     if not apart:
         return options[0].id, note("plan.reason_share_only")
@@ -127,8 +121,10 @@ def _only_slowly(hardware: Sequence[Option]) -> Note:
 def _reason(option: Option) -> Note:
     """Say why an option is taken; of several changes the one that costs most is spoken of."""
     codes = {option.title.code, *(need.code for need in option.needs)}
-    if "plan.title_offload" in codes:
+    if codes & {"plan.title_offload", "plan.title_experts_in_ram", "plan.title_layers_in_ram"}:
         return note("plan.reason_offload")
+    if "plan.title_swap_stop" in codes:
+        return note("plan.reason_swap_stop" if option.kind == "swap" else "plan.reason_turns_stop")
     if "plan.title_swap" in codes:
         return note("plan.reason_swap" if option.kind == "swap" else "plan.reason_turns")
     if option.kind == "precision" or option.title.code == "plan.title_several":
@@ -143,12 +139,19 @@ def _assumptions(
     notes = [note("plan.assume_reserve", percent=round(RESERVE_SHARE * 100), gib=RESERVE_BYTES / GIB)]
     notes += [text for choice in choices for text in choice.model.status]
     for wanted, choice in zip(request.instances, choices, strict=True):
-        special = checkpoint_note(choice.checkpoint, wanted.model)
-        if special:
-            notes.append(special)
+        if wanted.precision == "any" and engine(request.engine).loads != "vllm":
+            notes.append(note("plan.taken_as", model=wanted.model.name, precision=choice.checkpoint.precision))
+        said = special(choice.checkpoint, wanted.model)
+        if said:
+            notes.append(said)
     if request.same_model is None and any(option.kind == "share" for option in options):
         notes.append(note("plan.ask_same_model"))
-    notes += [note("plan.engine_not_there", gpu=gpu.name) for gpu in request.rig.gpus if not engine_runs(gpu)]
+    name, cards = display_name(request.engine), request.rig.gpus
+    notes += [
+        note("plan.engine_not_there", gpu=gpu.name, engine=name)
+        for gpu in cards
+        if not engine_runs(gpu, request.engine)
+    ]
     for plan in asked.instances:
-        notes += runs_on(plan.deployment.checkpoint, request.rig.gpus[plan.gpu_indices[0]]).needs
+        notes += runs_on(plan.deployment.checkpoint, cards[plan.gpu_indices[0]], request.engine).needs
     return tuple({(n.code, str(sorted(n.params.items()))): n for n in notes}.values())

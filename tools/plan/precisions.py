@@ -6,6 +6,8 @@ import re
 
 from tools.domain import ModelSpec, Note, note
 from tools.errors import BadValue
+from tools.plan.checkpoints import nearest_word
+from tools.plan.engines import engine
 from tools.plan.kernels import FORMATS
 from tools.specs.checkpoints import checkpoints_for
 from tools.specs.formats import precision_word
@@ -53,18 +55,21 @@ _NUMBER = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)")
 _QUANT = re.compile(r"i?q_?(\d)")
 
 
-def settle_precision(model: ModelSpec, said: str | None) -> tuple[str, tuple[Note, ...]]:
+def settle_precision(model: ModelSpec, said: str | None, engine_name: str = "vllm") -> tuple[str, tuple[Note, ...]]:
     """Return the precision to plan a model with, and notes on how the word was understood.
 
     Args:
         model: decides what exists; a format nobody is known to have published is replaced by its nearest.
         said: the asker's word, or None.
+        engine_name: the command line's word for the engine that is planned for.
 
     Returns:
         A word of the command line; ``any`` for the model as published.
     """
     if said is None:
         return "any", ()
+    if engine(engine_name).loads != "vllm":
+        return _of_engine(model, said, engine_name)
     word, notes = _canonical(said)
     if word in {"any", "int4"}:
         return word, notes
@@ -75,6 +80,29 @@ def settle_precision(model: ModelSpec, said: str | None) -> tuple[str, tuple[Not
     if nearest == word:
         return word, notes
     return nearest, (*notes, note("plan.precision_nearest", said=said[:40], model=model.name, used=nearest))
+
+
+def _of_engine(model: ModelSpec, said: str, engine_name: str) -> tuple[str, tuple[Note, ...]]:
+    """A precision for an engine with formats of its own: its own words as they are, others by their nearest."""
+    typed = re.sub(r"[^a-z0-9_.-]", "", said.strip().lower())
+    own = f"gguf-{typed.removeprefix('gguf-').replace('-', '_')}"
+    for word in (typed, own):
+        try:
+            exact = precision_word(word)
+        except BadValue:
+            continue
+        if exact.startswith(("gguf-", "exl")) and nearest_word(model, exact, engine_name) == exact:
+            return exact, ()
+    word, notes = _canonical(said)
+    if word == "any":
+        return word, notes
+    used = nearest_word(model, word, engine_name)
+    foreign = word not in {"int4", "bf16", "fp16", "fp32"} and not re.fullmatch(
+        r"(?:int|инт)?-?8-?(?:bits?|бит)?", typed
+    )
+    return used, (
+        note("plan.precision_mapped_to", said=said[:40], engine=engine(engine_name).name, used=used),
+    ) if foreign else ()
 
 
 def _canonical(said: str) -> tuple[str, tuple[Note, ...]]:

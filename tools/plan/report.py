@@ -72,11 +72,12 @@ def plan_from_json(data: Mapping[str, Any], models: ModelCatalogue, gpus: GpuCat
     same_model = asked.get("same_model")
     if same_model not in (None, True, False):
         raise BadValue("errors_plan.bad_file", field="asked.same_model")
+    engine = limits.engine_of(_text(asked, "engine"))[0]
     request = PlanRequest(
         instances=instances,
         rig=rig,
-        engine=limits.engine_of(_text(asked, "engine"))[0],
-        kv_dtype=limits.kv_dtype_of(_text(asked, "kv_dtype")),
+        engine=engine,
+        kv_dtype=limits.kv_dtype_of(_text(asked, "kv_dtype"), engine),
         residency=limits.residency_of(_text(asked, "residency")),
         same_model=same_model,
         stated=_stated(asked),

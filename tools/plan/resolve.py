@@ -58,13 +58,15 @@ class Gathered:
     near: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     stated: set[str] = field(default_factory=set[str])
 
-    def add_model(self, model: ModelSpec, said: str, *, precision: str | None, copies: int, load: Load) -> None:
+    def add_model(
+        self, model: ModelSpec, said: str, *, precision: str | None, copies: int, load: Load, engine: str = "vllm"
+    ) -> None:
         """Add copies of a model under the load that was stated.
 
         Raises:
             BadValue: the context or the number of instances is out of bounds.
         """
-        word, notes = settle_precision(model, precision)
+        word, notes = settle_precision(model, precision, engine)
         context, capped = limits.context_of(model, load.context)
         self.notes += [*notes, *capped]
         if load.context is None and context < limits.DEFAULT_CONTEXT:
@@ -123,17 +125,17 @@ def resolve(reading: Reading, *, models: ModelCatalogue, gpus: GpuCatalogue, rig
         BadValue: a number is out of bounds.
     """
     made, load = Gathered(), Load(reading.context, reading.users)
-    _add_models(made, reading, models, load)
+    engine, engine_notes = limits.engine_of(_known_engine(reading.engine))
+    _add_models(made, reading, models, load, engine)
     known = _rig(made, reading, gpus, rig)
     made.defaults(load)
-    engine, engine_notes = limits.engine_of(_known_engine(reading.engine))
     made.notes += engine_notes
     if reading.kv_cache:
         made.stated.add("kv_dtype")
     if made.asks or known is None or not made.instances:
         return Resolution(None, tuple(made.asks), unique(made.notes))
     request = made.request(
-        known, engine=engine, kv_dtype=_kv_dtype(made, reading.kv_cache), same_model=reading.same_model
+        known, engine=engine, kv_dtype=_kv_dtype(made, reading.kv_cache, engine), same_model=reading.same_model
     )
     return Resolution(request, (), request.assumptions)
 
@@ -167,7 +169,7 @@ def resolve_arguments(
         context: tokens a sequence may have.
         users: sequences at once.
         engine: one of ``limits.ENGINES``.
-        kv_dtype: ``auto`` or ``fp8``.
+        kv_dtype: ``auto``, ``fp8`` or another type that the engine has.
         residency: ``auto``, ``together`` or ``swap``.
         config: a folder with a ``config.json``, instead of or beside a model's name.
         models: where names are looked up (default: the catalogue that is shipped).
@@ -179,15 +181,15 @@ def resolve_arguments(
     from tools.plan.words import models_from_words, rig_from_words
 
     made, load = Gathered(), Load(context, users)
-    models_from_words(made, words, config, load, models)
+    chosen, engine_notes = limits.engine_of(engine)
+    models_from_words(made, words, config, load, models, chosen)
     rig = rig_from_words(made, gpu or (), vram, nodes=nodes, ram=ram, reserved=reserved, gpus=gpus)
     made.defaults(load)
-    chosen, engine_notes = limits.engine_of(engine)
     made.notes += engine_notes
     if kv_dtype is not None:
         made.stated.add("kv_dtype")
     return made.request(
-        rig, engine=chosen, kv_dtype=limits.kv_dtype_of(kv_dtype), residency=limits.residency_of(residency)
+        rig, engine=chosen, kv_dtype=limits.kv_dtype_of(kv_dtype, chosen), residency=limits.residency_of(residency)
     )
 
 
@@ -196,7 +198,7 @@ def unique(notes: Sequence[Note]) -> tuple[Note, ...]:
     return tuple({(n.code, str(sorted(n.params.items(), key=str))): n for n in notes}.values())
 
 
-def _add_models(made: Gathered, reading: Reading, models: ModelCatalogue, load: Load) -> None:
+def _add_models(made: Gathered, reading: Reading, models: ModelCatalogue, load: Load, engine: str) -> None:
     asked = reading.models
     if reading.models_relation in {"alternatives", "separate"} and len(asked) > 1:
         asked = asked[:1]
@@ -204,10 +206,10 @@ def _add_models(made: Gathered, reading: Reading, models: ModelCatalogue, load: 
     if not asked:
         made.asks.append(note("plan.ask_model", suggestions=""))
     for ask in asked:
-        _add_model(made, ask, models, load)
+        _add_model(made, ask, models, load, engine)
 
 
-def _add_model(made: Gathered, ask: ModelAsk, models: ModelCatalogue, load: Load) -> None:
+def _add_model(made: Gathered, ask: ModelAsk, models: ModelCatalogue, load: Load, engine: str) -> None:
     """Look one model up; what is missing or ambiguous becomes a question."""
     if not ask.name:
         made.asks.append(note("plan.ask_model", suggestions=""))
@@ -226,7 +228,7 @@ def _add_model(made: Gathered, ask: ModelAsk, models: ModelCatalogue, load: Load
     if match.near_misses:
         made.near[said] = match.near_misses
     copies = 1 if ask.copies is None else ask.copies
-    made.add_model(match.spec, said, precision=ask.precision, copies=copies, load=load)
+    made.add_model(match.spec, said, precision=ask.precision, copies=copies, load=load, engine=engine)
 
 
 def _rig(made: Gathered, reading: Reading, gpus: GpuCatalogue, known: Rig | None) -> Rig | None:
@@ -299,12 +301,15 @@ def _known_engine(word: str | None) -> str | None:
     return word if word and word.strip().lower() in limits.ENGINES else None
 
 
-def _kv_dtype(made: Gathered, word: str | None) -> str:
-    """The cache's type out of running text: llama.cpp's 4- and 5-bit caches become FP8, the smallest vLLM has."""
+def _kv_dtype(made: Gathered, word: str | None, engine: str) -> str:
+    """The cache's type out of running text: a type that the engine has not becomes its smaller one."""
     from tools.errors import BadValue
+    from tools.plan.engines import engine as rules_of
 
     try:
-        return limits.kv_dtype_of(word)
+        return limits.kv_dtype_of(word, engine)
     except BadValue:
-        made.notes.append(note("plan.kv_dtype_mapped", said=(word or "")[:40]))
-        return "fp8"
+        rules = rules_of(engine)
+        used = rules.small_cache or "auto"
+        made.notes.append(note("plan.kv_dtype_mapped", said=(word or "")[:40], engine=rules.name, used=used.upper()))
+        return used

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tools.domain import ModelSpec, note
 from tools.errors import UnknownModel
+from tools.plan.checkpoints import as_asked
 from tools.plan.moves import State, levels, plain_name, short_name
 
 _SIZE = re.compile(r"[-_]?(?<![a-z0-9.])a?\d+(?:\.\d+)?[bm](?=[-_]|$)", re.IGNORECASE)
@@ -40,7 +41,7 @@ def smaller_model(state: State) -> Iterator[State]:
                 choice,
                 served=tuple(name.replace(plain_name(largest), plain_name(sibling), 1) for name in choice.served),
                 model=sibling,
-                checkpoint=sibling.checkpoints[0],
+                checkpoint=as_asked(sibling, "any", state.gpus, state.engine),
                 context=min(choice.context, longest),
             )
             if choice.model.name == largest.name

@@ -91,6 +91,10 @@ def decode_tokens_per_s(footprint: Footprint, gpu: Gpu, sequences: int = 1) -> B
     if not gpu.bandwidth_bytes_per_s:
         return None
     deployment = footprint.deployment
+    if deployment.checkpoint.quantization.method == "gguf":
+        from tools.plan.speed_layers import decode_by_layers
+
+        return decode_by_layers(footprint, gpu, sequences)
     cache = sequences * _cache_read(footprint)
     exchanges = 2 * len(deployment.model.layers) if deployment.tp > 1 else 0
     message = 2 * sequences * deployment.model.hidden_size

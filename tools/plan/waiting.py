@@ -45,6 +45,28 @@ def wake_seconds(woken_bytes: int, put_to_sleep_bytes: int, level: Literal[1, 2]
     return Band(round(fast + asleep * 0.8, 1), round(usual + asleep, 1), round(slow + asleep * 1.2, 1))
 
 
+PLAIN_START_S = (1.0, 3.0, 8.0)
+"""A start of llama.cpp without the reading of weights: the context on the card and one warm-up step. Assumed."""
+
+
+def switch_seconds(file_bytes: int) -> Band:
+    """Estimate the wait for a model that another has to make room for, of engines that stop and start processes.
+
+    Its file is read from disk, or from the page cache where RAM still holds it, which moves as much as PCIe does.
+    Worked example: 16 GiB: 1 + 16 / 22.4 = 1.8 s from the page cache (24e9 B/s), 3 + 6.9 = 9.9 s from an NVMe disk.
+
+    Args:
+        file_bytes: of the model that starts.
+    """
+    slow, usual, _ = DISK_BYTES_PER_S
+    cached = 24e9
+    return Band(
+        round(PLAIN_START_S[0] + file_bytes / cached, 1),
+        round(PLAIN_START_S[1] + file_bytes / usual, 1),
+        round(PLAIN_START_S[2] + file_bytes / slow, 1),
+    )
+
+
 def restart_seconds(file_bytes: int) -> Band:
     """Estimate the wait for a model whose process was stopped: its start, and its files read from disk.
 

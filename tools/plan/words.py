@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def models_from_words(
-    made: Gathered, words: Sequence[str], config: str | None, load: Load, models: ModelCatalogue | None
+    made: Gathered,
+    words: Sequence[str],
+    config: str | None,
+    load: Load,
+    models: ModelCatalogue | None,
+    engine: str = "vllm",
 ) -> None:
     """Add every model named, and the one of a folder.
 
@@ -33,7 +38,7 @@ def models_from_words(
     if config is not None:
         from tools.vram.request import spec_from_folder
 
-        made.add_model(spec_from_folder(config), config, precision=None, copies=1, load=load)
+        made.add_model(spec_from_folder(config), config, precision=None, copies=1, load=load, engine=engine)
     catalogue = models or ModelCatalogue.load()
     for word in words:
         reference = parse_model_ref(word)
@@ -42,7 +47,7 @@ def models_from_words(
         if match.near_misses:
             made.near[reference.name] = match.near_misses
         precision = None if reference.precision == "any" else reference.precision
-        made.add_model(match.spec, word, precision=precision, copies=reference.copies, load=load)
+        made.add_model(match.spec, word, precision=precision, copies=reference.copies, load=load, engine=engine)
 
 
 def rig_from_words(

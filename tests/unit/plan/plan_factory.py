@@ -84,6 +84,26 @@ def simulate_starts(placement: Placement) -> list[str]:
     return problems
 
 
+def check_starts(placement: Placement) -> list[str]:
+    """Start a placement by its engine's rule: vLLM's shares, or plain sums of what each process takes."""
+    engines = {instance.deployment.engine for instance in placement.instances}
+    return simulate_starts(placement) if engines <= {"vllm"} else simulate_sums(placement)
+
+
+def simulate_sums(placement: Placement) -> list[str]:
+    """Processes that run take what they need of each card; those that are stopped take nothing."""
+    problems: list[str] = []
+    for gpu in placement.gpus:
+        here = [i for i in placement.instances if gpu.index in i.gpu_indices]
+        held = sum(i.bytes_on(gpu.index) for i in here if i.awake)
+        problems += [f"card {gpu.index} is over-full"] if held > gpu.total_bytes - gpu.reserved_bytes else []
+        problems += [f"card {gpu.index} does not add up"] if held != gpu.used_bytes else []
+        for instance in here:  # one at a time beside nothing but what stays
+            if instance.bytes_on(gpu.index) > gpu.total_bytes - gpu.reserved_bytes:
+                problems.append(f"{instance.name} is larger than card {gpu.index}")
+    return problems
+
+
 def check_sums(placement: Placement) -> None:
     for gpu in placement.gpus:
         assert gpu.used_bytes + gpu.free_bytes + gpu.reserved_bytes == gpu.total_bytes
@@ -100,7 +120,7 @@ def check_plan(plan: Plan) -> None:
         assert len(set(names)) == len(names)
         if placement.verdict == "fits":
             assert placement.deficit_bytes == 0
-            assert simulate_starts(placement) == []
+            assert check_starts(placement) == []
             for instance in placement.instances:
                 assert instance.footprint.max_concurrency is not None
                 assert instance.footprint.max_concurrency >= (instance.deployment.max_num_seqs or 1)

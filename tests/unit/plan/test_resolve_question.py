@@ -127,10 +127,14 @@ def test_cards_are_spread_over_machines(read):
 
 
 def test_another_engine_is_named_in_the_assumptions(read):
-    found = read(models=(QWEN,), gpus=(GpuAsk("3090"),), engine="llama.cpp")
+    found = read(models=(QWEN,), gpus=(GpuAsk("3090"),), engine="ktransformers")
     assert found.request is not None
     assert found.request.engine == "vllm"
     assert "plan.other_engine" in codes(found.assumptions)
+    computed = read(models=(QWEN,), gpus=(GpuAsk("3090"),), engine="llama.cpp")
+    assert computed.request is not None
+    assert computed.request.engine == "llama.cpp"
+    assert "plan.other_engine" not in codes(computed.assumptions)
 
 
 def test_unknown_names_are_errors(read):

@@ -211,7 +211,7 @@ def footprint(deployment: Deployment, gpu: Gpu | None) -> Footprint:
         BadValue: a flag is absurd.
     """
     parts = file_parts(deployment)
-    deployment = _settled(deployment)
+    deployment = settled(deployment)
     cards = cards_of(deployment, parts)
     card = max(cards, key=lambda one: one.total)
     length, users = deployment.max_model_len or 1, deployment.max_num_seqs or 1
@@ -242,7 +242,7 @@ def footprint(deployment: Deployment, gpu: Gpu | None) -> Footprint:
     )
 
 
-def _settled(deployment: Deployment) -> Deployment:
+def settled(deployment: Deployment) -> Deployment:
     """Fill in what was not said: one sequence, the model's context, or the share of a stated total."""
     users, options = deployment.max_num_seqs or 1, deployment.options
     length = deployment.max_model_len or deployment.model.max_context

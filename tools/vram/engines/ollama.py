@@ -46,12 +46,12 @@ def default_context(version: tuple[int, int, int], cards_bytes: int) -> int:
     return 32768 if cards_bytes < 47 * GIB else 262144
 
 
-def footprint(deployment: Deployment, gpu: Gpu | None) -> Footprint:
-    """Predict what Ollama takes on its fullest card.
+def as_llamacpp(deployment: Deployment, gpu: Gpu | None) -> Deployment:
+    """Return the deployment with what Ollama tells llama.cpp: context, sequences, flash attention.
 
-    Raises:
-        NotYetExact: the format or a layer is not covered.
-        BadValue: a flag is absurd.
+    Args:
+        deployment: as it was asked for.
+        gpu: the card, on whose memory the default context depends.
     """
     version = version_of(deployment.engine_version)
     cards = deployment.tp * deployment.pp
@@ -60,13 +60,23 @@ def footprint(deployment: Deployment, gpu: Gpu | None) -> Footprint:
     length = deployment.max_model_len or min(default, deployment.model.max_context)
     options = deployment.options
     flash = version >= FLASH_SINCE if options.flash_attention is None else options.flash_attention
-    asked = replace(
+    return replace(
         deployment,
         engine_version=None,
         max_num_seqs=users,
         max_model_len=length,
         options=replace(options, flash_attention=flash, unified=False if options.unified is None else options.unified),
     )
+
+
+def footprint(deployment: Deployment, gpu: Gpu | None) -> Footprint:
+    """Predict what Ollama takes on its fullest card.
+
+    Raises:
+        NotYetExact: the format or a layer is not covered.
+        BadValue: a flag is absurd.
+    """
+    asked = as_llamacpp(deployment, gpu)
     found = llamacpp.footprint(asked, gpu)
     band = found.activation_bytes
     return replace(
