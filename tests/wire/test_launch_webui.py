@@ -59,9 +59,8 @@ def test_the_pages_start_one_after_the_other_and_stop_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_tcp_port: int
 ) -> None:
     monkeypatch.setattr(webui, "FIRST_API", free_tcp_port)
-    plan: Plan = make_plan(
-        page("a", "Org/Model-8B-GGUF"), page("b", "Org/Other-GGUF", order=1), engine="text-generation-webui"
-    )
+    pages = page("a", "Org/Model-8B-GGUF"), page("b", "Org/Other-GGUF", order=1)
+    plan = make_plan(*pages, engine="text-generation-webui")
     for file in webui.files(prepare(plan, None, "en")[0]):
         path = tmp_path / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
