@@ -9,7 +9,6 @@ from tools.domain import Checkpoint, Gpu, ModelSpec, Note, note
 from tools.errors import BadValue
 from tools.plan.engines import engine as engine_data
 from tools.plan.kernels import runs_on
-from tools.plan.llamacpp_models import VERSION, converts
 from tools.specs.checkpoints import checkpoint_note, checkpoints_for, native
 from tools.specs.formats import SIXTEEN_BIT, by_word
 
@@ -75,6 +74,8 @@ def gguf(model: ModelSpec, word: str) -> Checkpoint:
     for repo in dict.fromkeys(c.repo for c in own if c.repo.split("/")[0].lower() in EVERY_TYPE):
         if kind not in {"F16", "F32", "BF16", "MXFP4"}:
             return Checkpoint(repo, word, by_word(word), "float16", file_provenance="assumed", source=TAKEN_TO_BE_THERE)
+    from tools.plan.llamacpp_models import VERSION, converts
+
     if not converts(model):
         raise BadValue("errors_plan.no_gguf", model=model.name, architecture=model.architecture[:60], version=VERSION)
     made = checkpoints_for(model, word)[0]

@@ -13,7 +13,6 @@ from tools.plan.speed import PCIE_BYTES_PER_S, Speed, speed_of
 from tools.plan.waiting import switch_seconds, wake_seconds
 from tools.specs.checkpoints import native
 from tools.units import GIB
-from tools.vram.engines.llamacpp import file_parts
 
 
 def costs_of(state: State, placement: Placement) -> Costs:
@@ -85,6 +84,8 @@ def _file_bytes(plan: InstancePlan) -> int:
     if checkpoint.hypothetical:
         return native(deployment.model).file_bytes or 2 * deployment.model.params_total
     if checkpoint.quantization.method == "gguf":
+        from tools.vram.engines.llamacpp import file_parts
+
         return checkpoint.file_bytes or file_parts(deployment).total
     return checkpoint.file_bytes or plan.footprint.parameter_bytes * deployment.tp * deployment.pp
 

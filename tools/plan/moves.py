@@ -14,7 +14,6 @@ from tools.plan.checkpoints import of_word, special
 from tools.plan.demand import Choice
 from tools.plan.engines import engine
 from tools.plan.kernels import FORMATS, runs_on
-from tools.plan.ram import file_parts_of, layers_in_ram
 from tools.units import GIB
 from tools.vram.weights import parameter_bytes
 
@@ -347,6 +346,8 @@ def offload(state: State, missing_bytes: int) -> Iterator[State]:
     for index in sorted(range(len(state.choices)), key=lambda i: _active_share(state.choices[i].model)):
         choice = state.choices[index]
         if engine(choice.engine).family == "layers":
+            from tools.plan.ram import layers_in_ram
+
             variants = layers_in_ram(choice, missing_bytes)
         else:
             variants = _bytes_in_ram(choice, missing_bytes)
@@ -374,5 +375,7 @@ def _active_share(model: ModelSpec) -> float:
 def weight_bytes(choice: Choice) -> int:
     """Bytes of a choice's weights, unsplit."""
     if choice.checkpoint.quantization.method == "gguf":
+        from tools.plan.ram import file_parts_of
+
         return file_parts_of(choice).total
     return parameter_bytes(choice.model, choice.checkpoint)

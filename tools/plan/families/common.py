@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from types import ModuleType
 
 from tools.domain import Gpu, GpuUse, InstancePlan
@@ -13,10 +14,7 @@ from tools.plan.placement import Seat, reserve_bytes
 
 def family_module(family: Family) -> ModuleType:
     """Return the module with a family's ``settle`` and ``settle_asleep``."""
-    from tools.plan.families import budget, layers
-
-    known: Mapping[str, ModuleType] = {"budget": budget, "layers": layers}
-    return known[family]
+    return import_module(f"tools.plan.families.{family}")
 
 
 def in_start_order(plans: Sequence[InstancePlan]) -> tuple[InstancePlan, ...]:
