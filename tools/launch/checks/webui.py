@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from tools.launch import pins
+from tools.launch.checks.flag_table import flag_faults
 from tools.launch.files import Check
 
 
@@ -29,41 +30,13 @@ def flags_in(text: str) -> list[str]:
 def check_cmd_flags(name: str, text: str) -> Check:
     """Whether the page's parser knows every flag and value of a ``CMD_FLAGS.txt``."""
     try:
-        faults = _faults(flags_in(text))
+        faults = flag_faults(flags_in(text), recorded()["flags"])
     except ValueError as error:
         faults = [str(error)]
     label = f"webui-flags: {name}"
     if faults:
         return Check(label, False, "; ".join(faults))
     return Check(label, True, f"every flag is in the parser of text-generation-webui {pins.WEBUI}")
-
-
-def _faults(words: Sequence[str]) -> list[str]:
-    faults: list[str] = []
-    rest = list(words)
-    while rest:
-        flag = rest.pop(0)
-        row = recorded()["flags"].get(flag)
-        values: list[str] = []
-        while rest and not rest[0].startswith("--"):
-            values.append(rest.pop(0))
-        faults += [f"{flag} is not a flag"] if row is None else _value_faults(flag, row, values)
-    return faults
-
-
-def _value_faults(flag: str, row: Mapping[str, Any], values: list[str]) -> list[str]:
-    expected = row.get("nargs", 1)
-    if isinstance(expected, int) and len(values) != expected:
-        return [f"{flag} takes {expected} values, not {len(values)}"]
-    if "choices" in row and not set(values) <= set(row["choices"]):
-        return [f"{flag} does not allow {values}"]
-    kind = {"int": int, "float": float}.get(row.get("type", ""))
-    try:
-        for value in values if kind else ():
-            kind(value)  # pyright: ignore[reportOptionalCall]
-    except ValueError:
-        return [f"{flag} needs a number, not {values}"]
-    return []
 
 
 def check_user_config(text: str) -> Check:
