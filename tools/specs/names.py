@@ -124,6 +124,11 @@ def _split_quant(text: str) -> tuple[str, tuple[str, ...]]:
     return "".join(kept).strip(" -.:@"), tuple(quant)
 
 
+def quant_words(text: str) -> tuple[str, ...]:
+    """Return the words of a name that tell its storage format, as ``parse_name`` does, and nothing else of it."""
+    return _split_quant(text.rsplit("/", 1)[-1])[1]
+
+
 def parse_name(text: str) -> Name:
     """Take a model name apart; the organisation before a slash is left out.
 

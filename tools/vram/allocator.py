@@ -6,7 +6,7 @@ Source: PyTorch ``c10/cuda/CUDACachingAllocator.cpp`` (``kSmallSize``, ``kMinLar
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tools.units import MIB
@@ -44,7 +44,11 @@ def allocated(size_bytes: int) -> int:
     return whole if whole - size <= SMALL else size
 
 
-def taken(sizes: Iterable[int]) -> Taken:
+Run = tuple[Sequence[int], int]
+"""Bytes of tensors that are made one after another, and how often the row of them is made."""
+
+
+def taken(runs: Iterable[Run]) -> Taken:
     """Lay out tensors one after another, each in the smallest free block that holds it.
 
     Worked example: OPT-125m's layers have tensors of 3.375, 1.125, 4.5 and 4.5 MiB. The fifth and sixth still fit
@@ -52,27 +56,25 @@ def taken(sizes: Iterable[int]) -> Taken:
     With embeddings that is 0.2389 GiB where 0.2336 are registered; OPT-350m takes 0.6178 GiB.
 
     Args:
-        sizes: bytes of each tensor, in the order in which they are made.
+        runs: every tensor, in the order in which they are made: a layer's, so many times.
     """
-    small_bytes = all_bytes = reserved = 0
+    small_bytes = large_bytes = reserved = 0
     free: list[int] = []
-    for exact in sizes:
-        size = _up(max(exact, 1), BLOCK) if exact else 0
-        if size <= SMALL:
-            small_bytes += size
-            continue
-        place = bisect_left(free, size)
-        if place < len(free):
-            block = free.pop(place)
-        else:
-            block = SEGMENT if size < LARGE else _up(size, SMALL_SEGMENT)
-            reserved += block
-        left = block - size
-        if left > SMALL:
-            insort(free, left)
-            block = size
-        all_bytes += block
-    return Taken(all_bytes + small_bytes, reserved + _up(small_bytes, SMALL_SEGMENT))
+    for exact, times in runs:
+        sizes = [_up(size, BLOCK) for size in exact]
+        small_bytes += times * sum(size for size in sizes if size <= SMALL)
+        for size in [size for size in sizes if size > SMALL] * times:
+            place = bisect_left(free, size)
+            if place < len(free):
+                block = free.pop(place)
+            else:
+                block = SEGMENT if size < LARGE else _up(size, SMALL_SEGMENT)
+                reserved += block
+            if block - size > SMALL:
+                insort(free, block - size)
+                block = size
+            large_bytes += block
+    return Taken(large_bytes + small_bytes, reserved + _up(small_bytes, SMALL_SEGMENT))
 
 
 def between(size_bytes: int) -> bool:

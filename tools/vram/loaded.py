@@ -15,7 +15,7 @@ from operator import itemgetter
 
 from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, ModelSpec, Quantization
 from tools.vram import gguf
-from tools.vram.allocator import allocated, between, taken
+from tools.vram.allocator import Run, allocated, between, taken
 from tools.vram.engines.rules import version_of
 from tools.vram.remembered import remembered
 from tools.vram.repack import held_sizes, is_before, is_hopper
@@ -171,12 +171,10 @@ SHARED = 0.05
 """Share of tensors that share segments from which it matters how they are laid out."""
 
 
-def _in_order(held: list[tuple[tuple[int, ...], int]]) -> Iterator[int]:
-    """Sizes of tensors layer by layer: what there is equally often belongs to the same layers."""
+def _in_order(held: list[tuple[tuple[int, ...], int]]) -> Iterator[Run]:
+    """Tensors layer by layer: what there is equally often belongs to the same layers."""
     for times, layer in groupby(held, key=itemgetter(1)):
-        sizes = [size for one, _ in layer for size in one]
-        for _ in range(times):
-            yield from sizes
+        yield [size for one, _ in layer for size in one], times
 
 
 ROCM_COUNTS_TENSORS = (0, 21, 0)

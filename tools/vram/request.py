@@ -14,7 +14,7 @@ from tools.vram.engines.words import engine_name, read_engine_flags
 from tools.vram.flags import PREFETCH, read_flags
 
 if TYPE_CHECKING:
-    from tools.specs.gpus import GpuCatalogue
+    from tools.specs.gpus import GpuCatalogue, GpuMatch
     from tools.specs.models import ModelCatalogue
 
 FIELDS = frozenset(
@@ -27,6 +27,7 @@ FIELDS = frozenset(
         "gpu",
         "gpu_count",
         "gpu_total_bytes",
+        "vram",
         "tp",
         "pp",
         "dp",
@@ -146,7 +147,7 @@ def answer_request(
         request = deployment_from_request(fields, models, gpus)
         footprint = estimate(request.deployment, _own(request.gpu, measured))
     except UnknownGpu as error:
-        without = {name: value for name, value in fields.items() if name not in {"gpu", "gpu_total_bytes"}}
+        without = {name: value for name, value in fields.items() if name not in {"gpu", "vram", "gpu_total_bytes"}}
         refusal = refusal_json(error, request_id=request_id, language=language)
         return answer_request(without, models, gpus, language, measured) | {"ok": False, "error": refusal["error"]}
     except RigfitError as error:
@@ -242,21 +243,35 @@ def _counted(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _gpu(given: Mapping[str, Any], gpus: GpuCatalogue) -> tuple[Gpu | None, tuple[Note, ...], int]:
-    """Find the card, and how many devices one is to the engine; a stated total is what the engine sees."""
+    """Find the card by its name, its memory or both, and how many devices one is to the engine.
+
+    A stated total is what the engine sees.
+    """
     total = _whole(given, "gpu_total_bytes")
-    if "gpu" not in given:
-        if total is None:
-            return None, (), 1
-        return Gpu("card", "", total, total, "measured"), (), 1
+    if "gpu" not in given and "vram" not in given:
+        return (None if total is None else _unnamed("card", total)), (), 1
     try:
-        match = gpus.find(str(given["gpu"]))
+        match = _match(given, gpus)
     except UnknownGpu:
         if total is None:
             raise
-        return Gpu(str(given["gpu"])[:80], "", total, total, "measured"), (), 1
+        return _unnamed(str(given["gpu"])[:80], total), (), 1
     if total is None:
         return match.gpu, match.notes, match.devices
     return replace(match.gpu, cuda_total_bytes=total, total_provenance="measured"), match.notes, match.devices
+
+
+def _match(given: Mapping[str, Any], gpus: GpuCatalogue) -> GpuMatch:
+    """Look a card up; a memory said apart tells which of several cards of a name is meant."""
+    if "vram" not in given:
+        return gpus.find(str(given["gpu"]))
+    size = str(given["vram"]).strip()[:40]
+    alone = gpus.by_memory(size)
+    return gpus.find(f"{given['gpu']} {size}{'GB' if size.isdigit() else ''}") if "gpu" in given else alone
+
+
+def _unnamed(name: str, total: int) -> Gpu:
+    return Gpu(name, "", total, total, "measured")
 
 
 def _ranks(merged: Mapping[str, Any], devices: int) -> tuple[int, tuple[Note, ...]]:

@@ -50,6 +50,7 @@ class LayerWeights:
     vectors: Vectors
 
 
+@remembered(KEPT, by_identity=1)
 def layer_weights(layer: Layer, hidden: int, ranks: Ranks) -> LayerWeights:
     """Expand a layer into its tensors on the fullest rank.
 

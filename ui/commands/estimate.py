@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from argparse import Namespace
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ _WORDS = {
     "precision": "bf16, fp8, gptq-int4, awq, nvfp4, bnb-4bit, ...",
     "dtype": "type of unquantised weights",
     "gpu": "the card; without it no pool is computed",
+    "vram": "memory of an unnamed card, e.g. 98GB, or of the named one",
     "kv-cache-dtype": "auto or fp8",
     "engine": "vllm",
     "engine-version": "e.g. 0.32.0",
@@ -37,6 +39,8 @@ _WORDS = {
     "extra-flags": "more engine flags, as text",
 }
 _SWITCHES = {"ep": "expert parallel", "enforce-eager": "no CUDA graphs"}
+SELDOM = 100_000
+"""Objects made between two searches for cycles in a batch: there are next to none, and looking takes time."""
 _NOT_ASKED = {"batch", "json", "lang", "exact"}
 
 
@@ -66,6 +70,7 @@ def run(arguments: Namespace) -> int:
     language = chosen_language(arguments.lang)
     answer = Estimator(language, exact=bool(arguments.exact))
     if arguments.batch is not None:
+        gc.set_threshold(SELDOM)
         print_batch(answer.rows(arguments.batch))
         return 0
     fields = {name: value for name, value in vars(arguments).items() if name not in _NOT_ASKED}

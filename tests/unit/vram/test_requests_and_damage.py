@@ -82,6 +82,26 @@ def test_a_bad_request_gets_one_sentence(fields: dict[str, Any]):
     assert "\n" not in said["error"]
 
 
+def test_a_card_may_be_said_by_its_memory():
+    named = {"model": "Qwen/Qwen3-8B", "gpu": "RTX PRO 5000"}
+    assert not answer(**named)["ok"], "sold with 48 and with 72 GB"
+    small, large = (answer(**named, vram=size)["kv_pool_bytes_per_gpu"]["value"] for size in ("48GB", "72"))
+    assert 0 < small < large
+    pro, unnamed = answer(model="Qwen/Qwen3-8B", gpu="RTX PRO 6000"), answer(model="Qwen/Qwen3-8B", vram="98GB")
+    assert unnamed["kv_pool_bytes_per_gpu"] == pro["kv_pool_bytes_per_gpu"]
+    for damaged in ("much", "-3GB", "0", "9" * 60, [24]):
+        said = answer(model="Qwen/Qwen3-8B", vram=damaged)
+        assert (said["ok"], "\n" in said["error"]) == (False, False)
+
+
+def test_a_card_of_two_devices_is_two_ranks():
+    def ranks(**more: Any) -> int:
+        asked = deployment_from_request({"model": "Qwen/Qwen3-8B", "gpu": "MI250X", **more}, MODELS, GPUS)
+        return asked.deployment.tp
+
+    assert [ranks(), ranks(gpu_count=1), ranks(gpu_count=2), ranks(gpu_count=2, tp=1)] == [1, 2, 4, 1]
+
+
 def test_flags_in_free_text_are_used_where_understood():
     found, notes = read_flags("--enforce-eager --max-num-seqs=8, --cpu-offload-gb 2 MTP n=3 --seed 1")
     assert found == {
