@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from prompts import text
-from tools.domain import Checkpoint, Deployment, InstancePlan, Note, Option, Placement, Plan
+from tools.domain import Checkpoint, Deployment, Gpu, InstancePlan, Note, Option, Placement, Plan
 from tools.errors import BadValue, NoSuchOption, NothingFits
 from tools.launch import pins
 from tools.launch.argv.vllm import IN_FLIGHT
@@ -33,6 +33,7 @@ class Unit:
         load_s: generous limit for the time until it is ready.
         sleeps: goes to sleep as soon as it is ready, before the next one starts.
         nodes: all its machines.
+        gpus: its cards as the rig describes them; fewer where a card is known by its name alone.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Unit:
     load_s: int
     sleeps: bool
     nodes: tuple[int, ...] = (0,)
+    gpus: tuple[Gpu, ...] = ()
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -143,6 +145,8 @@ def prepare(
     chosen = option or plan.recommended
     placement = _placement(plan, chosen)
     units = _units(plan, placement, cluster=cluster)
+    if choices.cpu:
+        units = tuple(_awake(unit) for unit in units)
     nodes = [0] if cluster else sorted({unit.node for unit in units})
     return tuple(
         Job(
@@ -189,6 +193,12 @@ def _units(plan: Plan, placement: Placement, *, cluster: bool) -> tuple[Unit, ..
     return units
 
 
+def _awake(unit: Unit) -> Unit:
+    """On the processor all stay awake: vLLM's sleep mode knows cards alone (``platforms/interface.py``, 0.32.0)."""
+    deployment = replace(unit.instance.deployment, sleep_mode=False)
+    return replace(unit, sleeps=False, instance=replace(unit.instance, deployment=deployment, awake=True))
+
+
 def _able_to_sleep(instances: tuple[InstancePlan, ...]) -> list[InstancePlan]:
     """Turn sleep mode on for every vLLM that shares a card with one that sleeps: they take turns."""
     cards = {card for instance in instances if not instance.awake for card in instance.gpu_indices}
@@ -220,6 +230,7 @@ def _unit(plan: Plan, placement: Placement, instance: InstancePlan, index: int, 
         load_s=_load_seconds(deployment.checkpoint, instance.footprint.parameter_bytes * len(cards)),
         sleeps=not instance.awake,
         nodes=nodes,
+        gpus=tuple(card.gpu for card in cards if card.gpu),
     )
 
 
@@ -245,6 +256,7 @@ class _Card(NamedTuple):
     name: str
     vendor: str
     node: int
+    gpu: Gpu | None = None
 
 
 def _card(plan: Plan, placement: Placement, index: int) -> _Card:
@@ -254,7 +266,7 @@ def _card(plan: Plan, placement: Placement, index: int) -> _Card:
     node = gpus[index].node if index < len(gpus) else 0
     for gpu in (*gpus[index : index + 1], *gpus):
         if gpu.name == name or not name:
-            return _Card(gpu.name, gpu.vendor.lower(), node)
+            return _Card(gpu.name, gpu.vendor.lower(), node, gpu)
     return _Card(name, name.lower().partition(" ")[0], node)
 
 
@@ -270,8 +282,11 @@ _OTHER_VENDORS = frozenset({"apple", "intel", "qualcomm", "cpu"})
 
 
 def _label(name: str, taken: set[str]) -> str:
-    """A DNS label made from a name: at most 50 of ``a-z 0-9 -``, unique among ``taken`` (which it joins)."""
-    base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "engine"
+    """A DNS label made from a name: at most 36 of ``a-z 0-9 -``, unique among ``taken`` (which it joins).
+
+    A label may have 63; some targets put words of their own around it.
+    """
+    base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:36].strip("-") or "engine"
     label, number = base, 1
     while label in taken or label in _RESERVED or label.endswith(SLEEPER):
         number += 1
@@ -280,7 +295,7 @@ def _label(name: str, taken: set[str]) -> str:
     return label
 
 
-_RESERVED = frozenset({"download", "endpoint", "all"})
+_RESERVED = frozenset({"download", "endpoint", "page", "all", "fetch", "weights"})
 
 SLEEPER = "-sleep"
 """Ends the names of the services that put an engine to sleep, and of no engine."""
@@ -314,7 +329,9 @@ def memory_row(job: Job, unit: Unit) -> Mapping[str, Any]:
 
 def download_arguments(job: Job) -> list[str]:
     """The words for the download program: repository, revision (may be empty) and bytes, for each checkpoint."""
-    words: list[str] = []
-    for checkpoint in job.checkpoints:
-        words += [checkpoint.repo, checkpoint.revision or "", str(checkpoint.file_bytes or 0)]
-    return words
+    return [word for checkpoint in job.checkpoints for word in checkpoint_words(checkpoint)]
+
+
+def checkpoint_words(checkpoint: Checkpoint) -> list[str]:
+    """The words for the download program about one checkpoint."""
+    return [checkpoint.repo, checkpoint.revision or "", str(checkpoint.file_bytes or 0)]

@@ -15,7 +15,7 @@ from launch_factory import CARD, make_checkpoint, make_instance, make_plan
 
 from tools.domain import Plan, Quantization, Rig
 from tools.launch.argv.vllm import vllm_argv
-from tools.launch.generate import LaunchFiles, generate
+from tools.launch.generate import LaunchFiles, generate, write
 from tools.launch.job import prepare
 from tools.launch.targets import vllm as vllm_scripts
 
@@ -110,8 +110,8 @@ def test_whatever_a_name_holds_the_shell_reads_it_back(name: str, served: list[s
     instance = make_instance("a", tuple(served), checkpoint=make_checkpoint(repo, revision=revision))
     launch = unchecked(make_plan(instance))
     assert command_of(text_of(launch, "serve-a.sh")) == [*vllm_argv(instance, host="127.0.0.1", port=8000), "$@"]
-    fetch = next(line for line in text_of(launch, "start-all.sh").splitlines() if line.startswith("python3 "))
-    assert shlex.split(fetch)[2:4] == [repo, revision]
+    fetch = next(line for line in text_of(launch, "fetch.sh").splitlines() if line.startswith("exec "))
+    assert shlex.split(fetch)[3:5] == [repo, revision]
 
 
 @settings(max_examples=40, deadline=None)
@@ -121,9 +121,14 @@ def test_no_text_leaves_a_comment(name: str, precision: str):
     launch = unchecked(make_plan(make_instance(name, checkpoint=make_checkpoint(precision=precision))))
     for file in launch.files:
         if file.path.startswith("serve-"):
-            code = [line for line in file.content.splitlines() if not line.startswith("#")]
+            code = [line for line in file.content.split("\n") if not line.startswith("#")]
             assert code[0] == "set -euo pipefail"
-            assert len([line for line in code if not line.startswith(("    ", "export ", "exec ", "set "))]) == 0
+            known = ("    ", "export ", "exec ", "set ", "here=$(", 'python3 "$here"/preflight.py ')
+            assert [line for line in code if line and not line.startswith(known)] == []
+        if file.path.startswith("systemd/"):
+            lines = file.content.split("\n")
+            assert all(re.fullmatch(r"#.*|\[\w+\]|\w+=[ -~]+|", line) for line in lines)
+            assert lines[lines.index("[Unit]") - 1].startswith("#")
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
@@ -131,12 +136,11 @@ def test_bash_itself_passes_hostile_words_on(tmp_path):
     """A stand-in for ``vllm`` on the path writes down the words it was given."""
     words = ("$(touch hacked)", "`touch hacked`", "a'b\"c", "${HOME}", "x;touch hacked", "*")
     instance = make_instance("a", words)
-    script = tmp_path / "serve.sh"
-    script.write_text(text_of(scripts(make_plan(instance)), "serve-a.sh"))
+    write(scripts(make_plan(instance)), tmp_path)
     (tmp_path / "vllm").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "vllm").chmod(0o755)
     done = subprocess.run(
-        ["bash", str(script), "--seed", "1"],
+        [str(tmp_path / "serve-a.sh"), "--seed", "1"],
         cwd=tmp_path,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         capture_output=True,

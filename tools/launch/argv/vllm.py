@@ -5,14 +5,26 @@ Flag names and meanings: ``vllm serve --help`` of vLLM 0.32.0, whose parser ``to
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 
-from tools.domain import Checkpoint, Deployment, InstancePlan
+from tools.domain import Checkpoint, Deployment, Gpu, InstancePlan
 from tools.errors import BadValue
+from tools.launch.argv.vllm_context import overrides_for
+from tools.launch.argv.vllm_parsers import parsers_for
 from tools.launch.argv.words import FlagValue, checked_port, checked_word
+from tools.launch.recorded import recorded
+from tools.plan.kernels import BF16_MINIMUM, capability
 from tools.units import GIB
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+
+_NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
+"""Types of models that vLLM refuses in float16 (``_FLOAT16_NOT_SUPPORTED_MODELS``, vllm/config/model.py)."""
+
+_REMOTE_TOKENIZERS = frozenset({"kimi_k2", "kimi_k25", "kimi_linear", "kimi_vl"})
+"""Types of models whose tokenizer is code in the repository (vllm-project/recipes, models/moonshotai)."""
 
 IN_FLIGHT = {
     # "--quantization fp8 is deprecated for online quantization; use --quantization fp8_per_tensor instead",
@@ -23,32 +35,51 @@ IN_FLIGHT = {
 }
 """``--quantization`` by the storage method of a checkpoint that the engine quantises while it loads."""
 
+CPU_CACHE_BYTES = GIB
+"""The cache of an engine on the processor: it would take a share of the machine's RAM (v1/worker/cpu_worker.py)."""
 
-def vllm_flags(instance: InstancePlan) -> dict[str, FlagValue]:
+_Flags = dict[str, FlagValue | tuple[str, ...]]
+
+
+def vllm_flags(instance: InstancePlan, *, gpus: Sequence[Gpu] = (), cpu: bool = False) -> dict[str, FlagValue]:
     """Return the engine flags of an instance, by name without dashes, in a fixed order.
 
     Address and port are the launcher's business and not among them. Flags left at the engine's default are absent.
+    Which kernels compute a quantised checkpoint (Marlin, Machete, CUTLASS ...) is the engine's own choice.
 
     Args:
         instance: an engine process of a plan.
+        gpus: its cards, where they are known: on those before Ampere 16-bit parts must be float16.
+        cpu: for the processor instead of cards: bfloat16, no compiling, a small cache.
 
     Returns:
         For ``--gpu-memory-utilization 0.45 --enforce-eager``:
         ``{"gpu-memory-utilization": 0.45, "enforce-eager": True}``. Several served names are joined by a space.
 
     Raises:
-        BadValue: a name that a command line cannot carry.
+        BadValue: a name that a command line cannot carry; a context beyond the model's that no known way reaches; a
+            model that the cards' 16-bit type makes unusable; a draft without its model.
     """
-    return {name: " ".join(value) if isinstance(value, tuple) else value for name, value in _flags(instance).items()}
+    flags = _flags(instance, gpus, cpu=cpu)
+    return {name: " ".join(value) if isinstance(value, tuple) else value for name, value in flags.items()}
 
 
-def vllm_argv(instance: InstancePlan, *, host: str | None = None, port: int | None = None) -> list[str]:
+def vllm_argv(
+    instance: InstancePlan,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    gpus: Sequence[Gpu] = (),
+    cpu: bool = False,
+) -> list[str]:
     """Return the whole command that starts an instance: ``["vllm", "serve", REPO, "--served-model-name", ...]``.
 
     Args:
         instance: an engine process of a plan.
         host: address to listen on (``None`` = the engine's default, every address).
         port: TCP port to listen on (``None`` = 8000).
+        gpus: as ``vllm_flags``.
+        cpu: as ``vllm_flags``.
 
     Returns:
         Words for ``exec``; quote them with ``shlex.join`` before a shell sees them.
@@ -56,44 +87,133 @@ def vllm_argv(instance: InstancePlan, *, host: str | None = None, port: int | No
     Raises:
         BadValue: as ``vllm_flags``; or a port outside 1-65535.
     """
-    flags = _flags(instance)
+    flags = _flags(instance, gpus, cpu=cpu)
     if host is not None:
         flags["host"] = checked_word(host)
     if port is not None:
         flags["port"] = checked_port(port)
-    words = ["vllm", "serve", checked_word(instance.deployment.checkpoint.repo)]
-    for name, value in flags.items():
-        words += _words(name, value)
-    return words
+    return ["vllm", "serve", checked_word(instance.deployment.checkpoint.repo), *flag_words(flags)]
 
 
-def _flags(instance: InstancePlan) -> dict[str, FlagValue | tuple[str, ...]]:
-    deployment = instance.deployment
-    checkpoint = deployment.checkpoint
+def preload_argv(instance: InstancePlan, *, health_port: int, gpus: Sequence[Gpu] = ()) -> list[str]:
+    """Return the command of the daemon that holds an instance's weights for several engines (``vllm preload``).
+
+    What decides the weights must be said to the daemon as to the engines (``WeightCacheKey``, vLLM 0.32.0,
+    model_executor/model_loader/weight_cache/protocol.py).
+
+    Args:
+        instance: one of the engines that will map the weights.
+        health_port: where ``GET /health`` answers 200 once the weights are there.
+        gpus: as ``vllm_flags``.
+
+    Raises:
+        BadValue: as ``vllm_argv``.
+    """
+    flags = {name: value for name, value in _flags(instance, gpus, cpu=False).items() if name in _OF_WEIGHTS}
+    flags |= {"weight-cache-health-host": "127.0.0.1", "weight-cache-health-port": checked_port(health_port)}
+    repo = checked_word(instance.deployment.checkpoint.repo)
+    return ["vllm", "preload", "--model", repo, *flag_words(flags)]
+
+
+_OF_WEIGHTS = (
+    "revision",
+    "trust-remote-code",
+    "dtype",
+    "quantization",
+    "tensor-parallel-size",
+    "pipeline-parallel-size",
+    "data-parallel-size",
+    "enable-expert-parallel",
+    "max-model-len",
+    "language-model-only",
+    "speculative-config",
+    "hf-overrides",
+)
+
+
+def _flags(instance: InstancePlan, gpus: Sequence[Gpu], *, cpu: bool) -> _Flags:
+    deployment, checkpoint = instance.deployment, instance.deployment.checkpoint
+    parsers = parsers_for(deployment)
     wanted: dict[str, FlagValue | tuple[str, ...] | None] = {
         "served-model-name": tuple(checked_word(name) for name in instance.served_names) or None,
         "revision": checked_word(checkpoint.revision) if checkpoint.revision else None,
-        "dtype": _dtype(checkpoint),
+        "trust-remote-code": needs_remote_code(deployment) or None,
+        "dtype": _dtype(deployment, gpus, cpu=cpu),
         "quantization": _quantization(checkpoint),
+        **(_on_cpu(deployment) if cpu else _on_cards(deployment)),
+        "language-model-only": deployment.text_only or None,
+        "speculative-config": _draft(deployment),
+        "hf-overrides": overrides_for(deployment),
+        "reasoning-parser": parsers.reasoning or None,
+        "enable-auto-tool-choice": bool(parsers.tools) or None,
+        "tool-call-parser": parsers.tools or None,
+    }
+    return {name: value for name, value in wanted.items() if value is not None} | _extra(deployment.extra_flags)
+
+
+def _on_cards(deployment: Deployment) -> dict[str, FlagValue | tuple[str, ...] | None]:
+    grouped = deployment.cache_groups
+    return {
         "tensor-parallel-size": deployment.tp if deployment.tp > 1 else None,
         "pipeline-parallel-size": deployment.pp if deployment.pp > 1 else None,
+        "data-parallel-size": deployment.dp if deployment.dp > 1 else None,
+        "decode-context-parallel-size": deployment.dcp if deployment.dcp > 1 else None,
         "enable-expert-parallel": deployment.ep or None,
-        "max-model-len": deployment.max_model_len,
-        "max-num-seqs": deployment.max_num_seqs,
-        "max-num-batched-tokens": deployment.max_num_batched_tokens,
+        **_load(deployment),
         "gpu-memory-utilization": deployment.gpu_memory_utilization,
         "kv-cache-memory-bytes": deployment.kv_cache_memory_bytes,
         "kv-cache-dtype": deployment.kv_dtype if deployment.kv_dtype != "auto" else None,
-        "cpu-offload-gb": _offload_gib(deployment),
+        "block-size": deployment.block_size,
+        **_switch("enable-prefix-caching", deployment.prefix_caching),
+        **_switch("disable-hybrid-kv-cache-manager", None if grouped is None else not grouped),
+        **_offload(deployment),
         "enable-sleep-mode": deployment.sleep_mode or None,
+        "load-format": "ipc_cache" if deployment.weights_elsewhere else None,
+        # wait for the daemon instead of loading a second copy (docs/features/preload.md)
+        "model-loader-extra-config": '{"fallback": false}' if deployment.weights_elsewhere else None,
         "enforce-eager": deployment.enforce_eager or None,
     }
-    flags = {name: value for name, value in wanted.items() if value is not None}
-    return flags | _extra(deployment.extra_flags)
 
 
-def _dtype(checkpoint: Checkpoint) -> str | None:
+def _on_cpu(deployment: Deployment) -> dict[str, FlagValue | tuple[str, ...] | None]:
+    """One rank; what the processor has no kernels for, or no need of, is left out."""
+    cache = deployment.kv_cache_memory_bytes or CPU_CACHE_BYTES
+    return {
+        **_load(deployment),
+        "kv-cache-memory-bytes": min(cache, CPU_CACHE_BYTES),
+        # compiling took 70-90 s for a model of 135M parameters on two cores, and it starts at once without
+        "enforce-eager": True,
+    }
+
+
+def _load(deployment: Deployment) -> dict[str, FlagValue | tuple[str, ...] | None]:
+    return {
+        "max-model-len": deployment.max_model_len,
+        "max-num-seqs": deployment.max_num_seqs,
+        "max-num-batched-tokens": deployment.max_num_batched_tokens,
+    }
+
+
+def _switch(name: str, value: bool | None) -> dict[str, FlagValue]:
+    return {} if value is None else {name if value else f"no-{name}": True}
+
+
+def needs_remote_code(deployment: Deployment) -> bool:
+    """Tell whether the engine must run code from the model's repository to read its configuration or its text."""
+    kind = deployment.model.model_type
+    return kind in _REMOTE_TOKENIZERS or kind in recorded()["remote_code_types"]
+
+
+def _dtype(deployment: Deployment, gpus: Sequence[Gpu], *, cpu: bool) -> str | None:
     """16-bit weights say their type; a quantised repository's own config decides its compute type."""
+    checkpoint = deployment.checkpoint
+    if cpu:
+        return "bfloat16"
+    old = next((gpu for gpu in gpus if (capability(gpu) or BF16_MINIMUM) < BF16_MINIMUM), None)
+    if old and deployment.model.model_type in _NO_HALF:
+        raise BadValue("errors_launch.no_half", name=deployment.model.name, card=old.name)
+    if old:
+        return "float16"
     if checkpoint.quantization.method != "none" and not checkpoint.in_flight:
         return None
     return _DTYPES.get(checkpoint.dtype, checkpoint.dtype)
@@ -104,12 +224,31 @@ def _quantization(checkpoint: Checkpoint) -> str | None:
     return IN_FLIGHT.get(checkpoint.quantization.method) if checkpoint.in_flight else None
 
 
-def _offload_gib(deployment: Deployment) -> float | None:
-    """GiB per GPU (``config/offload.py``, vLLM 0.32.0), rounded up to a hundredth."""
-    return math.ceil(deployment.cpu_offload_bytes / GIB * 100) / 100 or None
+def _offload(deployment: Deployment) -> dict[str, FlagValue | tuple[str, ...] | None]:
+    """Weights in RAM: GiB per GPU, rounded up to a hundredth, or groups of layers (config/offload.py, vLLM 0.32.0)."""
+    only = ("experts",) if deployment.offload_experts else None
+    if deployment.prefetch:
+        group, held, ahead = deployment.prefetch
+        return {
+            "offload-group-size": group,
+            "offload-num-in-group": held,
+            "offload-prefetch-step": ahead,
+            "offload-params": only,
+        }
+    size = math.ceil(deployment.cpu_offload_bytes / GIB * 100) / 100
+    return {"cpu-offload-gb": size, "cpu-offload-params": only} if size else {}
 
 
-def _extra(words: tuple[str, ...]) -> dict[str, FlagValue | tuple[str, ...]]:
+def _draft(deployment: Deployment) -> str | None:
+    """A layer of the model's own needs no repository (config/speculative.py, vLLM 0.32.0); another draft does."""
+    if not deployment.draft_tokens or not deployment.draft:
+        return None
+    if deployment.draft != "mtp":
+        raise BadValue("errors_launch.no_draft", draft=deployment.draft)
+    return json.dumps({"method": "mtp", "num_speculative_tokens": deployment.draft_tokens})
+
+
+def _extra(words: tuple[str, ...]) -> _Flags:
     """Read ``("--a", "1", "--b=2", "--c")`` as flags; they override what the plan sets."""
     values: dict[str, list[str]] = {}
     current: list[str] | None = None
@@ -126,10 +265,15 @@ def _extra(words: tuple[str, ...]) -> dict[str, FlagValue | tuple[str, ...]]:
     }
 
 
-def _words(name: str, value: FlagValue | tuple[str, ...]) -> list[str]:
-    if value is True:
-        return [f"--{name}"]
-    if isinstance(value, tuple):
-        return [f"--{name}", *value]
-    text = str(value)
-    return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
+def flag_words(flags: _Flags) -> list[str]:
+    """Return flags as words: ``{"a": 1, "b": True, "c": ("x", "y")}`` as ``["--a", "1", "--b", "--c", "x", "y"]``."""
+    words: list[str] = []
+    for name, value in flags.items():
+        if value is True:
+            words.append(f"--{name}")
+        elif isinstance(value, tuple):
+            words += [f"--{name}", *value]
+        else:
+            text = str(value)
+            words += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
+    return words

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from tools.launch import pins
 from tools.launch.files import Check
+from tools.launch.recorded import recorded
 
-
-@cache
-def flag_table() -> Mapping[str, Mapping[str, Any]]:
-    """The recorded parser of the supported vLLM: a flag's ``nargs``, ``type`` and ``choices`` by its name."""
-    file = resources.files("tools.launch") / "data" / pins.FLAG_TABLE
-    return json.loads(file.read_text(encoding="utf-8"))["flags"]
+_NAMED = {"--reasoning-parser": "reasoning_parsers", "--tool-call-parser": "tool_parsers"}
+"""Flags whose values the server checks, not the parser (``validate_api_server_args``)."""
 
 
 def check_flags(commands: Iterable[Sequence[str]]) -> Check:
-    """Whether vLLM's parser knows every flag and value of ``vllm serve`` commands."""
+    """Whether vLLM's parsers know every flag and value of ``vllm serve`` and ``vllm preload`` commands."""
     faults = [fault for command in commands for fault in _flag_faults(command)]
     name = "vllm-flags"
     if faults:
@@ -29,18 +23,22 @@ def check_flags(commands: Iterable[Sequence[str]]) -> Check:
 
 
 def _flag_faults(command: Sequence[str]) -> list[str]:
-    """Read ``vllm serve MODEL --flag value ...`` as the parser would."""
+    """Read ``vllm serve MODEL --flag value ...`` or ``vllm preload --flag value ...`` as the parser would."""
     words = list(command)
-    if words[:2] != ["vllm", "serve"] or len(words) < 3 or words[2].startswith("-"):
-        return ["not a vllm serve command"]
+    table: Mapping[str, Mapping[str, Any]] = recorded()["flags"]
+    if words[:2] == ["vllm", "preload"]:
+        table, rest = {**table, **recorded()["preload_flags"]}, words[2:]
+    elif words[:2] == ["vllm", "serve"] and len(words) > 2 and not words[2].startswith("-"):
+        rest = words[3:]
+    else:
+        return ["not a vllm serve or vllm preload command"]
     faults: list[str] = []
-    rest = words[3:]
     while rest:
         flag, equals, value = rest.pop(0).partition("=")
         values = [value] if equals else []
         while rest and not rest[0].startswith("-"):
             values.append(rest.pop(0))
-        row = flag_table().get(flag)
+        row = table.get(flag)
         faults += [f"{flag} is not a flag"] if row is None else _value_faults(flag, row, values)
     return faults
 
@@ -49,7 +47,8 @@ def _value_faults(flag: str, row: Mapping[str, Any], values: list[str]) -> list[
     expected = row.get("nargs", 1)
     if (isinstance(expected, int) and len(values) != expected) or (expected == "+" and not values):
         return [f"{flag} takes {expected} values, not {len(values)}"]
-    if "choices" in row and not set(values) <= set(row["choices"]):
+    choices = recorded()[_NAMED[flag]] if flag in _NAMED else row.get("choices")
+    if choices and not set(values) <= set(choices):
         return [f"{flag} does not allow {values}"]
     if "type" in row and not all(_is_number(value, row["type"]) for value in values):
         return [f"{flag} needs a number, not {values}"]

@@ -1,0 +1,92 @@
+"""Experimental: several engines, each with a cache and settings of its own, that map one copy of the weights.
+
+``vllm preload`` loads the weights and hands them out by CUDA IPC; engines with ``--load-format ipc_cache`` map them
+(docs.vllm.ai, features/preload; vllm-project/vllm#54921, #56472 for several engines at once).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from tools.domain import Band, Footprint
+from tools.errors import BadValue
+from tools.launch.job import Job, Unit
+from tools.units import gib
+
+_FORMATS = frozenset({"none", "fp8_block", "fp8_tensor", "nvfp4", "mxfp4"})
+"""Storage methods whose processed weights can be mapped: ``supports_pre_processed_weights`` in vLLM 0.32.0's
+``quantization/{fp8,modelopt,mxfp4}.py`` and the unquantised methods."""
+
+
+def shares_weights(job: Job) -> bool:
+    """Tell whether the job's engines are to map one copy of the weights."""
+    return job.choices.share == "weights" and not job.choices.cpu
+
+
+def with_shared_weights(job: Job) -> Job:
+    """Return the job with its engine of several names taken apart: an engine each, and one copy of the weights.
+
+    The budget of the one engine, less its weights and what the daemon itself takes, is divided equally.
+
+    Raises:
+        BadValue: no engine has several names, or several have; a format that can't be mapped; too little memory.
+    """
+    shared = [unit for unit in job.units if len(unit.instance.served_names) > 1]
+    if len(shared) != 1 or len(job.units) != 1:
+        raise BadValue("errors_launch.weights_nothing_shared")
+    unit = shared[0]
+    method, kind = unit.checkpoint.quantization.method, unit.instance.deployment.model.model_type
+    if method not in _FORMATS or unit.checkpoint.in_flight or (method == "mxfp4" and kind == "gpt_oss"):
+        raise BadValue("errors_launch.weights_format", precision=unit.checkpoint.precision)
+    return replace(job, units=_apart(unit))
+
+
+def _apart(unit: Unit) -> tuple[Unit, ...]:
+    names, footprint, deployment = unit.instance.served_names, unit.instance.footprint, unit.instance.deployment
+    total = unit.gpus[0].cuda_total_bytes if unit.gpus else 0
+    if not total:
+        raise BadValue("errors_launch.weights_unknown_card")
+    budget = (
+        min(total, math.floor(total * deployment.gpu_memory_utilization))
+        if (deployment.gpu_memory_utilization)
+        else footprint.total_bytes
+    )
+    own = int(footprint.activation_bytes.value + footprint.cuda_graph_bytes.value + footprint.context_bytes.value)
+    each = (budget - footprint.weights_bytes - int(footprint.context_bytes.value)) // len(names)
+    sequences = max(1, math.ceil((deployment.max_num_seqs or 1) / len(names)))
+    needed = footprint.kv_needed_bytes // (deployment.max_num_seqs or 1)
+    if each - own < needed:
+        raise BadValue("errors_launch.weights_no_room", needed=gib(needed), each=gib(max(0, each - own)))
+    changed = replace(
+        deployment,
+        weights_elsewhere=True,
+        sleep_mode=False,
+        max_num_seqs=sequences if deployment.max_num_seqs else None,
+        kv_cache_memory_bytes=each - own,
+        gpu_memory_utilization=math.floor((footprint.weights_bytes + each) / total * 10_000) / 10_000,
+    )
+    pool = each - own
+    smaller = replace(
+        footprint,
+        deployment=changed,
+        kv_pool_bytes=Band(pool, pool, pool),
+        kv_pool_tokens=_scaled(footprint, pool),
+        total_bytes=footprint.weights_bytes + each,
+    )
+    instance = replace(unit.instance, deployment=changed, footprint=smaller)
+    return tuple(
+        replace(
+            unit,
+            name=f"{unit.name}-{number}",
+            port=unit.port + number - 1,
+            instance=replace(instance, served_names=(name,)),
+        )
+        for number, name in enumerate(names, 1)
+    )
+
+
+def _scaled(footprint: Footprint, pool: int) -> int | None:
+    """Tokens of a smaller pool."""
+    known, tokens = footprint.kv_pool_bytes, footprint.kv_pool_tokens
+    return None if known is None or tokens is None else int(tokens * pool / known.value)
