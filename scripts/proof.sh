@@ -16,8 +16,8 @@ if ! [ -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || ! .proof/bin/pytho
     echo "Installing what $list lists into .proof ..."
     rm -rf .proof
     .venv/bin/python -m venv .proof
-    .proof/bin/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: --require-hashes \
-        -r "$list" || fail "The packages of $list could not be installed: is the package index reachable?"
+    .proof/bin/python -m pip install --quiet --disable-pip-version-check --no-input --only-binary :all: --no-deps \
+        --require-hashes -r "$list" || fail "The packages of $list could not be installed: is the package index reachable?"
     printf '%s' "$wanted" >"$stamp"
 fi
 
