@@ -9,7 +9,7 @@ from typing import Any, cast
 from tools.domain import Checkpoint, ModelSpec, Note, Provenance, Quantization, note
 from tools.errors import BadValue, NotYetExact
 from tools.specs.formats import FOUR_BIT, GGUF_BITS, by_word, from_repository_name
-from tools.specs.names import parse_name
+from tools.specs.names import quant_words
 from tools.specs.packed import unpacked
 
 Row = Mapping[str, Any]
@@ -30,6 +30,8 @@ def spec_from_row(row: Row, overrides: Mapping[str, Any] | None = None) -> Model
 
     config: dict[str, Any] = unpacked(row["config"])
     config.get("text_config", config).update(overrides or {})
+    if row.get("quantization_config"):
+        config["quantization_config"] = unpacked(row["quantization_config"])
     known: dict[str, Any] = {
         "params_total": row.get("params_total") or 0,
         "params_active": row.get("params_active"),
@@ -133,9 +135,10 @@ def _provenance(source: str) -> Provenance:
 def _published(row: Row, config: Row) -> list[Checkpoint]:
     found: list[Checkpoint] = []
     for line in row.get("quantized", ()):
-        told = from_repository_name(line["repo"], parse_name(line["repo"]).quant)
         if "quantization_config" in line:
             told = _declared(line["quantization_config"])
+        else:
+            told = from_repository_name(line["repo"], quant_words(line["repo"]))
         if told is None or line["repo"] == row["hf_id"]:
             continue
         found.append(

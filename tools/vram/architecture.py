@@ -27,7 +27,7 @@ GENERATES = frozenset(
 MAX_CHOICES = 256
 """Most ways to fill in unsaid fields that are tried against the published count."""
 
-MAX_TOWER_SHARE = 0.35
+MAX_TOWER_SHARE = 0.55
 """Largest share of a model that towers may be; more means that the text model was not understood."""
 IMAGE_MASKED = frozenset({"bagel", "gemma3", "molmo2", "moondream3", "paligemma"})
 """Model types whose images see themselves whole (``model_arch_config_convertor.py:is_mm_prefix_lm``)."""

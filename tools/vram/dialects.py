@@ -349,6 +349,10 @@ WRAPPERS: dict[str, str] = {
     "idefics3": "llama",
     "smolvlm": "llama",
     "llava": "llama",
+    "dots_ocr": "qwen2",
+    "glm_ocr": "glm4",
+    "hunyuan_vl": "hunyuan_v1_dense",
+    "paddleocr_vl": "ernie4_5",
     "glm4v": "glm4",
     "glm4v_moe": "glm4_moe",
     "cohere2_vision": "cohere2",
@@ -366,6 +370,12 @@ WRAPPERS: dict[str, str] = {
     "lighton_ocr": "qwen3",
 }
 """Models with vision or audio towers, by the family of their text model (``text_config``)."""
+
+BY_VERSION: dict[str, dict[str, str]] = {
+    "minicpmo": {"2.6": "qwen2", "4.5": "qwen3"},
+    "minicpmv": {"2.0": "minicpm", "2.5": "llama", "2.6": "qwen2", "4.0": "llama", "4.5": "qwen3"},
+}
+"""Wrappers whose ``version`` tells the family of their text model (``minicpmv.py``, ``minicpmo.py``: ``init_llm``)."""
 
 ANY_TEXT = frozenset({"interns1", "internvl", "llava", "llava_next", "llava_onevision", "mistral3", "paligemma"})
 """Wrappers around text models of several families: the text model's own ``model_type`` counts where it is stated."""

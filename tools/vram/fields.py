@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from tools.errors import BadValue
-from tools.vram.dialects import ANY_TEXT, DIALECTS, WRAPPERS, Flag, Says
+from tools.vram.dialects import ANY_TEXT, BY_VERSION, DIALECTS, WRAPPERS, Flag, Says
 
 Config = Mapping[str, Any]
 
@@ -87,13 +87,16 @@ def text_config(config: Config) -> Config:
     text: Config = cast("Config", inner) if isinstance(inner, Mapping) else {}
     kind = str(config.get("model_type"))
     family = text.get("model_type") if kind in ANY_TEXT else None
-    family = family or WRAPPERS.get(kind)
+    family = family or WRAPPERS.get(kind) or BY_VERSION.get(kind, {}).get(str(config.get("version")))
+    if {**config, **text}.get("use_mla") is False:
+        family = "deepseek"
     return _renamed({**config, **text, "model_type": family} if family else {**config, **text})
 
 
 def has_towers(config: Config) -> bool:
     """Tell whether the config declares parts outside the text model (vision, audio)."""
-    wrapped = str(config.get("model_type")) in WRAPPERS or bool(config.get("multimodal"))
+    kind = str(config.get("model_type"))
+    wrapped = kind in WRAPPERS or kind in BY_VERSION or bool(config.get("multimodal"))
     return wrapped or any(config.get(name) for name in ("vision_config", "audio_config", "vision_tower"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cases.parts import Config
-from cases.towers import MERGING, MROPE, QWEN3, TEXT, WIDE
+from cases.towers import MERGING, MROPE, QWEN3, SIGLIP, TEXT, WIDE
 
 AUDIO: Config = {
     "d_model": 160,
@@ -110,6 +110,52 @@ MODELS |= {
         **INTERNVL,
         "vision_config": {**INTERNVIT, "qkv_bias": False, "qk_normalization": True, "norm_type": "rms_norm"},
     },
+}
+OCR_TEXT: Config = {**TEXT, "intermediate_size": 448}
+MODELS |= {
+    "glm_ocr": {
+        "model_type": "glm_ocr",
+        "architectures": ["GlmOcrForConditionalGeneration"],
+        "text_config": {
+            **OCR_TEXT,
+            "model_type": "glm_ocr_text",
+            "rope_parameters": {**MROPE, "partial_rotary_factor": 1.0},
+        },
+        "vision_config": {**MERGING, **WIDE, "model_type": "glm_ocr_vision", "image_size": 112, "in_channels": 3},
+    },
+    "dots_ocr": {
+        **TEXT,
+        "model_type": "dots_ocr",
+        "architectures": ["DotsOCRForCausalLM"],
+        "attention_bias": True,
+        "hidden_act": "silu",
+        "vision_config": {
+            "embed_dim": 160,
+            "hidden_size": 256,
+            "intermediate_size": 344,
+            "num_attention_heads": 8,
+            "num_channels": 3,
+            "num_hidden_layers": 3,
+            "patch_size": 14,
+            "post_norm": True,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 1,
+            "use_bias": False,
+        },
+    },
+}
+MODELS["paddleocr_vl"] = {
+    "model_type": "paddleocr_vl",
+    "architectures": ["PaddleOCRVLForConditionalGeneration"],
+    "tie_word_embeddings": False,
+    "text_config": {
+        **TEXT,
+        "model_type": "paddleocr_vl_text",
+        "hidden_act": "silu",
+        "use_bias": False,
+        "rope_parameters": MROPE,
+    },
+    "vision_config": {**SIGLIP, "model_type": "paddleocr_vl_vision", "num_channels": 3},
 }
 
 

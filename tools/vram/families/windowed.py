@@ -17,6 +17,8 @@ from tools.vram.fields import MAX_LAYERS, Config, number
 
 _FULL, _SLIDING, _CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
 
+_TEXT_ALONE = "MiMoV2ForCausalLM"
+"""An architecture whose towers the engine leaves out."""
 _MIMO = Dialect(qkv_bias=Says("attention_bias"), moe=Experts(width=("moe_intermediate_size",)))
 _STEP = Dialect(qk_norm=True, qkv_bias=Says("attention_bias"))
 _STEP_MOE = Experts(
@@ -82,7 +84,8 @@ def _mimo_v2(config: Config) -> Structure:
     rules = Experts(width=("moe_intermediate_size",), score_bias=True, router_bytes=4)
     attentions = [sliding if slide else full for slide in slides]
     choices: Choices = (("v_head_dim", (None, 2 * full.head_dim // 3)),) if full.v_head_dim is None else ()
-    return _assembled(config, attentions, sparse, lambda _: regular.experts(config, rules), choices)
+    made = _assembled(config, attentions, sparse, lambda _: regular.experts(config, rules), choices)
+    return replace(made, knows_towers=_TEXT_ALONE in cast("list[Any]", config.get("architectures") or []))
 
 
 def _step3p5(config: Config) -> Structure:

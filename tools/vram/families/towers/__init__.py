@@ -107,9 +107,11 @@ def _elements(linears: tuple[Linear, ...]) -> int:
 
 _TOWERS: dict[str, Tower] = {
     "cohere2_vision": Tower(encoders.cohere2, sizes.COHERE2),
+    "dots_ocr": Tower(merging.dots_ocr, sizes.DOTS_OCR),
     "gemma3": Tower(encoders.gemma3, sizes.SIGLIP),
     "gemma4": Tower(encoders.gemma4, sizes.GEMMA4),
     "gemma4_unified": Tower(encoders.gemma4_unified, sizes.GEMMA4_UNIFIED),
+    "glm_ocr": Tower(merging.glm_ocr, sizes.GLM_OCR),
     "glm4v": Tower(merging.glm4v, sizes.GLM4V),
     "glm4v_moe": Tower(merging.glm4v, sizes.GLM4V),
     "idefics3": Tower(encoders.idefics3, sizes.IDEFICS3),
@@ -127,6 +129,7 @@ _TOWERS: dict[str, Tower] = {
     "minimax_m3_vl": Tower(merging.minimax_m3, sizes.MINIMAX_M3),
     "mistral3": Tower(encoders.mistral3, sizes.PIXTRAL),
     "mllama": Tower(mllama.mllama, {}),
+    "paddleocr_vl": Tower(encoders.paddleocr_vl, sizes.ONEVISION),
     "paligemma": Tower(encoders.paligemma, sizes.PALIGEMMA),
     "phi3_v": Tower(encoders.phi3_v, sizes.CLIP, fixed=True),
     "qwen2_5_omni": Tower(merging.qwen2_5_vl, sizes.QWEN2_5_VL),

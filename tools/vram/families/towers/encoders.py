@@ -77,6 +77,17 @@ def paligemma(vision: Config, _config: Config, hidden: int) -> list[Linear]:
     return [*made, whole("multi_modal_projector.linear", out, number(vision, "hidden_size"), bias=True)]
 
 
+def paddleocr_vl(vision: Config, _config: Config, hidden: int) -> list[Linear]:
+    """PaddleOCR-VL: SigLIP without what pools, and two projections of four merged patches (``paddleocr_vl.py``)."""
+    width = number(vision, "hidden_size")
+    return [
+        *siglip(vision, "visual.vision_model"),
+        vector("mlp_AR.pre_norm", 2 * width),
+        whole("mlp_AR.linear_1", 4 * width, 4 * width, bias=True),
+        whole("mlp_AR.linear_2", hidden, 4 * width, bias=True),
+    ]
+
+
 def mistral3(vision: Config, config: Config, hidden: int) -> list[Linear]:
     """Mistral 3: Pixtral, a merger of neighbouring patches, two projections."""
     width = number(vision, "hidden_size")

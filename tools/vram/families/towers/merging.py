@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from tools.domain import Linear
 from tools.vram.families.towers.parts import Block, Config, blocks, column, numbers, row, table, vector, whole
-from tools.vram.fields import number
+from tools.vram.fields import number, text_config
 
 
 def _qwen(vision: Config, hidden: int, *, block: Block, inner: int, width: int) -> list[Linear]:
@@ -89,6 +89,41 @@ def glm4v(vision: Config, _config: Config, hidden: int) -> list[Linear]:
         table("visual.embeddings.position_embedding", (image // patch) ** 2, width),
         whole("visual.downsample", out, width * merge * merge, bias=True),
         vector("visual.norms", 2 * out + 2 * width),
+    ]
+
+
+def glm_ocr(vision: Config, config: Config, hidden: int) -> list[Linear]:
+    """GLM-OCR: as GLM-4.1V, with biases and normed heads, no table of positions, a merger as wide as the text model."""
+    width, inner, merge, heads = numbers(vision, "hidden_size", "intermediate_size", "spatial_merge_size", "num_heads")
+    depth, patch, frames, channels = numbers(vision, "depth", "patch_size", "temporal_patch_size", "in_channels")
+    out, context = number(vision, "out_hidden_size", default=hidden), number(text_config(config), "intermediate_size")
+    return [
+        whole("visual.patch_embed.proj", width, channels * frames * patch * patch, bias=True),
+        *blocks(_GLM_BLOCK._replace(biased=True, extra=2 * (width // heads)), "visual.blocks", depth, width, inner),
+        column("visual.merger.proj", out, out),
+        column("visual.merger.gate_up_proj", (context, context), out),
+        row("visual.merger.down_proj", out, context),
+        whole("visual.downsample", out, width * merge * merge, bias=True),
+        vector("visual.norms", 2 * out + width),
+    ]
+
+
+_DOTS_BLOCK = Block("attn.qkv", "attn.proj", "mlp.fc13", "mlp.fc2", gated=True, norms=2)
+
+
+def dots_ocr(vision: Config, _config: Config, hidden: int) -> list[Linear]:
+    """dots.ocr: a gated tower and a merger that is never quantised."""
+    width, inner, depth = numbers(vision, "embed_dim", "intermediate_size", "num_hidden_layers")
+    patch, merge, channels = numbers(vision, "patch_size", "spatial_merge_size", "num_channels")
+    out, merged = number(vision, "hidden_size", default=hidden), width * merge * merge
+    block = _DOTS_BLOCK._replace(biased=vision.get("use_bias") is True)
+    norms = 2 if vision.get("post_norm", True) else 1
+    return [
+        whole("vision_tower.patch_embed.patchifier.proj", width, channels * patch * patch, bias=True),
+        *blocks(block, "vision_tower.blocks", depth, width, inner),
+        column("vision_tower.merger.mlp.0", merged, merged, bias=True, plain=True),
+        row("vision_tower.merger.mlp.2", out, merged, bias=True, plain=True),
+        vector("vision_tower.norms", (norms + 2) * width),
     ]
 
 

@@ -28,6 +28,16 @@ QWEN3_5: Sizes = {
 }
 QWEN3_VL: Sizes = {**QWEN3_5, "deepstack_visual_indexes": [8, 16, 24]}
 GLM4V: Sizes = {**QWEN2_VL, "depth": 24, "hidden_size": 1536, "intermediate_size": 13696, "image_size": 336}
+GLM_OCR: Sizes = {**GLM4V, "hidden_size": 1024, "intermediate_size": 4096, "num_heads": 16, "out_hidden_size": 1536}
+DOTS_OCR: Sizes = {
+    "embed_dim": 1536,
+    "hidden_size": 1536,
+    "intermediate_size": 4224,
+    "num_hidden_layers": 42,
+    "num_channels": 3,
+    "patch_size": 14,
+    "spatial_merge_size": 2,
+}
 SIGLIP: Sizes = {
     "hidden_size": 768,
     "intermediate_size": 3072,
