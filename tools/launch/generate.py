@@ -37,6 +37,10 @@ _HERE = "tools.launch.targets."
 TARGETS = {
     "compose": Target(_HERE + "compose", choices=("endpoint", "page", "cpu", "open")),
     "vllm": Target(_HERE + "vllm", choices=("share", "cpu", "open")),
+    "llamacpp": Target(_HERE + "llamacpp", engine="llama.cpp", choices=("cpu", "open")),
+    "llama-swap": Target(_HERE + "llama_swap", engine="llama.cpp", choices=("cpu", "open")),
+    "ollama": Target(_HERE + "ollama", engine="ollama", choices=("cpu",)),
+    "kubernetes": Target(_HERE + "kubernetes", cluster=True, choices=("open", "sharing")),
 }
 """By name; adding a target is a line here and its module."""
 

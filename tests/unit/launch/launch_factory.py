@@ -39,6 +39,12 @@ def make_checkpoint(repo: str = "Org/Model-8B", **changes: Any) -> Checkpoint:
     return replace(Checkpoint(repo, "bf16", file_bytes=16 * GIB), **changes)
 
 
+def make_gguf(repo: str = "Org/Model-8B-GGUF", kind: str = "Q4_K_M", **changes: Any) -> Checkpoint:
+    """A published GGUF file; ``hypothetical=True`` makes it one that has to be converted."""
+    storage = Quantization("gguf", 4.85, None, excluded=(), extra={"type": kind})
+    return replace(Checkpoint(repo, f"gguf-{kind}", storage, "float16", file_bytes=5 * GIB), **changes)
+
+
 def make_model(checkpoint: Checkpoint) -> ModelSpec:
     layer = Layer((Attention(32, 8, 128),), DenseMlp(12_288))
     return ModelSpec(
@@ -93,6 +99,20 @@ def make_instance(
         provenance={},
     )
     return InstancePlan(name, served, plan, footprint, gpus, order, awake)
+
+
+def make_llama(
+    name: str = "a",
+    served: tuple[str, ...] = ("model-a",),
+    *,
+    engine: str = "llama.cpp",
+    gpus: tuple[int, ...] = (0,),
+    **changes: Any,
+) -> InstancePlan:
+    """An engine that loads GGUF files, with whole layers on each of its cards."""
+    budget = {"gpu_memory_utilization": None, "kv_cache_memory_bytes": None, "pp": len(gpus)}
+    checkpoint = changes.pop("checkpoint", None) or make_gguf()
+    return make_instance(name, served, checkpoint=checkpoint, gpus=gpus, engine=engine, **(budget | changes))
 
 
 def make_plan(

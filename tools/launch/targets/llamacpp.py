@@ -1,0 +1,157 @@
+"""Plain ``llama-server`` scripts: one an engine, and one that starts them in order and stops them together."""
+
+from __future__ import annotations
+
+import shlex
+
+from tools.launch.argv.llamacpp import is_made, llamacpp_argv
+from tools.launch.argv.words import wrapped
+from tools.launch.checks.llamacpp import check_llama_flags
+from tools.launch.checks.shell import check_shell
+from tools.launch.files import Check, LaunchFile
+from tools.launch.job import Job, Unit
+from tools.launch.local_scripts import begin, cards_of, comments, enough, enough_lines, fetch_files, say
+from tools.launch.readme import readme
+
+_LOCAL = "127.0.0.1"
+
+
+def files(job: Job) -> tuple[LaunchFile, ...]:
+    """Return ``serve-<name>.sh`` for each engine, what fetches the files and starts the engines, ``README.md``."""
+    made = [LaunchFile(f"serve-{unit.name}.sh", _serve_sh(job, unit), executable=True) for unit in job.units]
+    made.append(LaunchFile("start-all.sh", _start_all_sh(job), executable=True))
+    made += fetch_files(job)
+    bases = {unit.name: f"http://{_LOCAL}:{unit.port}" for unit in job.units}
+    waiting = [unit.name for unit in job.units if unit.sleeps]
+    converted = any(is_made(checkpoint) for checkpoint in job.checkpoints)
+    made.append(LaunchFile("README.md", readme(job, "llamacpp", bases=bases, waiting=waiting, converted=converted)))
+    return tuple(made)
+
+
+def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
+    """Return what the validators say about the files of ``files(job)``."""
+    return (check_llama_flags(argv(job, unit) for unit in job.units), *check_shell(made))
+
+
+def argv(job: Job, unit: Unit) -> list[str]:
+    """Return the command of one engine."""
+    host = "0.0.0.0" if job.choices.open else _LOCAL  # noqa: S104 - asked for, and only with an API key
+    return [*llamacpp_argv(unit.instance, host=host, port=unit.port), *without_cards(job)]
+
+
+def without_cards(job: Job) -> list[str]:
+    """Return the flags that keep an engine on the processor, where that was chosen."""
+    return ["--device", "none"] if job.choices.cpu else []
+
+
+def _serve_sh(job: Job, unit: Unit) -> str:
+    notes = [job.say("launch.serve_more")]
+    if unit.checkpoint.revision and not is_made(unit.checkpoint):
+        notes.append(job.say("launch_local.no_revision", revision=unit.checkpoint.revision))
+    if "--no-mmproj-offload" in (words := argv(job, unit)):
+        notes.append(job.say("launch_local.images_in_ram"))
+    cards = cards_of(job, unit)
+    lines = [
+        begin(job, *notes, unit=unit).rstrip(),
+        *(f"export {name}={shlex.quote(value)}" for name, value in cards.items()),
+        *_needs_key(job),
+        f"exec {wrapped(words)} \\",
+        '    "$@"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _needs_key(job: Job) -> list[str]:
+    """llama-server reads ``LLAMA_API_KEY`` by itself (``--api-key``, ``common/arg.cpp``)."""
+    if not job.choices.open:
+        return []
+    return [
+        "if [[ -z ${LLAMA_API_KEY:-} ]]; then",
+        f"    echo {say(job, 'needs_key')} >&2",
+        "    exit 1",
+        "fi",
+        "export LLAMA_API_KEY",
+    ]
+
+
+def _start_all_sh(job: Job) -> str:
+    together = [unit.name for unit in job.units if not unit.sleeps] or [job.units[-1].name]
+    rows = "\n".join(_row(job, unit) for unit in job.units)
+    return f"""\
+{begin(job, job.say("launch_local.start_all"))}
+for tool in llama-server curl; do
+    command -v "$tool" >/dev/null || {{ echo {say(job, "no_tool")} "$tool" >&2; exit 1; }}
+done
+./fetch.sh
+mkdir -p logs
+
+pids=()
+
+# shellcheck disable=SC2317,SC2329  # the traps call it
+stop() {{
+    trap - EXIT
+    trap '' INT TERM
+    echo {say(job, "stopping")}
+    if ((${{#pids[@]}})); then
+        kill -TERM "${{pids[@]}}" 2>/dev/null || true
+        wait "${{pids[@]}}" 2>/dev/null || true
+    fi
+}}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+all_alive() {{
+    local pid
+    for pid in "${{pids[@]}}"; do kill -0 "$pid" 2>/dev/null || return 1; done
+}}
+
+{enough(job)}
+start() {{ # NAME PORT
+    echo {say(job, "starting")} "$1 (logs/$1.log)"
+    if curl -s -o /dev/null --max-time 2 "http://{_LOCAL}:$2/"; then
+        echo {say(job, "busy")} "$2" >&2
+        exit 1
+    fi
+    "./serve-$1.sh" >"logs/$1.log" 2>&1 &
+    local pid=$!
+    pids+=("$pid")
+    until curl -sf -o /dev/null --max-time 5 "http://{_LOCAL}:$2/health"; do
+        if ! kill -0 "$pid" 2>/dev/null; then
+            tail -n 30 "logs/$1.log" >&2
+            echo {say(job, "died")} "logs/$1.log" >&2
+            exit 1
+        fi
+        sleep 1
+    done
+    echo "  $1: http://{_LOCAL}:$2/v1"
+}}
+
+start_named() {{
+    case $1 in
+{rows}
+    *)
+        echo {say(job, "unknown")} "$1" >&2
+        exit 2
+        ;;
+    esac
+}}
+
+{comments(job.say("launch_local.in_order"))}
+if (($# == 0)); then
+    set -- {shlex.join(together)}
+fi
+for name in "$@"; do start_named "$name"; done
+
+echo {say(job, "ready")}
+while all_alive; do sleep 1; done
+echo {say(job, "died")} logs/ >&2
+exit 1
+"""
+
+
+def _row(job: Job, unit: Unit) -> str:
+    steps = [*enough_lines(job, [unit]), shlex.join(["start", unit.name, str(unit.port)])]
+    return "\n".join(
+        [f"    {shlex.quote(unit.name)})", *(f"        {step}" for step in steps), "        ;;"],
+    )

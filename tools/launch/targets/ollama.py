@@ -1,0 +1,311 @@
+"""Ollama: a Modelfile an engine, the settings of each server, and scripts that make, load and check the models."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass, replace
+
+from tools.errors import BadValue
+from tools.launch.argv.llamacpp import MADE, cache_type, is_made, made_name
+from tools.launch.argv.ollama import (
+    ONE_AT_A_TIME,
+    is_name,
+    model_source,
+    modelfile_line,
+    parameters,
+    server_settings,
+    shown_cards,
+)
+from tools.launch.checks.ollama import check_modelfiles, check_settings
+from tools.launch.checks.shell import check_shell
+from tools.launch.files import Check, LaunchFile
+from tools.launch.header import header
+from tools.launch.job import Job, Unit
+from tools.launch.local_scripts import begin, comments, enough, enough_lines, make_gguf_sh, say, weight_bytes
+from tools.launch.readme import readme
+
+FIRST_PORT = 11_434
+"""Ollama's own port (``Host``, ``envconfig/config.go``); further servers take the next ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One Ollama: the engines it serves have the same cards and the same settings.
+
+    Attributes:
+        settings: its environment.
+        file: name of the file with these.
+    """
+
+    name: str
+    units: tuple[Unit, ...]
+    settings: dict[str, str]
+
+    @property
+    def file(self) -> str:
+        """Name of the file with its settings."""
+        return f"{self.name}.env"
+
+    @property
+    def address(self) -> str:
+        """Where it answers."""
+        return self.settings["OLLAMA_HOST"]
+
+    @property
+    def first(self) -> tuple[Unit, ...]:
+        """What it loads at once, in order."""
+        return tuple(unit for unit in self.units if not unit.sleeps) or self.units[-1:]
+
+
+def files(job: Job) -> tuple[LaunchFile, ...]:
+    """Return a Modelfile an engine, an ``.env`` file a server, the scripts, systemd's drop-in and ``README.md``."""
+    named, started = model_names(job), servers(job)
+    made = [LaunchFile(f"Modelfile.{unit.name}", _modelfile(job, unit)) for unit in job.units]
+    made += [LaunchFile(server.file, _env(job, server)) for server in started]
+    made.append(LaunchFile("start-all.sh", _start_all_sh(job, started), executable=True))
+    made.append(LaunchFile("create.sh", _create_sh(job, started, named), executable=True))
+    if len(started) == 1:
+        made.append(LaunchFile("systemd/ollama.service.d/rigfit.conf", _dropin(job, started[0])))
+    if any(is_made(checkpoint) for checkpoint in job.checkpoints):
+        made.append(LaunchFile("make-gguf.sh", make_gguf_sh(job), executable=True))
+    made.append(LaunchFile("README.md", _readme(job, started, named)))
+    return tuple(made)
+
+
+def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
+    """Return what the validators say about the files of ``files(job)``."""
+    return (
+        check_modelfiles(file.content for file in made if file.path.startswith("Modelfile.")),
+        check_settings(server.settings for server in servers(job)),
+        *check_shell(made),
+    )
+
+
+def model_names(job: Job) -> dict[str, tuple[str, ...]]:
+    """Return the names of models in Ollama by engine: those that are served where Ollama takes them, else the engine's.
+
+    Ollama compares names without regard to case (``EqualFold``, ``types/model/name.go``).
+    """
+    taken: set[str] = set()
+    found: dict[str, tuple[str, ...]] = {}
+    for unit in job.units:
+        fitting = dict.fromkeys(name for name in unit.instance.served_names if is_name(name))
+        own = [name for name in fitting if name.lower() not in taken] or [unit.name]
+        taken |= {name.lower() for name in own}
+        found[unit.name] = tuple({name.lower(): name for name in own}.values())
+    return found
+
+
+def servers(job: Job) -> tuple[Server, ...]:
+    """Return the servers that the job needs, in start order.
+
+    A server has one number of sequences, one type of cache and one view of the cards for all its models, and knows a
+    file only once (``schedulerModelKey``, ``server/sched.go``): engines that differ in these get servers of their own.
+
+    Raises:
+        BadValue: engines that take turns would need that.
+    """
+    groups: dict[object, list[Unit]] = {}
+    for unit in job.units:
+        deployment = unit.instance.deployment
+        kind = cache_type(deployment.kv_dtype)
+        alike = (unit.devices, deployment.max_num_seqs or 1, kind, deployment.options.flash_attention)
+        source = model_source(unit.checkpoint)
+        number = sum(source == model_source(other.checkpoint) for key in groups for other in groups[key])
+        groups.setdefault((alike, number), []).append(unit)
+    _check_turns(list(groups.values()))
+    return tuple(_server(job, units, index, len(groups)) for index, units in enumerate(groups.values()))
+
+
+def _check_turns(groups: list[list[Unit]]) -> None:
+    for units in groups:
+        for sleeper in (unit for unit in units if unit.sleeps):
+            for other in (unit for others in groups if others is not units for unit in others):
+                if set(other.devices) & set(sleeper.devices):
+                    raise BadValue("launch_local.cannot_take_turns", first=sleeper.name, second=other.name)
+
+
+def _server(job: Job, units: list[Unit], index: int, count: int) -> Server:
+    awake = sum(not unit.sleeps for unit in units)
+    settings = {
+        "OLLAMA_HOST": f"127.0.0.1:{FIRST_PORT + index}",
+        **shown_cards(units[0].vendor, units[0].devices, cpu=job.choices.cpu),
+        **server_settings(
+            [unit.instance for unit in units], loaded=max(1, awake), load_s=max(unit.load_s for unit in units)
+        ),
+    }
+    return Server("ollama" if count == 1 else f"ollama-{units[0].name}", tuple(units), settings)
+
+
+def _modelfile(job: Job, unit: Unit) -> str:
+    notes = list(header(job, unit))
+    if unit.instance.deployment.model.model_type in ONE_AT_A_TIME:
+        notes.append(job.say("launch_local.ollama_one"))
+    if not is_made(unit.checkpoint):
+        notes.append(job.say("launch_local.ollama_sharded"))
+    lines = [
+        comments(*notes),
+        modelfile_line("FROM", model_source(unit.checkpoint)),
+        *(
+            modelfile_line("PARAMETER", name, str(value))
+            for name, value in parameters(unit.instance, cpu=job.choices.cpu).items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _env(job: Job, server: Server) -> str:
+    lines = [f"{name}={value}" for name, value in server.settings.items()]
+    return "\n".join([comments(*header(job), job.say("launch_local.ollama_env")), *lines]) + "\n"
+
+
+def _dropin(job: Job, server: Server) -> str:
+    lines = [f'Environment="{name}={value}"' for name, value in server.settings.items()]
+    return "\n".join([comments(*header(job), job.say("launch_local.ollama_dropin")), "[Service]", *lines]) + "\n"
+
+
+def _start_all_sh(job: Job, started: tuple[Server, ...]) -> str:
+    awake = [unit for server in started for unit in server.first]
+    starts = "\n".join(shlex.join(["start", server.file, server.address]) for server in started)
+    checks = "\n".join([enough(job), *enough_lines(job, awake)])
+    return f"""\
+{begin(job, job.say("launch_local.ollama_start"))}
+for tool in ollama curl; do
+    command -v "$tool" >/dev/null || {{ echo {say(job, "no_tool")} "$tool" >&2; exit 1; }}
+done
+mkdir -p logs
+
+pids=()
+
+# shellcheck disable=SC2317,SC2329  # the traps call it
+stop() {{
+    trap - EXIT
+    trap '' INT TERM
+    echo {say(job, "stopping")}
+    if ((${{#pids[@]}})); then
+        kill -TERM "${{pids[@]}}" 2>/dev/null || true
+        wait "${{pids[@]}}" 2>/dev/null || true
+    fi
+}}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+all_alive() {{
+    local pid
+    for pid in "${{pids[@]}}"; do kill -0 "$pid" 2>/dev/null || return 1; done
+}}
+
+{checks}
+
+start() {{ # SETTINGS ADDRESS
+    local log=logs/${{1%.env}}.log
+    if curl -s -o /dev/null --max-time 2 "http://$2/"; then
+        echo "$2:" {say(job, "ollama_running")} >&2
+        exit 1
+    fi
+    (
+        set -a
+        # shellcheck disable=SC1090  # one of the files beside this script
+        . "./$1"
+        exec ollama serve
+    ) >"$log" 2>&1 &
+    pids+=("$!")
+    until curl -sf -o /dev/null --max-time 5 "http://$2/api/version"; do
+        if ! all_alive; then
+            tail -n 30 "$log" >&2
+            echo {say(job, "died")} "$log" >&2
+            exit 1
+        fi
+        sleep 1
+    done
+}}
+{starts}
+./create.sh
+
+echo {say(job, "ready")}
+while all_alive; do sleep 1; done
+echo {say(job, "died")} logs/ >&2
+exit 1
+"""
+
+
+def _create_sh(job: Job, started: tuple[Server, ...], named: dict[str, tuple[str, ...]]) -> str:
+    steps = [step for server in started for step in _steps(job, server, named)]
+    return f"""\
+{begin(job, job.say("launch_local.ollama_create"))}
+on() {{ # ADDRESS
+    export OLLAMA_HOST=$1
+    if ! curl -sf -o /dev/null --max-time 5 "http://$1/api/version"; then
+        echo {say(job, "ollama_not_running")} "$1" >&2
+        exit 1
+    fi
+}}
+
+room() {{ # MODEL KIB
+    local store=${{OLLAMA_MODELS:-$HOME/.ollama/models}} free
+    if [[ ! -d $store ]] || ollama show "$1" >/dev/null 2>&1; then return; fi
+    free=$(df -Pk "$store" | awk 'NR == 2 {{ print $4 }}')
+    printf '%s: %d MiB; %s: %d MiB\\n' {say(job, "to_fetch")} $(($2 / 1024)) {say(job, "disk_free")} $((free / 1024))
+    if (($2 > free)); then
+        echo {say(job, "ollama_no_disk")} >&2
+        exit 1
+    fi
+}}
+
+made() {{ # FILE
+    if [[ ! -e $1 ]]; then
+        echo {say(job, "not_made")} "$1" >&2
+        exit 1
+    fi
+}}
+
+loaded() {{ # MODEL PLACED
+    local row
+    ollama run "$1" "" </dev/null >/dev/null
+    row=$(ollama ps | awk -v name="$1" '$1 == name || $1 == name ":latest"')
+    echo "$row"
+    if [[ $row != *"$2"* ]]; then
+        echo "$1" {say(job, "ollama_elsewhere")} >&2
+        ollama ps >&2
+        exit 1
+    fi
+}}
+{chr(10).join(steps)}
+"""
+
+
+def _steps(job: Job, server: Server, named: dict[str, tuple[str, ...]]) -> list[str]:
+    steps = ["", shlex.join(["on", server.address])]
+    for unit in server.units:
+        name, *others = named[unit.name]
+        source = model_source(unit.checkpoint)
+        if is_made(unit.checkpoint):
+            steps.append(shlex.join(["made", MADE + made_name(unit.checkpoint)]))
+        else:
+            steps.append(shlex.join(["room", source, str(math.ceil(weight_bytes(unit) / 1024))]))
+            steps.append(shlex.join(["ollama", "pull", source]))
+        steps.append(shlex.join(["ollama", "create", name, "-f", f"Modelfile.{unit.name}"]))
+        steps += [shlex.join(["ollama", "cp", name, other]) for other in others]
+    return [*steps, *(shlex.join(["loaded", named[unit.name][0], _placed(job, unit)]) for unit in server.first)]
+
+
+def _placed(job: Job, unit: Unit) -> str:
+    """What ``ollama ps`` says of it where all is as planned (``cmd/cmd.go``); a part in RAM has no fixed number."""
+    layers = unit.instance.deployment.options.gpu_layers
+    if job.choices.cpu or layers == 0:
+        return "100% CPU"
+    return "100% GPU" if layers is None else "CPU/GPU"
+
+
+def _readme(job: Job, started: tuple[Server, ...], named: dict[str, tuple[str, ...]]) -> str:
+    bases = {unit.name: f"http://{server.address}" for server in started for unit in server.units}
+    units = (replace(u, instance=replace(u.instance, served_names=named[u.name])) for u in job.units)
+    return readme(
+        replace(job, units=tuple(units)),
+        "ollama",
+        bases=bases,
+        servers=started,
+        converted=any(is_made(checkpoint) for checkpoint in job.checkpoints),
+    )
