@@ -21,6 +21,8 @@ if ! [ -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ] || ! .proof/bin/pytho
     printf '%s' "$wanted" >"$stamp"
 fi
 
+sh scripts/proof_compose.sh
+
 # a program that shows that a package is there, and the package
 missing=""
 for pair in nginx:nginx /usr/lib/nginx/modules/ngx_http_js_module.so:libnginx-mod-http-js sbatch:slurm-client \
