@@ -9,10 +9,19 @@ from typing import Any
 from tools.domain import InstancePlan
 from tools.launch.argv.words import FlagValue
 
-BUILDERS = {"vllm": "tools.launch.argv.vllm:vllm_flags"}
+BUILDERS = {
+    "text-generation-webui": "tools.launch.argv.webui:webui_flags",
+    "vllm": "tools.launch.argv.vllm:vllm_flags",
+    "llama.cpp": "tools.launch.argv.llamacpp:llamacpp_flags",
+    "sglang": "tools.launch.argv.sglang:sglang_flags",
+}
 """Where each engine's flags are built, as ``module:function``; the function takes an ``InstancePlan``."""
 
-COMMANDS = {"vllm": "tools.launch.argv.vllm:vllm_argv"}
+COMMANDS = {
+    "vllm": "tools.launch.argv.vllm:vllm_argv",
+    "llama.cpp": "tools.launch.argv.llamacpp:llamacpp_argv",
+    "sglang": "tools.launch.argv.sglang:sglang_argv",
+}
 """Where each engine's whole command is built, likewise."""
 
 
