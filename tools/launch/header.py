@@ -7,6 +7,7 @@ from tools.launch.job import Job, Unit, memory_row
 
 ENGINES = {
     "vllm": ("vLLM", pins.VLLM),
+    "sglang": ("SGLang", pins.SGLANG),
     "text-generation-webui": ("text-generation-webui", pins.WEBUI),
     "llama.cpp": ("llama.cpp", pins.LLAMACPP),
     "ollama": ("Ollama", pins.OLLAMA),

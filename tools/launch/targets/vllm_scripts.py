@@ -136,8 +136,14 @@ fi
 _SAID = ("starting", "died", "late", "ready", "stopping", "busy")
 
 
-def start_all_sh(job: Job, *, weights: bool = False) -> str:
-    """Return ``start-all.sh``: fetches, starts one engine after the other, stops all of them together."""
+def start_all_sh(job: Job, *, weights: bool = False, tools: str = "vllm python3 curl") -> str:
+    """Return ``start-all.sh``: fetches, starts one engine after the other, stops all of them together.
+
+    Args:
+        job: the engines to start.
+        weights: start the daemon that holds their weights first.
+        tools: programs that must be there, as words of shell.
+    """
     say = {name: shlex.quote(job.say(f"launch.{name}")) for name in _SAID}
     ready = "\n".join(f"echo {shlex.quote(f'  {u.name}: http://{LOCAL}:{u.port}/v1')}" for u in job.units)
     return f"""\
@@ -146,7 +152,7 @@ def start_all_sh(job: Job, *, weights: bool = False) -> str:
 set -euo pipefail
 cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")"
 mkdir -p logs
-for tool in vllm python3 curl; do
+for tool in {tools}; do
     command -v "$tool" >/dev/null || {{ echo {shlex.quote(job.say("launch.no_tool"))} "$tool" >&2; exit 1; }}
 done
 {_key_check(job)}
