@@ -108,6 +108,9 @@ class _Tools:
         share: Annotated[
             Literal["names", "weights"] | None, Field(description="How equal models share weights; leave out if unsaid")
         ] = None,
+        sharing: Annotated[
+            Literal["slices", "claims"] | None, Field(description="How Kubernetes shares a card; leave out if unsaid")
+        ] = None,
         cpu: Annotated[bool | None, Field(description="Run on the processor, to try the files out")] = None,
         open: Annotated[bool | None, Field(description="Let other machines in, with an API key")] = None,
     ) -> Result:
@@ -122,7 +125,7 @@ class _Tools:
         same_engine = target not in TARGETS or TARGETS[target].engine == plan.request.engine
         if plan.verdict == "does_not_fit" and same_engine:
             raise NothingFits("errors_agent.nothing_to_launch", missing=gib(plan.as_asked.deficit_bytes))
-        said = {"endpoint": endpoint, "page": page, "share": share, "cpu": cpu, "open": open}
+        said = {"endpoint": endpoint, "page": page, "share": share, "sharing": sharing, "cpu": cpu, "open": open}
         language = given.get("language", "en")
         made = generate(plan, option=option, target=target, language=language, choices=choices_from(said))
         kept = keep(made, self._bench.files_dir())

@@ -94,6 +94,7 @@ class Parser(ArgumentParser):
         )
         self.add("--page", "a chat page beside the engines", choices=ALLOWED["page"])
         self.add("--share", "equal models: one engine under all names, or shared weights", choices=ALLOWED["share"])
+        self.add("--sharing", "how Kubernetes shares a card", choices=ALLOWED["sharing"])
         self.add_argument("--cpu", action="store_true", help="run on the processor, to try the files out")
         self.add_argument("--open", action="store_true", help="let other machines in, with an API key")
 
