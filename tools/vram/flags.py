@@ -8,10 +8,22 @@ from typing import Any, cast
 
 from tools.domain import Note, note
 from tools.units import GIB
+from tools.vram.phrases import read_phrases
 
 
 def _gibibytes(text: str) -> int:
     return round(float(text) * GIB)
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def _human(text: str) -> int:
+    """Read a count as vLLM does: ``24G`` is binary, ``24g`` decimal (``engine/arg_utils.py:human_readable_int``)."""
+    unit = text[-1:] if text[-1:].isalpha() else ""
+    if unit not in _UNITS:
+        raise ValueError(text)
+    return round(float(text.removesuffix(unit)) * _UNITS[unit])
 
 
 _FLAGS: dict[str, tuple[str, Callable[[str], int | float | str]]] = {
@@ -36,9 +48,14 @@ _FLAGS: dict[str, tuple[str, Callable[[str], int | float | str]]] = {
     "num-speculative-tokens": ("draft_tokens", int),
     "decode-context-parallel-size": ("dcp", int),
     "dcp": ("dcp", int),
+    "kv-cache-memory-bytes": ("kv_cache_memory_bytes", _human),
+    "kv-cache-memory": ("kv_cache_memory_bytes", _human),
+    "mm-encoder-tp-mode": ("encoder_mode", str),
+    "mamba-ssm-cache-dtype": ("state_dtype", str),
 }
+MAX_HINT = 4000
+"""Characters of a hint that are read."""
 PREFETCH = ("offload_group", "offload_in_group", "offload_ahead")
-_PARTITION = re.compile(r"VLLM_PP_LAYER_PARTITION[=:\s\"']{1,3}(\d{1,4}(?:,\d{1,4}){0,63})[\"']?")
 _SWITCHES: dict[str, tuple[str, bool]] = {
     "enforce-eager": ("enforce_eager", True),
     "enable-expert-parallel": ("ep", True),
@@ -49,10 +66,6 @@ _SWITCHES: dict[str, tuple[str, bool]] = {
     "disable-hybrid-kv-cache-manager": ("cache_groups", False),
     "no-disable-hybrid-kv-cache-manager": ("cache_groups", True),
 }
-
-
-_DRAFTS = re.compile(r"\b(mtp|eagle)3?\b(?:[ =]{1,2}(?:n=)?(\d{1,2})\b)?", re.IGNORECASE)
-"""Speculative decoding as people note it: ``MTP n=3``, ``EAGLE``."""
 
 
 def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
@@ -67,16 +80,7 @@ def read_flags(text: object) -> tuple[dict[str, Any], tuple[Note, ...]]:
     if text is None:
         return {}, ()
     hint = " ".join(map(str, cast("Iterable[Any]", text))) if isinstance(text, list | tuple) else str(text)
-    found: dict[str, Any] = {}
-    partition = _PARTITION.search(hint := hint[:4000])
-    if partition:
-        found["pp_layers"] = tuple(int(size) for size in partition[1].split(","))
-        hint = hint.replace(partition[0], " ")
-    drafts = _DRAFTS.search(hint)
-    if drafts:
-        found["draft"] = drafts[1].lower()
-        found |= {"draft_tokens": int(drafts[2])} if drafts[2] else {}
-        hint = hint.replace(drafts[0], " ")
+    found, hint = read_phrases(hint[:MAX_HINT])
     words = re.split(r"[\s=,;]+", hint)
     unused: list[str] = []
     index = 0

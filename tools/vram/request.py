@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tools.domain import Checkpoint, Deployment, EngineOptions, Gpu, Measured, ModelSpec, Note, note
 from tools.errors import BadValue, RigfitError, UnknownGpu
+from tools.vram.engines.rules import version_of
 from tools.vram.engines.words import engine_name, read_engine_flags
 from tools.vram.flags import PREFETCH, read_flags
+from tools.vram.model_flags import as_asked
 
 if TYPE_CHECKING:
     from tools.specs.gpus import GpuCatalogue, GpuMatch
@@ -92,13 +94,12 @@ def deployment_from_request(fields: Mapping[str, Any], models: ModelCatalogue, g
     flags, flag_notes = read_flags(hint)
     merged = flags | said | given
     tp, tp_notes = _ranks(merged, devices)
-    if merged.get("text_only"):
-        from tools.vram.families import towers
-
-        spec = towers.without(spec)
-    deployment = Deployment(
-        model=spec, checkpoint=checkpoint, engine=engine, tp=tp, options=options, **_settings(merged)
-    )
+    spec = as_asked(spec, merged)
+    settings: dict[str, Any] = _settings(merged) | {
+        "draft": _draft(merged, spec),
+        "cache_groups": _cache_groups(merged),
+    }
+    deployment = Deployment(model=spec, checkpoint=checkpoint, engine=engine, tp=tp, options=options, **settings)
     return EstimateRequest(deployment, gpu, (*notes, *gpu_notes, *tp_notes, *flag_notes), given.get("id"))
 
 
@@ -112,8 +113,8 @@ def _settings(merged: Mapping[str, Any]) -> dict[str, Any]:
         **{name: _whole(merged, name) for name in _WHOLES},
         **{name: _whole(merged, name) or 1 for name in ("dp", "dcp")},
         **{name: bool(merged.get(name)) for name in _YES_OR_NO},
-        **{name: merged.get(name) for name in ("prefix_caching", "cache_groups")},
-        **{name: _text(merged, name) for name in ("engine_version", "engine_generation", "draft")},
+        "prefix_caching": merged.get("prefix_caching"),
+        **{name: _text(merged, name) for name in ("engine_version", "engine_generation")},
         "kv_dtype": str(merged.get("kv_cache_dtype", "auto")),
         "pp": _whole(merged, "pp") or len(merged.get("pp_layers", ())) or 1,
         "pp_layers": merged.get("pp_layers", ()),
@@ -124,6 +125,30 @@ def _settings(merged: Mapping[str, Any]) -> dict[str, Any]:
         "weights_elsewhere": merged.get("load_format") == "ipc_cache",
         "draft_tokens": _whole(merged, "draft_tokens") or 0,
     }
+
+
+def _draft(merged: Mapping[str, Any], spec: ModelSpec) -> str | None:
+    """What drafts tokens; where only their number is said, the model's own head if it has one."""
+    kind = _text(merged, "draft")
+    if kind == "any":
+        return "mtp" if spec.draft else None
+    return None if kind == "none" else kind
+
+
+CONNECTORS_KEEP_GROUPS = (0, 22, 0)
+"""First version in which a connector that moves caches may leave groups of layers on; LMCache's does not (0.32).
+
+Source: ``config/vllm.py`` (``need_disable_hybrid_kv_cache_manager``) of 0.11, 0.19, 0.21, 0.22 and 0.32.
+"""
+
+
+def _cache_groups(merged: Mapping[str, Any]) -> bool | None:
+    """Whether layers form groups: as said, else not where a connector moves caches that can't do with them."""
+    said, connector = merged.get("cache_groups"), merged.get("connector")
+    if said is not None or connector is None:
+        return said
+    is_new = version_of(_text(merged, "engine_version")) >= CONNECTORS_KEEP_GROUPS
+    return None if is_new and connector != "lmcache" else False
 
 
 def answer_request(

@@ -1,6 +1,7 @@
 """Requests in the words of the command line, their answers, and damaged configs."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,97 @@ def test_flags_in_free_text_are_used_where_understood():
     assert notes[0].params["flags"] == "--seed 1"
     found, _ = read_flags("EAGLE speculative decoding --block-size 128 --no-enable-prefix-caching")
     assert found == {"draft": "eagle", "block_size": 128, "prefix_caching": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        (
+            "fixed 24 GiB KV pool, speculative depth 7",
+            {"kv_cache_memory_bytes": 24 << 30, "draft": "any", "draft_tokens": 7},
+        ),
+        (
+            '--speculative-config {"method": "qwen3_next_mtp", "num_speculative_tokens": 2}',
+            {"draft": "mtp", "draft_tokens": 2},
+        ),
+        ('--speculative-config \'{"model": "a/EAGLE3-b", "num_speculative_tokens": 3}\'', ("eagle", 3)),
+        ('{"model":"Qwen/Qwen3-0.6B","num_speculative_tokens":5}', ("none", 5)),
+        ('{"method": "ngram", "num_speculative_tokens": 4}', ("none", 4)),
+        ("--enable-expert-parallel dspark 7", {"ep": True, "draft": "dspark", "draft_tokens": 7}),
+        ("MTP 1, block 64", {"draft": "mtp", "draft_tokens": 1, "block_size": 64}),
+        ("--limit-mm-per-prompt image 0 video 0", {"text_only": True}),
+        ('--limit-mm-per-prompt {"image": 0, "video": 0}', {"text_only": True}),
+        ("--limit-mm-per-prompt image=2,video=0", {}),
+        ("VLLM_USE_V1=0", {"engine_generation": "V0"}),
+        ("LMCache connector", {"connector": "lmcache"}),
+        ('--kv-transfer-config {"kv_connector":"NixlConnector"}', {"connector": "other"}),
+        (
+            "--kv-cache-memory-bytes 24G --mm-encoder-tp-mode data",
+            {"kv_cache_memory_bytes": 24 << 30, "encoder_mode": "data"},
+        ),
+        ("fp8 KV cache, 2 nodes", {"kv_cache_dtype": "fp8"}),
+        ("--data-parallel-size 2 (ray), expert parallel", {"dp": 2, "ep": True}),
+    ],
+)
+def test_settings_in_words_of_their_own_are_understood(text: str, fields: Any):
+    if isinstance(fields, tuple):
+        fields = {"draft": fields[0], "draft_tokens": fields[1]}
+    assert read_flags(text)[0] == fields
+
+
+def test_what_drafts_is_the_models_own_head_where_only_a_depth_is_said():
+    def drafts(model: str, flags: str) -> tuple[str | None, int]:
+        asked = deployment_from_request({"model": model, "extra_flags": flags}, MODELS, GPUS).deployment
+        return asked.draft, asked.draft_tokens
+
+    assert drafts("Qwen/Qwen3.5-27B", "speculative depth 7") == ("mtp", 7)
+    assert drafts("Qwen/Qwen3-8B", "speculative depth 7") == (None, 7)
+    assert drafts("Qwen/Qwen3.5-27B", '{"method": "ngram", "num_speculative_tokens": 4}') == (None, 4)
+
+
+def test_a_connector_takes_the_groups_of_layers_away():
+    def sequences(version: str, flags: str) -> float:
+        said = answer(
+            model="openai/gpt-oss-20b", engine_version=version, extra_flags=flags, kv_cache_memory_bytes=20 << 30
+        )
+        return said["max_concurrency"]
+
+    assert sequences("0.19.0", "--kv-transfer-config {}") < 0.6 * sequences("0.19.0", "")
+    assert sequences("0.22.0", "--kv-transfer-config {}") == sequences("0.22.0", "")
+    assert sequences("0.22.0", "LMCache connector") == sequences("0.22.0", "--disable-hybrid-kv-cache-manager")
+
+
+def test_flags_change_towers_and_states():
+    def bytes_of(flags: str, field: str = "parameter_bytes_per_gpu") -> int:
+        pool = {"kv_cache_memory_bytes": 20 << 30, "max_model_len": 8192}
+        return answer(model="Qwen/Qwen3.5-27B", tp=2, extra_flags=flags, **pool)[field]
+
+    alone, usual, whole = map(bytes_of, ("--language-model-only", "", "--mm-encoder-tp-mode data"))
+    assert alone < usual < whole
+    assert whole - alone == pytest.approx(2 * (usual - alone), rel=0.03), "two ranks share the tower but for its tables"
+    wide, narrow = (bytes_of(f"--mamba-ssm-cache-dtype {kind}", "max_concurrency") for kind in ("float32", "bfloat16"))
+    assert wide < narrow
+    assert not answer(model="Qwen/Qwen3.5-27B", extra_flags="--mamba-ssm-cache-dtype int3")["ok"]
+
+
+@given(st.text(max_size=300))
+def test_any_hint_is_read(text: str):
+    found, _ = read_flags(text)
+    assert all(isinstance(name, str) for name in found)
+
+
+def test_a_hint_of_repetitions_is_read_at_once():
+    start = time.perf_counter()
+    for word in (
+        "connector",
+        "kv-transfer-config ",
+        "limit-mm-per-prompt image ",
+        "spec depth ",
+        "'method':'",
+        "GiB KV ",
+    ):
+        read_flags(word * 2000)
+    assert time.perf_counter() - start < 1
 
 
 def test_a_folder_is_read(tmp_path: Path):

@@ -16,7 +16,7 @@ from tools.domain import Encoder, Linear, ModelSpec
 from tools.vram.families.towers import audio, encoders, merging, mllama, running, sizes
 from tools.vram.fields import Config, number, opened, text_config
 
-__all__ = ["Tower", "candidates", "encoder", "of", "without"]
+__all__ = ["Tower", "candidates", "encoder", "of", "on_every_rank", "without"]
 
 
 class Tower(NamedTuple):
@@ -83,6 +83,15 @@ def without(model: ModelSpec) -> ModelSpec:
     """
     kept = tuple(linear for linear in model.outer if _MODULES.isdisjoint(linear.name.split(".")))
     return replace(model, outer=kept, tower_params=0, encoder=None)
+
+
+def on_every_rank(model: ModelSpec) -> ModelSpec:
+    """Return the model as ``--mm-encoder-tp-mode data`` loads it: each rank has the towers as a whole."""
+
+    def whole(linear: Linear) -> Linear:
+        return linear if _MODULES.isdisjoint(linear.name.split(".")) else replace(linear, split="")
+
+    return replace(model, outer=tuple(map(whole, model.outer)))
 
 
 def candidates(config: Config) -> Iterator[tuple[tuple[Linear, ...], int]]:
