@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 from urllib.parse import urlsplit
 
 from serving.addresses import is_ip, is_near
+from serving.orders import Policy
 from tools.errors import BadValue
 
 LONGEST_NAME = 256
 """Characters of a model's name; a hub id has at most 96 (huggingface_hub validates that)."""
-
-Residency = Literal["together", "swap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,11 @@ class GatewayConfig:
         language: of the messages in answers.
         check_s: seconds between two looks at an engine's health.
         limits: bounds on clients.
+        groups: models whose engines take turns being awake, group by group; all others are awake together.
+        policy: how turns are taken.
+        sleep_level: vLLM's: 1 keeps the weights in the machine's memory, 2 drops them.
+        switch_s: longest time for one sleep or one wake.
+        pins: models that are kept awake from the start.
     """
 
     upstreams: tuple[Upstream, ...]
@@ -85,6 +88,16 @@ class GatewayConfig:
     language: str = "en"
     check_s: float = 2.0
     limits: Limits = Limits()
+    groups: tuple[tuple[str, ...], ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    sleep_level: int = 1
+    switch_s: float = 120.0
+    pins: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models' names, each once."""
+        return tuple(dict.fromkeys(upstream.model for upstream in self.upstreams))
 
 
 def read_upstreams(words: Iterable[str], *, far: bool = False, keys: Iterable[str] = ()) -> tuple[Upstream, ...]:
@@ -122,6 +135,47 @@ def read_aliases(words: Iterable[str], models: Iterable[str]) -> dict[str, str]:
             raise BadValue("errors_serving.name_taken", name=alias)
         aliases[alias] = name
     return aliases
+
+
+def read_groups(words: Iterable[str], upstreams: Iterable[Upstream]) -> tuple[tuple[str, ...], ...]:
+    """Read the models that take turns.
+
+    Args:
+        words: as given to ``--group``: ``NAME,NAME``; none = all models are one group.
+        upstreams: the engines.
+
+    Raises:
+        BadValue: a name that is none, a model in two groups or with several engines.
+    """
+    engines: dict[str, set[str]] = {}
+    for upstream in upstreams:
+        engines.setdefault(upstream.model, set()).add(upstream.url)
+    groups = [tuple(name.strip() for name in word.split(",")) for word in words] or [tuple(engines)]
+    places: dict[str, tuple[str, ...]] = {}
+    for group in groups:
+        for name in group:
+            if name not in engines:
+                raise BadValue("errors_serving.group_of_nothing", name=name, names=", ".join(sorted(engines)))
+            (url, *more) = engines[name]
+            if more or places.setdefault(url, group) is not group:
+                raise BadValue("errors_serving.group_of_several", name=name)
+    return tuple(groups)
+
+
+def read_pins(names: Iterable[str], groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Read the models that are kept awake.
+
+    Raises:
+        BadValue: a name that takes no turns, or two of one group.
+    """
+    pins = tuple(dict.fromkeys(names))
+    for group in groups:
+        mine = [name for name in pins if name in group]
+        if len(mine) > 1:
+            raise BadValue("errors_serving.two_pins", first=mine[0], second=mine[1])
+    for name in set(pins) - {name for group in groups for name in group}:
+        raise BadValue("errors_serving.pin_of_nothing", name=name)
+    return pins
 
 
 def read_keys(lines: Iterable[str]) -> tuple[str, ...]:

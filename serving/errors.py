@@ -41,6 +41,11 @@ _KINDS = {
     "engine_unreachable": _Kind(503, "engine_unreachable", _BUSY),
     "engine_broke_off": _Kind(502, "engine_broke_off", _BUSY),
     "engine_silent": _Kind(504, "engine_timeout", _BUSY),
+    "waited_too_long": _Kind(503, "model_wait_too_long", _BUSY),
+    "queue_full": _Kind(503, "model_queue_full", _BUSY),
+    "wake_failed": _Kind(503, "model_wake_failed", _BUSY),
+    "pinned_out": _Kind(503, "model_pinned_out", _BUSY),
+    "takes_no_turns": _Kind(409, "model_takes_no_turns", param="model"),
 }
 
 

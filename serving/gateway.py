@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 
 import aiohttp
@@ -17,9 +18,11 @@ from serving.errors import Refused, shown
 from serving.intake import Intake
 from serving.keys import KeyRing
 from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
+from serving.orders import Phase
 from serving.origins import Origins
 from serving.relay import Relay
-from serving.routes import FORWARDED, HEALTH, MODELS, OWN
+from serving.routes import FORWARDED, HEALTH, MODELS, OWN, PIN, TURNS, UNPIN, WAKE
+from serving.turns import Turns
 from serving.upstreams import Engine, Upstreams
 
 _ELSEWHERE = frozenset({502, 503})
@@ -29,8 +32,16 @@ _ELSEWHERE = frozenset({502, 503})
 class Gateway:
     """Answers requests. ``handle`` is the whole of it; the server around it is in ``serving.server``."""
 
-    def __init__(self, config: GatewayConfig, upstreams: Upstreams, relay: Relay) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        upstreams: Upstreams,
+        relay: Relay,
+        metrics: Metrics,
+        turns: Mapping[Engine, Turns],
+    ) -> None:
         self._config = config
+        self._turns = turns
         self._upstreams = upstreams
         self._relay = relay
         self._keys = KeyRing(config.keys)
@@ -38,7 +49,7 @@ class Gateway:
         self._body = BodyReader()
         self._intake = Intake(config.limits)
         self._started_s = int(time.time())
-        self.metrics = Metrics(upstreams.models)
+        self.metrics = metrics
         self.running = 0
         self.stopping = False
 
@@ -67,28 +78,27 @@ class Gateway:
             raise Refused("wrong_key")
         if path in OWN:
             return self._models(extra) if path == MODELS else self._metrics()
-        return await self._forward(request, path, extra)
-
-    def _check_method(self, method: str, path: str) -> None:
-        if path in FORWARDED:
-            allowed = method == hdrs.METH_POST
-        elif path in OWN:
-            allowed = method in {hdrs.METH_GET, hdrs.METH_HEAD}
-        else:
-            raise Refused("unknown_route", path=shown(path))
-        if not allowed:
-            raise Refused("wrong_method", allowed="POST" if path in FORWARDED else "GET")
-
-    async def _forward(self, request: web.BaseRequest, path: str, extra: Mapping[str, str]) -> web.StreamResponse:
         if self.stopping:
             raise Refused("gateway_stops", retry_after_s=5)
         if self.running > self._config.limits.requests:
             raise Refused("gateway_full", retry_after_s=1)
         body = await self._intake.read(request)
         try:
+            if path in TURNS:
+                return self._wish(path, self._body.model(body), extra)
             return await self._route(request, path, body, extra)
         finally:
             self._intake.release(body)
+
+    def _check_method(self, method: str, path: str) -> None:
+        if path in FORWARDED or path in TURNS:
+            allowed = method == hdrs.METH_POST
+        elif path in OWN:
+            allowed = method in {hdrs.METH_GET, hdrs.METH_HEAD}
+        else:
+            raise Refused("unknown_route", path=shown(path))
+        if not allowed:
+            raise Refused("wrong_method", allowed="GET" if path in OWN else "POST")
 
     async def _route(
         self, request: web.BaseRequest, path: str, body: bytes, extra: Mapping[str, str]
@@ -112,18 +122,21 @@ class Gateway:
             if tried:
                 self.metrics.retried(model)
             tried.append(engine)
-            engine.in_flight += 1
-            try:
-                answer = await self._ask(engine, model, path, body, request.headers)
-                if answer is None:
-                    continue
-                async with answer:
-                    if answer.status in _ELSEWHERE and self._upstreams.pick(model, tried) is not None:
-                        continue
-                    self.metrics.answered(model, answer.status)
-                    return await self._relay.hand_back(request, answer, extra)
-            finally:
-                engine.in_flight -= 1
+            turns = self._turns.get(engine)
+            last = self._upstreams.pick(model, tried) is None
+            async with nullcontext() if turns is None else turns.turn(engine, model):
+                engine.in_flight += 1
+                try:
+                    answer = await self._ask(engine, model, path, body, request.headers)
+                    if answer is not None:
+                        async with answer:
+                            if last or answer.status not in _ELSEWHERE:
+                                self.metrics.answered(model, answer.status)
+                                return await self._relay.hand_back(request, answer, extra)
+                finally:
+                    engine.in_flight -= 1
+                if turns is not None:
+                    turns.lost(engine)
         raise Refused("engine_unreachable", retry_after_s=5, model=model)
 
     async def _ask(
@@ -175,11 +188,30 @@ class Gateway:
                 "created": self._started_s,
                 "owned_by": "rigfit",
                 "root": model,
-                "state": self._upstreams.state(model),
+                "state": self._state(model),
             }
             for name, model in rows
         ]
         return _json(200, {"object": "list", "data": data}, extra)
+
+    def _state(self, model: str) -> str:
+        """Return what a model's engines do: in words of ``Phase`` where they take turns."""
+        engine = self._upstreams.models[model][0]
+        if engine not in self._turns:
+            return self._upstreams.state(model)
+        phase = self._turns[engine].phase(engine)
+        return Phase.AWAKE.value if phase is Phase.SLEEPLESS else phase.value
+
+    def _wish(self, path: str, asked: str, extra: Mapping[str, str]) -> web.Response:
+        """Wake, pin or unpin a model's engine as its owner wishes."""
+        model = self._upstreams.resolve(asked)
+        engine = self._upstreams.models[model][0]
+        turns = self._turns.get(engine)
+        if turns is None:
+            raise Refused("takes_no_turns", model=model)
+        {WAKE: turns.wish, PIN: turns.pin, UNPIN: turns.unpin}[path](engine)
+        state, pinned = self._state(model), turns.is_pinned(engine)
+        return _json(202, {"model": model, "state": state, "pinned": pinned}, extra)
 
     def _health(self, extra: Mapping[str, str]) -> web.Response:
         """Answer ``/health``: 200 where at least one engine can be asked."""
@@ -191,6 +223,8 @@ class Gateway:
     def _metrics(self) -> web.Response:
         for engine in self._upstreams.engines:
             self.metrics.engine(engine.url, engine.in_flight, engine.healthy is True)
+            if engine in self._turns:
+                self.metrics.waiting(engine.url, self._turns[engine].waiting(engine))
         return web.Response(body=self.metrics.text(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE, hdrs.SERVER: "rigfit"})
 
     async def idle(self, within_s: float) -> bool:

@@ -22,10 +22,10 @@ async def check(engine: Engine, relay: Relay, within_s: float = WITHIN_S) -> boo
     models, as every OpenAI endpoint can be.
     """
     try:
-        status = await relay.look(engine, engine.health_path, within_s)
+        status, _ = await relay.control(engine, "GET", engine.health_path, b"", within_s)
         if status in _UNKNOWN_PAGE and engine.health_path == HEALTH:
             engine.health_path = MODELS
-            status = await relay.look(engine, MODELS, within_s)
+            status, _ = await relay.control(engine, "GET", MODELS, b"", within_s)
     except (aiohttp.ClientError, TimeoutError):
         status = 0
     engine.healthy = status == 200

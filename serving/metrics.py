@@ -39,6 +39,23 @@ class Metrics:
         self._up = Gauge(
             "rigfit_gateway_engine_up", "1 where the engine's last check was good.", ["engine"], registry=self.registry
         )
+        self._waited = Histogram(
+            "rigfit_gateway_wait_seconds",
+            "Time that requests waited for their engine to be awake.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._waiting = Gauge(
+            "rigfit_gateway_requests_waiting", "Requests that wait for an engine.", ["engine"], registry=self.registry
+        )
+        self._switches = Histogram(
+            "rigfit_gateway_switch_seconds",
+            "Time that engines took to wake or to fall asleep.",
+            ["engine", "what", "good"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self._first_of = {model: self._first.labels(model) for model in models}
 
     def answered(self, model: str, status: int) -> None:
@@ -52,6 +69,18 @@ class Metrics:
     def retried(self, model: str) -> None:
         """Count one request that went to another replica."""
         self._retries.labels(model).inc()
+
+    def waited(self, model: str, seconds: float) -> None:
+        """Note how long a request waited for its turn."""
+        self._waited.labels(model).observe(seconds)
+
+    def switched(self, url: str, what: str, good: bool, seconds: float) -> None:
+        """Note the end of a ``sleep`` or a ``wake``."""
+        self._switches.labels(url, what, "yes" if good else "no").observe(seconds)
+
+    def waiting(self, url: str, requests: int) -> None:
+        """Set how many requests wait for an engine now."""
+        self._waiting.labels(url).set(requests)
 
     def engine(self, url: str, in_flight: int, up: bool) -> None:
         """Set what is known of an engine now."""

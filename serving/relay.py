@@ -45,6 +45,7 @@ _AT_ONCE_BYTES = 1 << 20
 _IDLE_S = 3.0
 """How long an unused connection to an engine is kept: uvicorn, so vLLM and SGLang, close theirs after 5 s."""
 _LARGE_BODY_BYTES = 1 << 20
+_CONTROL_BYTES = 4096
 
 _SKIPPED = tuple(map(istr, ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")))
 
@@ -93,19 +94,21 @@ class Relay:
         self._authorize(engine, headers)
         return await self._session.post(url, data=data, headers=headers, allow_redirects=False)
 
-    async def look(self, engine: Engine, path: str, within_s: float) -> int:
-        """Ask an engine for a page of its own and return the status.
+    async def control(self, engine: Engine, method: str, path: str, body: bytes, within_s: float) -> tuple[int, bytes]:
+        """Ask an engine for something of its own, not for a caller; returns the status and the answer's beginning.
 
         Raises:
             aiohttp.ClientError: there was no answer.
             TimeoutError: not in time.
         """
-        headers: dict[str, str] = {}
+        headers = {"Content-Type": "application/json"} if body else {}
         self._authorize(engine, headers)
-        limit = aiohttp.ClientTimeout(total=within_s)
+        limit = aiohttp.ClientTimeout(total=within_s, sock_connect=self._limits.connect_s)
         url = self._url(engine, path)
-        async with self._session.get(url, headers=headers, timeout=limit, allow_redirects=False) as answer:
-            return answer.status
+        async with self._session.request(
+            method, url, data=body or None, headers=headers, timeout=limit, allow_redirects=False
+        ) as answer:
+            return answer.status, await answer.content.read(_CONTROL_BYTES)
 
     async def hand_back(
         self, request: web.BaseRequest, answer: aiohttp.ClientResponse, extra: Mapping[str, str]

@@ -33,3 +33,7 @@ Engines' own controls (``/sleep``, ``/collective_rpc``, ``/update_weights``, ``/
 MODELS, HEALTH, METRICS = "/v1/models", "/health", "/metrics"
 OWN = frozenset({MODELS, HEALTH, METRICS})
 """Paths that the gateway answers itself, by GET."""
+
+WAKE, PIN, UNPIN = "/rigfit/wake", "/rigfit/pin", "/rigfit/unpin"
+TURNS = frozenset({WAKE, PIN, UNPIN})
+"""Wishes of whoever runs the gateway, by POST of ``{"model": NAME}``, where engines take turns."""

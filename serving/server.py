@@ -13,11 +13,15 @@ from contextlib import asynccontextmanager, suppress
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from prompts import text
 from serving.config import GatewayConfig
 from serving.gateway import Gateway
 from serving.health import watch
+from serving.metrics import Metrics
 from serving.relay import Relay
-from serving.upstreams import Upstreams
+from serving.sleep_api import SleepApi
+from serving.turns import Turns
+from serving.upstreams import Engine, Upstreams
 
 _BACKLOG = 1024
 _LINGER_S = 2.0
@@ -26,37 +30,47 @@ _DESCRIPTORS = 65_536
 """Descriptors wanted: two for each of some ten thousand streams, and room."""
 
 
-def serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None]) -> None:
+Notice = Callable[[str], None]
+"""Takes a sentence for whoever runs the gateway."""
+
+
+def serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None], notice: Notice) -> None:
     """Run the gateway until SIGINT or SIGTERM.
 
     Args:
         config: how.
         secrets: engines' keys by the names of their variables.
         ready: called once with the address when connections are accepted.
+        notice: called with what whoever runs the gateway should know.
     """
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, secrets, ready))
+        runner.run(_serve(config, secrets, ready, notice))
 
 
-async def _serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None]) -> None:
+async def _serve(
+    config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None], notice: Notice
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     with suppress(NotImplementedError):  # Windows: Ctrl+C ends the runner itself
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-    async with opened(config, secrets) as url:
+    async with opened(config, secrets, notice) as url:
         gc.freeze()
         ready(url)
         await stop.wait()
 
 
 @asynccontextmanager
-async def opened(config: GatewayConfig, secrets: Mapping[str, str]) -> AsyncIterator[str]:
+async def opened(config: GatewayConfig, secrets: Mapping[str, str], notice: Notice = print) -> AsyncIterator[str]:
     """Serve inside the block; yields the address. Leaving it lets running requests finish first."""
     relay = Relay(config.limits, secrets, far=config.far, language=config.language)
     upstreams = Upstreams.of(config.upstreams, config.aliases)
-    gateway = Gateway(config, upstreams, relay)
+    metrics = Metrics(upstreams.models)
+    groups = _groups(config, upstreams, relay, metrics, notice)
+    turns = {engine: group for engines, group in groups for engine in engines}
+    gateway = Gateway(config, upstreams, relay, metrics, turns)
     server = web.Server(
         gateway.handle,
         handler_cancellation=True,
@@ -67,7 +81,8 @@ async def opened(config: GatewayConfig, secrets: Mapping[str, str]) -> AsyncIter
     )
     runner = web.ServerRunner(server, shutdown_timeout=1.0)
     await runner.setup()
-    looking = asyncio.create_task(watch(upstreams, relay, config.check_s))
+    tasks = [asyncio.create_task(group.watch(config.check_s)) for _, group in groups]
+    tasks.append(asyncio.create_task(watch(upstreams, relay, config.check_s)))
     try:
         site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG, reuse_address=True)
         await site.start()
@@ -77,9 +92,30 @@ async def opened(config: GatewayConfig, secrets: Mapping[str, str]) -> AsyncIter
         server.pre_shutdown()
         await gateway.idle(config.limits.drain_s)
     finally:
-        looking.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await runner.cleanup()
         await relay.close()
+
+
+def _groups(
+    config: GatewayConfig, upstreams: Upstreams, relay: Relay, metrics: Metrics, notice: Notice
+) -> list[tuple[tuple[Engine, ...], Turns]]:
+    """Return the groups of engines that take turns."""
+
+    def sleepless(engine: Engine) -> None:
+        notice(text(config.language, "serving.sleepless", model=engine.models[0], url=engine.url))
+
+    control = SleepApi(relay, config.sleep_level, config.switch_s)
+    groups: list[tuple[tuple[Engine, ...], Turns]] = []
+    for names in config.groups:
+        engines = tuple(dict.fromkeys(upstreams.models[name][0] for name in names))
+        turns = Turns(engines, config.policy, control, metrics, sleepless)
+        for name in set(config.pins) & set(names):
+            turns.pin(upstreams.models[name][0])
+        groups.append((engines, turns))
+    return groups
 
 
 def address(host: str, port: int) -> str:

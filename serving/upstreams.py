@@ -21,6 +21,7 @@ class Engine:
         in_flight: requests that it has now.
         healthy: what the last look said; None before the first.
         health_path: where it tells how it is; the first that it knows.
+        models: the names that it answers for.
     """
 
     url: str
@@ -28,6 +29,7 @@ class Engine:
     in_flight: int = 0
     healthy: bool | None = None
     health_path: str = "/health"
+    models: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
@@ -55,6 +57,7 @@ class Upstreams:
         for upstream in upstreams:
             place = (upstream.url, upstream.key_env)
             engine = engines.setdefault(place, Engine(*place))
+            engine.models = (*engine.models, upstream.model)
             models[upstream.model] = (*models.get(upstream.model, ()), engine)
         return cls(models, aliases)
 

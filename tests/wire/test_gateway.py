@@ -4,64 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from gateway_client import CHAT, Client, fronted, run, until
 from simulated_engine import SimulatedEngine, engines
 
 from serving.config import GatewayConfig, Limits, Upstream
 from serving.routes import FORWARDED
 from serving.server import opened
-
-CHAT = "/v1/chat/completions"
-
-
-class Client:
-    """Asks the gateway."""
-
-    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self.url, self.session = url, session
-
-    async def post(self, body: Any, path: str = CHAT, **options: Any) -> tuple[int, Any, aiohttp.ClientResponse]:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"} | options.pop("headers", {})
-        async with self.session.post(self.url + path, data=data, headers=headers, **options) as answer:
-            text = await answer.text()
-            return answer.status, json.loads(text) if "json" in answer.content_type else text, answer
-
-    async def get(self, path: str, **options: Any) -> tuple[int, Any]:
-        async with self.session.get(self.url + path, **options) as answer:
-            text = await answer.text()
-            return answer.status, json.loads(text) if "json" in answer.content_type else text
-
-
-@asynccontextmanager
-async def fronted(
-    *behind: SimulatedEngine, secrets: dict[str, str] | None = None, upstreams: Any = None, **changes: Any
-) -> AsyncIterator[Client]:
-    async with engines(*behind):
-        named = upstreams or tuple(Upstream(engine.name, engine.url) for engine in behind)
-        config = replace(GatewayConfig(named, port=0, check_s=0.1), **changes)
-        async with opened(config, secrets or {}) as url, aiohttp.ClientSession() as session:
-            yield Client(url, session)
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(30):
-            await test()
-
-    asyncio.run(limited())
-
-
-async def until(met: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not met():
-            await asyncio.sleep(0.005)
 
 
 async def raw(url: str, *pieces: bytes, wait_s: float = 5) -> bytes:

@@ -1,0 +1,71 @@
+"""A client of the gateway, and a gateway in front of simulated engines, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+from simulated_engine import SimulatedEngine, engines
+
+from serving.config import GatewayConfig, Upstream
+from serving.server import opened
+
+CHAT = "/v1/chat/completions"
+
+
+class Client:
+    """Asks the gateway."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url, self.session = url, session
+
+    async def post(self, body: Any, path: str = CHAT, **options: Any) -> tuple[int, Any, aiohttp.ClientResponse]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} | options.pop("headers", {})
+        async with self.session.post(self.url + path, data=data, headers=headers, **options) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if "json" in answer.content_type else text, answer
+
+    async def get(self, path: str, **options: Any) -> tuple[int, Any]:
+        async with self.session.get(self.url + path, **options) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if "json" in answer.content_type else text
+
+    async def states(self) -> dict[str, str]:
+        _, answer = await self.get("/v1/models")
+        return {row["id"]: row["state"] for row in answer["data"]}
+
+
+@asynccontextmanager
+async def fronted(
+    *behind: SimulatedEngine, secrets: dict[str, str] | None = None, upstreams: Any = None, **changes: Any
+) -> AsyncIterator[Client]:
+    """Run engines and a gateway inside the block."""
+    async with engines(*behind):
+        named = upstreams or tuple(Upstream(engine.name, engine.url) for engine in behind)
+        config = replace(GatewayConfig(named, port=0, check_s=0.1), **changes)
+        connector = aiohttp.TCPConnector(limit=0)
+        async with opened(config, secrets or {}) as url, aiohttp.ClientSession(connector=connector) as session:
+            yield Client(url, session)
+
+
+def run(test: Callable[[], Awaitable[None]], within_s: float = 30) -> None:
+    """Run a test inside an event loop of its own."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(within_s):
+            await test()
+
+    asyncio.run(limited())
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(5):
+        while not met():
+            await asyncio.sleep(0.005)
