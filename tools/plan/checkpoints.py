@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tools.domain import Checkpoint, Gpu, ModelSpec, Note, note
+from tools.domain import Checkpoint, Gpu, ModelSpec, MoeMlp, Note, note
 from tools.errors import BadValue
 from tools.plan.engines import engine as engine_data
-from tools.plan.kernels import runs_on
+from tools.plan.kernels import formats_of, runs_on
 from tools.specs.checkpoints import checkpoint_note, checkpoints_for, native
 from tools.specs.formats import SIXTEEN_BIT, by_word
 
@@ -37,15 +37,24 @@ def as_asked(model: ModelSpec, word: str, gpus: Sequence[Gpu], engine: str = "vl
             return native(model)
         found = [c for c in checkpoints_for(model, word) if not c.hypothetical]
     else:
-        found = list(of_word(model, nearest_word(model, word, engine), engine))
+        found = list(of_word(model, nearest_word(model, word, engine), made=True))
     if not found:
         raise BadValue("errors_plan.no_checkpoint", model=model.name, precision=word)
     able = [c for c in found if not gpus or any(runs_on(c, gpu, engine).runs for gpu in gpus)]
     return (able or found)[0]
 
 
-def of_word(model: ModelSpec, word: str, engine: str = "vllm") -> Iterator[Checkpoint]:
-    """Yield the checkpoints of one precision word that an engine can be given, best first."""
+def of_word(model: ModelSpec, word: str, *, made: bool = False) -> Iterator[Checkpoint]:
+    """Yield the checkpoints of one precision word, best first.
+
+    Args:
+        model: what is to run.
+        word: a word of the command line.
+        made: EXL files that nobody is known to have published may be made; GGUF files always may.
+
+    Raises:
+        BadValue: no GGUF file is known and none can be made.
+    """
     if word.startswith("gguf-"):
         yield gguf(model, word)
         return
@@ -53,7 +62,7 @@ def of_word(model: ModelSpec, word: str, engine: str = "vllm") -> Iterator[Check
         found = checkpoints_for(model, word)
     except BadValue:
         return
-    yield from (c for c in found if not c.hypothetical or word.startswith("exl"))
+    yield from (c for c in found if not c.hypothetical or (made and word.startswith("exl")))
 
 
 def gguf(model: ModelSpec, word: str) -> Checkpoint:
@@ -91,24 +100,54 @@ def _unquantised_repo(model: ModelSpec) -> str:
 def nearest_word(model: ModelSpec, word: str, engine: str) -> str:
     """Return the precision word of an engine's own formats that is nearest to one of any engine's.
 
-    16 bits as asked stay 16 bits; the model as published is taken in 8 bits, which loses nothing that can be noticed;
-    experts published in MXFP4 stay so.
+    For GGUF 16 bits as asked stay 16 bits; the model as published is taken in 8 bits, which loses nothing that can be
+    noticed; experts published in MXFP4 stay so.
 
     Args:
         model: what is to run; ``any`` depends on how it was published.
         word: a word of the command line.
-        engine: that is planned for.
+        engine: that is planned for; it loads formats of its own.
     """
+    loads, native_method = engine_data(engine).loads, native(model).quantization.method
+    if loads == "exl3":
+        return exl_word(16.0 if word == "any" else 4.5 if word == "int4" else by_word(word).bits)
+    if loads == "webui" and (kept := _of_webui(model, word)):
+        return kept
     if word.startswith("gguf-"):
         return word
     if word in SIXTEEN_BIT:
         return "gguf-F16" if word == "fp16" else "gguf-BF16"
-    if word in {"any", "mxfp4", "int4"} and native(model).quantization.method == "mxfp4":
+    if word in {"any", "mxfp4", "int4"} and native_method == "mxfp4":
         return "gguf-MXFP4"
     if word == "int4":
         return "gguf-Q4_K_M"
-    bits = (native(model).quantization if word == "any" else by_word(word)).bits
-    return gguf_word(bits)
+    return gguf_word((native(model).quantization if word == "any" else by_word(word)).bits)
+
+
+def _of_webui(model: ModelSpec, word: str) -> str | None:
+    """What a loader beside llama.cpp takes: 16 bits by Transformers, 4 bits by ExLlamaV3 where they are published."""
+    if word == "any":
+        return native(model).precision if native(model).quantization.method == "none" else None
+    if word in {*SIXTEEN_BIT, "bnb-4bit", "bnb-8bit"} or word.startswith("exl3-"):
+        return word
+    if word.startswith("gguf-"):
+        return None
+    bits = 4.5 if word == "int4" else by_word(word).bits
+    if bits < 5 and any(c.precision == "exl3-4" and c.sibling_of is None for c in model.checkpoints):
+        return "exl3-4"
+    return None if can_be_gguf(model) else "bnb-4bit" if bits < 5 else "bnb-8bit"
+
+
+def can_be_gguf(model: ModelSpec) -> bool:
+    """Tell whether a GGUF file of a model is known or can be made."""
+    from tools.plan.llamacpp_models import converts
+
+    return converts(model)
+
+
+def exl_word(bits: float) -> str:
+    """Return the EXL3 format of about so many bits a weight: 8, 6, 5, 4 or 3."""
+    return next((f"exl3-{size}" for size in (8, 6, 5, 4) if bits >= size - 0.1), "exl3-3")
 
 
 def gguf_word(bits: float) -> str:
@@ -138,7 +177,8 @@ def _type(checkpoint: Checkpoint) -> str:
 def word_for(model: ModelSpec, checkpoint: Checkpoint, engine: str) -> str:
     """Return the precision word under which another engine loads what comes nearest to a checkpoint.
 
-    16 bits become Q8_0, the closest that people run; 8 bits of any kind too; 4 bits Q4_K_M.
+    Where the other engine loads it, it stays. Else, in GGUF, 16 bits become Q8_0, the closest that people run, 8 bits
+    of any kind too, and 4 bits Q4_K_M.
 
     Args:
         model: what is to run.
@@ -147,15 +187,28 @@ def word_for(model: ModelSpec, checkpoint: Checkpoint, engine: str) -> str:
     """
     loads, method, bits = engine_data(engine).loads, checkpoint.quantization.method, checkpoint.quantization.bits
     if loads == "vllm":
-        own = method not in {"gguf", "exl2", "exl3", "mlx"}
-        if own and not checkpoint.hypothetical:
-            return checkpoint.precision
-        return "any" if bits > 7 and native(model).quantization.bits <= bits else "fp8" if bits > 7 else "int4"
+        if method in formats_of(engine) and method != "gguf" and not checkpoint.hypothetical:
+            return "any" if checkpoint.repo == native(model).repo and not checkpoint.in_flight else checkpoint.precision
+        return "any" if bits > 9 else _vllm_word(bits)
+    if loads == "exl3":
+        return exl_word(bits)
+    if loads == "webui" and not checkpoint.hypothetical and method in {"none", "exl3", "bnb_nf4"}:
+        return checkpoint.precision if not _is_sparse(model) or method != "bnb_nf4" else "gguf-Q4_K_M"
     if method == "gguf":
         return checkpoint.precision
     if method == "mxfp4" and native(model).quantization.method == "mxfp4":
         return "gguf-MXFP4"
+    if loads == "webui":
+        return nearest_word(model, "int4" if bits <= 5 else "int8", engine)
     return gguf_word(4.5 if bits <= 5 else min(bits, 8.5))
+
+
+def _vllm_word(bits: float) -> str:
+    return "fp8" if bits > 5.5 else "int4"
+
+
+def _is_sparse(model: ModelSpec) -> bool:
+    return any(isinstance(layer.mlp, MoeMlp) for layer in model.layers)
 
 
 def published_sixteen(model: ModelSpec) -> str | None:

@@ -109,9 +109,11 @@ class Sizer:
         """
         key = (*choice.key, gpu.name, gpu.cuda_total_bytes, ranks)
         if key not in self._demands:
-            from tools.plan.families import budget
-
-            self._demands[key] = budget.demand(choice, gpu, ranks, self.engine_version)
+            if engine(choice.engine).family == "fraction":
+                from tools.plan.families import fraction as family
+            else:
+                from tools.plan.families import budget as family
+            self._demands[key] = family.demand(choice, gpu, ranks, self.engine_version)
         return self._demands[key]
 
     def demand_by_layers(self, choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int]) -> Demand | None:

@@ -39,6 +39,7 @@ class Engine:
         cuts_layers: every layer can be cut over several cards, which makes it faster.
         uneven: a model may lie on cards of different size.
         keeps_experts: layers may leave only their experts in RAM.
+        offloads: weights may stay in RAM in an amount that is counted.
         words: the engine's own names of context and sequences, for titles.
     """
 
@@ -52,6 +53,7 @@ class Engine:
     cuts_layers: bool = False
     uneven: bool = False
     keeps_experts: bool = False
+    offloads: bool = True
     words: tuple[str, str] = ("context", "sequences")
 
 
@@ -103,8 +105,30 @@ ENGINES: dict[str, Engine] = {
         cuts_layers=True,
         words=("max-model-len", "max-num-seqs"),
     ),
+    "sglang": Engine(
+        "SGLang",
+        "fraction",
+        "vllm",
+        _VLLM_STEPS,
+        "fp8",
+        cuts_layers=True,
+        offloads=False,
+        words=("context-length", "max-running-requests"),
+    ),
     "llama.cpp": _LLAMA,
     "lm studio": Engine("LM Studio", "layers", "gguf", _GGUF_STEPS, "q8_0", _CACHES, uneven=True, keeps_experts=True),
+    "exllamav3": Engine("ExLlamaV3", "layers", "exl3", _EXL_STEPS, "q8", ("q6", "q4"), offloads=False),
+    "text-generation-webui": Engine(
+        "text-generation-webui",
+        "layers",
+        "webui",
+        _WEBUI_STEPS,
+        "q8_0",
+        ("q4_0",),
+        uneven=True,
+        keeps_experts=True,
+        words=("ctx-size", "parallel"),
+    ),
     "ollama": Engine(
         "Ollama", "layers", "gguf", _GGUF_STEPS, "q8_0", ("q4_0",), uneven=True, words=("num_ctx", "num_parallel")
     ),
@@ -115,6 +139,19 @@ ENGINES: dict[str, Engine] = {
 def engine(word: str) -> Engine:
     """Return what is known of an engine; vLLM for one that is not computed."""
     return ENGINES.get(word) or ENGINES["vllm"]
+
+
+def cache_type(word: str, method: str, asked: str) -> str:
+    """Return an engine's type of cache for a format: of text-generation-webui's loaders each has its own words.
+
+    Args:
+        word: the engine.
+        method: how the checkpoint is stored.
+        asked: ``auto``, or a type of the engine.
+    """
+    if word != "text-generation-webui" or asked == "auto" or method == "gguf":
+        return asked
+    return {"q8_0": "q8", "q4_0": "q4"}.get(asked, "auto") if method == "exl3" else "auto"
 
 
 def display_name(word: str) -> str:

@@ -38,7 +38,10 @@ ENGINES = (
 
 def version_of(engine: str) -> str | None:
     """Return the version that is planned for where none is stated; None = the newest whose rules are known."""
-    return None
+    from tools.launch import pins
+
+    known = {"llama.cpp": pins.LLAMACPP, "ollama": pins.OLLAMA, "text-generation-webui": pins.WEBUI}
+    return known.get(engine)
 
 
 def engine_of(word: str | None) -> tuple[str, tuple[Note, ...]]:

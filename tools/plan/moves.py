@@ -12,9 +12,10 @@ from tools.domain import Checkpoint, Gpu, ModelSpec, Note, OptionKind, note
 from tools.errors import BadValue, NotYetExact
 from tools.plan.checkpoints import of_word, special
 from tools.plan.demand import Choice
-from tools.plan.engines import engine
+from tools.plan.engines import cache_type, engine
 from tools.plan.kernels import FORMATS, runs_on
 from tools.units import GIB
+from tools.vram.estimate import estimate
 from tools.vram.weights import parameter_bytes
 
 LEAST_CONTEXT = 2048
@@ -150,11 +151,19 @@ def levels(choice: Choice, gpus: Sequence[Gpu]) -> tuple[Level, ...]:
     for step in engine(choice.engine).ladder:
         if step.bits >= found[0].bits:
             continue
-        candidates = (c for word in step.words for c in of_word(choice.model, word, choice.engine))
+        candidates = _candidates(choice, step.words)
         checkpoint = next((c for c in candidates if _usable(choice, c, gpus)), None)
         if checkpoint:
             found.append(Level(checkpoint, step.bits, step.loss + _extra_loss(checkpoint)))
     return tuple(found)
+
+
+def _candidates(choice: Choice, words: Sequence[str]) -> Iterator[Checkpoint]:
+    for word in words:
+        try:
+            yield from of_word(choice.model, word, made=engine(choice.engine).loads == "exl3")
+        except BadValue:
+            continue
 
 
 def _extra_loss(checkpoint: Checkpoint) -> float:
@@ -262,7 +271,11 @@ def _checkpoint_notes(changed: Sequence[Choice], before: Sequence[Choice]) -> tu
             notes["s" + name] = note("plan.sibling", model=name, repo=checkpoint.repo)
         elif checkpoint.in_flight:
             notes["f" + name + checkpoint.precision] = note(
-                "plan.in_flight", model=name, repo=checkpoint.repo, precision=precision_name(checkpoint)
+                "plan.in_flight",
+                model=name,
+                repo=checkpoint.repo,
+                precision=precision_name(checkpoint),
+                engine=engine(new.engine).name,
             )
     return tuple(notes.values())
 
@@ -274,6 +287,9 @@ def kv_dtype(state: State) -> Iterator[State]:
     """Keep the cache in the engine's smaller type: about half the bytes a token."""
     small = engine(state.engine).small_cache
     if "kv_dtype" in state.path or not small or all(choice.kv_dtype != "auto" for choice in state.choices):
+        return
+    kinds = [cache_type(choice.engine, choice.checkpoint.quantization.method, small) for choice in state.choices]
+    if all(kind == "auto" for kind in kinds):
         return
     choices = tuple(replace(choice, kv_dtype=small) for choice in state.choices)
     title = note("plan.title_kv_dtype", type=small.upper())
@@ -343,6 +359,8 @@ def offload(state: State, missing_bytes: int) -> Iterator[State]:
     """Hold as much of one model's weights in RAM as is missing, of the one that suffers least from it."""
     if "offload" in state.path or state.swap or any(gpu.unified for gpu in state.gpus) or not missing_bytes:
         return
+    if not engine(state.engine).offloads:
+        return
     for index in sorted(range(len(state.choices)), key=lambda i: _active_share(state.choices[i].model)):
         choice = state.choices[index]
         if engine(choice.engine).family == "layers":
@@ -373,9 +391,17 @@ def _active_share(model: ModelSpec) -> float:
 
 
 def weight_bytes(choice: Choice) -> int:
-    """Bytes of a choice's weights, unsplit."""
+    """Bytes of a choice's weights, unsplit, by its engine's own figures.
+
+    Raises:
+        NotYetExact: the engine's figures do not cover the format.
+    """
     if choice.checkpoint.quantization.method == "gguf":
         from tools.plan.ram import file_parts_of
 
         return file_parts_of(choice).total
+    if engine(choice.engine).family == "layers":
+        from tools.plan.families.layers import deployment
+
+        return estimate(deployment(choice, 1, None), None).weights_bytes
     return parameter_bytes(choice.model, choice.checkpoint)

@@ -9,6 +9,7 @@ from tools.domain import Option, OptionKind, Placement, PlanRequest
 from tools.plan import moves
 from tools.plan.costs import costs_of, needs_of, ram_bytes
 from tools.plan.demand import Sizer
+from tools.plan.engines import engine
 from tools.plan.evaluate import evaluate, missing_bytes, search_steps
 from tools.plan.hardware import larger_rigs, more_of_the_same
 from tools.plan.moves import State
@@ -118,7 +119,7 @@ class Finder:
         return () if self.request.residency == "together" else moves.swap(state)
 
     def _try(self, kind: OptionKind, states: Iterable[State]) -> list[State]:
-        """Keep what fits; return the state that came nearest where nothing did, and of precisions the gentlest too."""
+        """Keep what fits; where nothing did, return what came nearest, and of precisions the gentlest too."""
         missed: list[State] = []
         before = len(self.found)
         for state in states:
@@ -131,9 +132,12 @@ class Finder:
                 return []
         if not missed or len(self.found) > before:
             return []
-        nearest = min(missed, key=lambda state: missing_bytes(state, self.sizer))
+        missed.sort(key=lambda state: missing_bytes(state, self.sizer))
+        if kind != "precision":
+            return missed[:1]
+        steps = len(engine(self.request.engine).ladder)
         gentlest = min(missed, key=lambda state: state.loss)
-        return [nearest] if kind != "precision" or gentlest is nearest else [gentlest, nearest]
+        return [gentlest, *(state for state in missed[: max(1, steps - 1)] if state is not gentlest)]
 
     def _check(self, state: State) -> Placement | None:
         """Evaluate a state; one that needs more RAM than there is does not fit."""

@@ -248,7 +248,8 @@ class _Search:
                     seen.add(alike)
                     yield (card,)
         most = len(self.choices[index].model.layers)
-        for pool in self._pools:
+        gguf = self.choices[index].checkpoint.quantization.method == "gguf"
+        for pool in self._pools if gguf else [group for group in self._groups if len(group) > 1]:
             emptiest = sorted(pool, key=lambda card: (-free[card], card))
             for ranks in range(2, min(len(pool), RANKS[-1], most) + 1):
                 yield tuple(sorted(emptiest[:ranks]))

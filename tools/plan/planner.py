@@ -16,6 +16,7 @@ from tools.plan.moves import State, plain_name
 from tools.plan.options import Finder
 from tools.plan.placement import RESERVE_BYTES, RESERVE_SHARE
 from tools.plan.ranking import crawls
+from tools.specs.checkpoints import native
 from tools.units import GIB
 
 
@@ -139,7 +140,7 @@ def _assumptions(
     notes = [note("plan.assume_reserve", percent=round(RESERVE_SHARE * 100), gib=RESERVE_BYTES / GIB)]
     notes += [text for choice in choices for text in choice.model.status]
     for wanted, choice in zip(request.instances, choices, strict=True):
-        if wanted.precision == "any" and engine(request.engine).loads != "vllm":
+        if wanted.precision == "any" and choice.checkpoint.precision != native(choice.model).precision:
             notes.append(note("plan.taken_as", model=wanted.model.name, precision=choice.checkpoint.precision))
         said = special(choice.checkpoint, wanted.model)
         if said:

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from tools.domain import Attention, Band, Deployment, Footprint, Gpu, MlaAttention, MoeMlp
+from tools.plan.engines import engine
 from tools.vram.loaded import is_by_size
 from tools.vram.stages import fullest_layers, fullest_stage
 from tools.vram.storage import matrix_bytes
@@ -91,7 +92,7 @@ def decode_tokens_per_s(footprint: Footprint, gpu: Gpu, sequences: int = 1) -> B
     if not gpu.bandwidth_bytes_per_s:
         return None
     deployment = footprint.deployment
-    if deployment.checkpoint.quantization.method == "gguf":
+    if engine(deployment.engine).family == "layers":
         from tools.plan.speed_layers import decode_by_layers
 
         return decode_by_layers(footprint, gpu, sequences)
@@ -124,8 +125,12 @@ def prefill_tokens_per_s(footprint: Footprint, gpu: Gpu) -> Band | None:
     operations = tokens * operations_a_token(deployment, tokens / 2)
     peak = gpu.fp16_flops * _faster(deployment, gpu) * deployment.tp
     exchanges = 2 * len(deployment.model.layers) if deployment.tp > 1 else 0
-    outside = footprint.parameter_bytes * _offloaded_share(footprint)
-    chunks = math.ceil(tokens / (deployment.max_num_batched_tokens or CHUNK_TOKENS))
+    outside, chunk = footprint.parameter_bytes * _offloaded_share(footprint), CHUNK_TOKENS
+    if deployment.checkpoint.quantization.method == "gguf":
+        from tools.plan.speed_layers import MICROBATCH, ram_bytes
+
+        outside, chunk = ram_bytes(footprint), MICROBATCH
+    chunks = math.ceil(tokens / (deployment.max_num_batched_tokens or chunk))
     rates: list[float] = []
     for index, efficiency in enumerate(PREFILL_EFFICIENCY):
         talk = exchanges * _exchange_s(2 * tokens * deployment.model.hidden_size, deployment.tp, gpu, index)

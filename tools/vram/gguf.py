@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 from tools.domain import Attention, Layer, ModelSpec, MoeMlp, Ranks
 from tools.errors import NotYetExact
+from tools.vram.remembered import remembered
 from tools.vram.storage import Matrix
 from tools.vram.weights import LayerWeights, layer_weights
+
+
+KEPT = 64
+"""Files whose sums are remembered; a search asks for the same few again and again."""
 
 
 class Type(NamedTuple):
@@ -223,6 +227,7 @@ def file_bytes(model: ModelSpec, mixture: str) -> int:
     return parts(model, mixture).total
 
 
+@remembered(KEPT, by_identity=1)
 def parts(model: ModelSpec, mixture: str) -> Parts:
     """Sum the tensors of a model's GGUF file by where they go; a search that asks again gets the same answer.
 
@@ -233,27 +238,6 @@ def parts(model: ModelSpec, mixture: str) -> Parts:
     Raises:
         NotYetExact: the mixture is not llama.cpp's.
     """
-    return _parts(_Same(model), mixture)
-
-
-class _Same:
-    """A model as a key: equal only to the very same object, which it keeps alive."""
-
-    __slots__ = ("model",)
-
-    def __init__(self, model: ModelSpec) -> None:
-        self.model = model
-
-    def __hash__(self) -> int:
-        return id(self.model)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.model is self.model
-
-
-@lru_cache(maxsize=64)
-def _parts(key: _Same, mixture: str) -> Parts:
-    model = key.model
     mixture = _ALIASES.get(mixture, mixture)
     usual = _USUAL.get(mixture, mixture)
     if not is_known(mixture):

@@ -87,7 +87,37 @@ def simulate_starts(placement: Placement) -> list[str]:
 def check_starts(placement: Placement) -> list[str]:
     """Start a placement by its engine's rule: vLLM's shares, or plain sums of what each process takes."""
     engines = {instance.deployment.engine for instance in placement.instances}
+    if engines <= {"sglang"}:
+        return [*simulate_fractions(placement), *simulate_sums(placement)]
     return simulate_starts(placement) if engines <= {"vllm"} else simulate_sums(placement)
+
+
+def simulate_fractions(placement: Placement) -> list[str]:
+    """Start SGLang processes in order: each counts its share from what is free once its own context is there.
+
+    The pool is taken by the older way (before graphs) and by the newer one (after them): both must hold every sequence.
+    """
+    problems: list[str] = []
+    held = {gpu.index: gpu.reserved_bytes for gpu in placement.gpus}
+    totals = {gpu.index: gpu.total_bytes for gpu in placement.gpus}
+    together = all(instance.awake for instance in placement.instances)
+    for instance in sorted(placement.instances, key=lambda i: i.start_order):
+        found, options = instance.footprint, instance.deployment.options
+        graphs, context = found.cuda_graph_bytes.value, found.context_bytes.value
+        left = [totals[card] - held[card] for card in instance.gpu_indices]
+        if min(left) < 0.9 * max(left):
+            problems.append(f"{instance.name}: its cards are unbalanced")
+        free = min(left) - context
+        pool = free * (options.static_share or 0) - found.weights_bytes
+        if options.total_tokens and found.kv_bytes_per_token:
+            pool = min(pool - graphs, options.total_tokens * found.kv_bytes_per_token)
+        if pool < found.kv_needed_bytes:
+            problems.append(f"{instance.name}: its share is too small")
+        if found.weights_bytes + pool + graphs + found.activation_bytes.value > free:
+            problems.append(f"{instance.name}: runs out of memory")
+        for card in instance.gpu_indices if together else ():  # by turns each starts on a free card
+            held[card] += found.total_bytes
+    return problems
 
 
 def simulate_sums(placement: Placement) -> list[str]:

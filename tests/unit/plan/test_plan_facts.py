@@ -11,7 +11,7 @@ from prompts import text
 from tools.domain import Checkpoint, Quantization
 from tools.plan import kernels
 from tools.plan.demand import Choice, Sizer
-from tools.plan.families.budget import splits
+from tools.plan.families.common import splits
 from tools.plan.kernels import runs_on
 from tools.plan.siblings import smaller_siblings
 

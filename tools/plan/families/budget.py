@@ -9,32 +9,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tools.domain import (
-    Checkpoint,
-    Deployment,
-    Footprint,
-    Gpu,
-    InstancePlan,
-    ModelSpec,
-    Placement,
-    Quantization,
-    Verdict,
-)
+from tools.domain import Deployment, Footprint, Gpu, InstancePlan, Placement, Verdict
 from tools.errors import BadValue
 from tools.plan.demand import Choice, Demand, Sizer
-from tools.plan.families.common import deficit_bytes, held, in_start_order, met, neighbours, use_of
+from tools.plan.families.common import (
+    TENSOR_PARALLEL,
+    deficit_bytes,
+    held,
+    in_start_order,
+    met,
+    neighbours,
+    share_out_pools,
+    spare_bytes,
+    splits,
+    use_of,
+)
 from tools.plan.kernels import runs_on
-from tools.plan.placement import Seat, reserve_bytes
+from tools.plan.placement import Seat
 from tools.plan.waiting import SLEEP_RESIDUE_BYTES
 from tools.units import MIB
 from tools.vram.engines.vllm import CUDA_CONTEXT_BYTES, start_check, utilization_for
 from tools.vram.estimate import estimate
-from tools.vram.loaded import is_by_size
-from tools.vram.weights import parameter_bytes
-
-TENSOR_PARALLEL = (8, 4, 2, 1)
-"""Ways to cut every layer; of the cards of a model the widest such cut is taken that its layers allow, and what is left
-becomes pipeline stages (3 cards: 3 stages; 6 cards: 3 stages of 2)."""
 
 
 def demand(choice: Choice, gpu: Gpu, ranks: int, version: str | None) -> Demand | None:
@@ -89,20 +84,6 @@ def deployment(choice: Choice, gpu: Gpu, tp: int, pp: int, version: str | None) 
     )
 
 
-def splits(model: ModelSpec, checkpoint: Checkpoint, tp: int) -> bool:
-    """Tell whether the engine takes a rank's share of every layer: heads divide, and blocks and groups are whole.
-
-    Sources: vLLM 0.32 ``config/model.py:verify_with_parallel_config``, and the refusals of ``tools.vram.storage``.
-    """
-    if is_by_size(checkpoint.quantization):
-        checkpoint = replace(checkpoint, quantization=Quantization())
-    try:
-        parameter_bytes(model, checkpoint, tp)
-    except BadValue:
-        return False
-    return True
-
-
 def _demand(footprint: Footprint, pool: int) -> Demand:
     non_torch = footprint.context_bytes.value - CUDA_CONTEXT_BYTES
     bands = (footprint.activation_bytes, footprint.cuda_graph_bytes, footprint.context_bytes)
@@ -132,7 +113,7 @@ def settle(choices: Sequence[Choice], seats: Sequence[Seat], gpus: Sequence[Gpu]
     Returns:
         A placement that says ``fits`` only if every start passes the engine's own check.
     """
-    pools = _pools(seats, gpus)
+    pools = share_out_pools(seats, gpus)
     plans = [_instance(choices[seat.index], seat, gpus, pool, sizer) for seat, pool in zip(seats, pools, strict=True)]
     ordered = in_start_order(plans)
     uses = tuple(use_of(index, gpu, held(ordered, index)) for index, gpu in enumerate(gpus))
@@ -152,7 +133,7 @@ def settle_asleep(
     pools: list[int] = []
     for seat in seats:
         beside = neighbours(seat, seats)
-        left = min(_spare(gpus[c], [seat]) - beside[c] * SLEEP_RESIDUE_BYTES for c in seat.cards)
+        left = min(spare_bytes(gpus[c], [seat]) - beside[c] * SLEEP_RESIDUE_BYTES for c in seat.cards)
         if left < 0:
             return None
         pools.append(seat.demand.kv_bytes + left // MIB * MIB)
@@ -184,32 +165,6 @@ def starts(plans: Sequence[InstancePlan], gpus: Sequence[Gpu]) -> bool:
             if not start_check(gpu.cuda_total_bytes, free, share).ok:
                 return False
     return True
-
-
-def _pools(seats: Sequence[Seat], gpus: Sequence[Gpu]) -> list[int]:
-    """Share out what is left on the cards in proportion to need, the tightest instance first."""
-    on_card = [[seat for seat in seats if card in seat.cards] for card in range(len(gpus))]
-    spare = [float(max(0, _spare(gpu, on_card[card]))) for card, gpu in enumerate(gpus)]
-    weight = [float(sum(seat.demand.kv_bytes for seat in there)) for there in on_card]
-    pools = [seat.demand.kv_bytes for seat in seats]
-    waiting = set(range(len(seats)))
-    while waiting:
-        ratios = {i: min(spare[c] / weight[c] for c in seats[i].cards) for i in waiting}
-        index = min(waiting, key=lambda i: (ratios[i], i))
-        extra = ratios[index] * seats[index].demand.kv_bytes
-        pools[index] += int(extra) // MIB * MIB
-        waiting.discard(index)
-        for card in seats[index].cards:
-            spare[card] = max(0.0, spare[card] - extra)
-            weight[card] = max(1.0, weight[card] - seats[index].demand.kv_bytes)
-    return pools
-
-
-def _spare(gpu: Gpu, there: Sequence[Seat]) -> int:
-    """Bytes left for larger pools: beyond all needs and either the reserve or the doubt about the estimates."""
-    doubt = math.ceil(math.sqrt(sum(seat.demand.doubt_bytes**2 for seat in there)))
-    taken = sum(seat.demand.total_bytes for seat in there)
-    return gpu.cuda_total_bytes - gpu.reserved_bytes - taken - max(reserve_bytes(gpu), doubt)
 
 
 def _instance(choice: Choice, seat: Seat, gpus: Sequence[Gpu], pool: int, sizer: Sizer) -> InstancePlan:

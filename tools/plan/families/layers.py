@@ -15,6 +15,7 @@ from dataclasses import replace
 from tools.domain import Deployment, EngineOptions, Footprint, Gpu, InstancePlan, Placement, Verdict
 from tools.errors import BadValue
 from tools.plan.demand import Choice, Demand, Sizer
+from tools.plan.engines import cache_type
 from tools.plan.families.common import deficit_bytes, held, in_start_order, met, use_of
 from tools.plan.placement import Seat
 from tools.vram.engines.by_card import bytes_by_card, slot_bytes
@@ -39,7 +40,8 @@ def demand(choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int], version: 
     bare = deployment(choice, len(cards), version)
     largest = max(cards, key=lambda gpu: gpu.cuda_total_bytes)
     try:
-        settled = bare if len(cards) == 1 else shared_out(bare, largest, rooms)
+        whole = len(cards) == 1 or choice.checkpoint.quantization.method != "gguf"
+        settled = bare if whole else shared_out(bare, largest, rooms)
         footprint = estimate(settled, largest)
         on_cards = bytes_by_card(settled, largest)
     except BadValue:
@@ -65,14 +67,19 @@ def deployment(choice: Choice, cards: int, version: str | None) -> Deployment:
         engine_version=version,
         max_model_len=choice.context,
         max_num_seqs=choice.users,
-        kv_dtype=choice.kv_dtype,
+        kv_dtype=cache_type(choice.engine, choice.checkpoint.quantization.method, choice.kv_dtype),
         pp=cards,
         options=EngineOptions(
+            load_bits=_BITS.get(choice.checkpoint.quantization.method) if choice.checkpoint.in_flight else None,
             context_total=choice.context * choice.users,
             gpu_layers=len(model.layers) + 1 - choice.layers_in_ram if choice.layers_in_ram else None,
             experts_in_ram=choice.experts_in_ram,
         ),
     )
+
+
+_BITS = {"bnb_nf4": 4, "bnb_int8": 8}
+"""Bits by the method that bitsandbytes makes while Transformers loads."""
 
 
 def shared_out(bare: Deployment, gpu: Gpu, rooms: Sequence[int]) -> Deployment:

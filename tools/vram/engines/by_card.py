@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tools.domain import Deployment, Gpu
 from tools.units import GIB
@@ -56,8 +57,8 @@ def as_llamacpp(deployment: Deployment, gpu: Gpu | None) -> Deployment | None:
     """Return the deployment with llama.cpp's own settings; None where the engine does not follow llama.cpp."""
     if deployment.engine == "ollama":
         deployment = ollama.as_llamacpp(deployment, gpu)
-    elif deployment.engine not in {"llama.cpp", "lm studio"} and not (
-        deployment.engine == "text-generation-webui" and deployment.checkpoint.quantization.method == "gguf"
-    ):
+    elif deployment.engine == "text-generation-webui" and deployment.checkpoint.quantization.method == "gguf":
+        deployment = replace(deployment, engine_version=None)
+    elif deployment.engine not in {"llama.cpp", "lm studio"}:
         return None
     return llamacpp.settled(deployment)

@@ -118,8 +118,8 @@ def webui_footprint(deployment: Deployment, gpu: Gpu | None) -> Footprint:
         NotYetExact: the architecture or the format is not covered.
     """
     method = deployment.checkpoint.quantization.method
-    if method == "gguf":
-        return llamacpp.footprint(deployment, gpu)
+    if method == "gguf":  # the version is the page's, not llama.cpp's
+        return llamacpp.footprint(replace(deployment, engine_version=None), gpu)
     return (exllama_footprint if method.startswith("exl") else footprint)(deployment, gpu)
 
 
