@@ -327,11 +327,11 @@ def run_as_pod(command: list[str], **env: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_unequal_shares_of_machines_are_refused():
-    for gpus in ((0, 1, 2), (0, 2)):
-        others = [make_instance("other", gpus=(0,), order=1)] if len(gpus) == 2 else []
-        with pytest.raises(BadValue, match="uneven_machines"):
-            made(make_plan(make_instance("a", gpus=gpus, pp=len(gpus)), *others, rig=TWO_MACHINES))
+@pytest.mark.parametrize(("gpus", "code"), [((0, 1, 2), "uneven_machines"), ((0, 2), "shared_span")])
+def test_unequal_shares_of_machines_and_shared_cards_across_them_are_refused(gpus: tuple[int, ...], code: str):
+    other = make_instance("other", gpus=(0,), order=1)
+    with pytest.raises(BadValue, match=code):
+        made(make_plan(make_instance("a", gpus=gpus, pp=len(gpus)), other, rig=TWO_MACHINES))
 
 
 def test_bitsandbytes_is_installed_before_the_engine_starts():

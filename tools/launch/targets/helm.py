@@ -10,10 +10,11 @@ from typing import Any
 
 from tools.launch import container_scripts, pins
 from tools.launch.argv.vllm import vllm_argv
+from tools.launch.cluster import cores, ram_gib, started_before
 from tools.launch.header import header
 from tools.launch.job import Job, Unit, checkpoint_words
 from tools.launch.targets import kubernetes_pods as pods
-from tools.launch.targets.kubernetes_cards import CONFIG_LABEL, RESOURCES, VISIBLE, cards_of, claims, started_before
+from tools.launch.targets.kubernetes_cards import CONFIG_LABEL, RESOURCES, VISIBLE, cards_of, claims
 from tools.launch.yaml_text import Block, Commented, Flow, dump
 
 FILE = "values-production-stack.yaml"
@@ -72,8 +73,8 @@ def _model(job: Job, unit: Unit) -> dict[str, Any]:
         "tag": tag,
         "modelURL": pods.literal(checkpoint.repo),
         "replicaCount": 1,
-        "requestCPU": 2 + pods.workers(job, unit),
-        "requestMemory": f"{pods.ram_gib(job, unit)}Gi",
+        "requestCPU": cores(job, unit),
+        "requestMemory": f"{ram_gib(job, unit)}Gi",
         "requestGPU": cards.count,
         "requestGPUType": RESOURCES[unit.vendor],
         "pvcStorage": f"{pods.disk_gib([unit])}Gi",

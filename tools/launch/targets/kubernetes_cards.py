@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.errors import BadValue
+from tools.launch.cluster import check_even, devices_on, sharing, workers
 from tools.launch.job import Job, Unit
 
 RESOURCES = {
@@ -59,59 +60,28 @@ class Cards:
         return f"rigfit-{self.slices}-slices" if self.slices > 1 else ""
 
 
-def node_of(job: Job, card: int) -> int:
-    """Return the machine of a card of the placement, by the card's index in the rig."""
-    gpus = job.plan.request.rig.gpus
-    return gpus[card].node if card < len(gpus) else 0
-
-
-def devices_on(job: Job, unit: Unit, node: int) -> tuple[int, ...]:
-    """Return an engine's cards on one of its machines, counted there."""
-    pairs = zip(unit.instance.gpu_indices, unit.devices, strict=True)
-    return tuple(device for card, device in pairs if node_of(job, card) == node)
-
-
 def cards_of(job: Job, unit: Unit) -> Cards:
     """Return what each pod of an engine asks for.
 
     Raises:
         BadValue: the engine spans machines with unequal shares, or shares a card with another one there.
     """
-    counts = {len(devices_on(job, unit, node)) for node in unit.nodes}
+    check_even(job, unit)
     group = sharing(job, unit)
-    if len(unit.nodes) > 1 and (len(counts) > 1 or len(group) > 1):
-        raise BadValue("launch_cluster.uneven_machines", name=unit.instance.name)
+    if len(unit.nodes) > 1 and len(group) > 1:
+        raise BadValue("launch_cluster.shared_span", name=unit.instance.name)
     if len(group) > 1 and uses_claims(job):
         together = sorted({device for one in group for device in devices_on(job, one, unit.node)})
         visible = tuple(together.index(device) for device in unit.devices)
         return Cards(0, visible, claim=f"rigfit-cards-{group[0].name}")
     if slices_on(job, unit.node) > 1:
         return Cards(machine_cards(job, unit.node), unit.devices, slices_on(job, unit.node))
-    return Cards(counts.pop())
+    return Cards(workers(job, unit))
 
 
 def uses_claims(job: Job) -> bool:
     """Whether engines on one card share a claim: when chosen so, and for AMD, whose device plugin has no slices."""
     return job.choices.sharing == "claims" or job.vendor == "amd"
-
-
-def sharing(job: Job, unit: Unit) -> tuple[Unit, ...]:
-    """Return the engines that share cards with one, directly or through others, itself included, in start order."""
-    found, cards = {unit.name}, set(unit.instance.gpu_indices)
-    while True:
-        more = [u for u in job.units if u.name not in found and cards & set(u.instance.gpu_indices)]
-        if not more:
-            return tuple(u for u in job.units if u.name in found)
-        for other in more:
-            found.add(other.name)
-            cards |= set(other.instance.gpu_indices)
-
-
-def started_before(job: Job, unit: Unit) -> Unit | None:
-    """Return the engine that must be ready before one may start: the one before it on the cards that they share."""
-    group = sharing(job, unit)
-    index = group.index(unit)
-    return group[index - 1] if index else None
 
 
 def slices_on(job: Job, node: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tools.launch import container_scripts, pins
 from tools.launch.argv.vllm import vllm_argv
+from tools.launch.cluster import cores, ram_gib, started_before
 from tools.launch.job import Job, Unit, checkpoint_words
 from tools.launch.targets.kubernetes_cards import (
     CONFIG_LABEL,
@@ -15,9 +16,7 @@ from tools.launch.targets.kubernetes_cards import (
     VISIBLE,
     Cards,
     cards_of,
-    devices_on,
     least_memory_mib,
-    started_before,
 )
 from tools.launch.yaml_text import Flow
 from tools.units import GIB
@@ -233,29 +232,17 @@ def _environment(job: Job, unit: Unit, cards: Cards) -> list[dict[str, Any]]:
 
 
 def _resources(job: Job, unit: Unit, cards: Cards) -> dict[str, Any]:
-    """Ask for the cards, a core a worker and two more, and the RAM that the plan counts on.
+    """Ask for the cards, the cores and the RAM.
 
     No limit on RAM: the page cache of the weights counts against it.
     """
-    wanted: dict[str, Any] = {"cpu": str(2 + workers(job, unit)), "memory": f"{ram_gib(job, unit)}Gi"}
+    wanted: dict[str, Any] = {"cpu": str(cores(job, unit)), "memory": f"{ram_gib(job, unit)}Gi"}
     found: dict[str, Any] = {"requests": wanted}
     if cards.claim:
         found["claims"] = [{"name": "cards"}]
     else:
         found["limits"] = {RESOURCES[unit.vendor]: str(cards.count)}
     return found
-
-
-def workers(job: Job, unit: Unit) -> int:
-    """Return how many of an engine's cards are on its first machine."""
-    return len(devices_on(job, unit, unit.node))
-
-
-def ram_gib(job: Job, unit: Unit) -> int:
-    """Return RAM for a pod, in GiB: 6 for the processes, and weights that are offloaded or sleep there."""
-    deployment, footprint = unit.instance.deployment, unit.instance.footprint
-    asleep = footprint.weights_bytes if deployment.sleep_mode else 0
-    return 6 + math.ceil((deployment.cpu_offload_bytes + asleep) * workers(job, unit) / GIB)
 
 
 def disk_gib(units: Iterable[Unit]) -> int:
