@@ -209,8 +209,10 @@ def _fp8(repo: str, said: str) -> tuple[str, Quantization]:
 def _bitsandbytes(repo: str, said: str) -> tuple[str, Quantization]:
     if _EIGHT.search(said):
         return "bnb-8bit", IN_FLIGHT["bnb-8bit"]
-    dynamic = {"dynamic": True} if "unsloth-bnb" in repo.lower() or "dynamic" in said else {}
-    return "bnb-4bit", Quantization("bnb_nf4", 4, 64, extra=dynamic)
+    extra = {"dynamic": True} if "unsloth-bnb" in repo.lower() or "dynamic" in said else {}
+    if repo.lower().startswith("unsloth/"):
+        extra["double"] = True
+    return "bnb-4bit", Quantization("bnb_nf4", 4, 64, extra=extra)
 
 
 _KINDS: dict[str, Callable[[str, str], tuple[str, Quantization] | None]] = {

@@ -141,6 +141,7 @@ def _published(row: Row, config: Row) -> list[Checkpoint]:
             told = from_repository_name(line["repo"], quant_words(line["repo"]))
         if told is None or line["repo"] == row["hf_id"]:
             continue
+        told = told[0], _counted(told[1], line.get("elements"), row.get("params_total"))
         found.append(
             Checkpoint(
                 repo=line["repo"],
@@ -155,6 +156,21 @@ def _published(row: Row, config: Row) -> list[Checkpoint]:
             )
         )
     return found
+
+
+NF4_COUNTED = 2 / 64 + 1 / 16384
+"""Elements that the hub counts beyond a model's parameters for each weight in NF4: a one-byte maximum a block of 64,
+which counts as two packed weights, and a float32 for each 256 of those (61 plain copies agree within 0.1 %)."""
+
+
+def _counted(quantization: Quantization, elements: int | None, params: int | None) -> Quantization:
+    """Note how many weights a bitsandbytes checkpoint quantises, as the hub's count of its elements tells."""
+    if quantization.method != "bnb_nf4" or not elements or not params:
+        return quantization
+    weights = round((elements - params) / NF4_COUNTED)
+    if not 0 < weights < params:
+        return quantization
+    return replace(quantization, extra={**quantization.extra, "weights": weights})
 
 
 def _gguf(row: Row) -> list[Checkpoint]:

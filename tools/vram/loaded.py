@@ -21,7 +21,17 @@ from tools.vram.remembered import remembered
 from tools.vram.repack import held_sizes, is_before, is_hopper
 from tools.vram.stages import Stage, stages_of
 from tools.vram.storage import matrix_bytes
-from tools.vram.weights import KEPT, Stored, draft_bytes, draft_matrices, element_bytes, matrices_of, stage_bytes
+from tools.vram.weights import (
+    KEPT,
+    Stored,
+    draft_bytes,
+    draft_matrices,
+    element_bytes,
+    matrices_of,
+    plain_share,
+    quantised,
+    stage_bytes,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,7 @@ def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Sta
     for matrices in _matrices(deployment, stage):
         more += _changed(matrices, width, gpu, is_latent, _counts_segments(deployment, gpu))
     total = registered + more + rotary_bytes(deployment) + _absorbed_bytes(deployment, stage)
+    total -= _still_double(deployment, stage)
     return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
 
 
@@ -139,6 +150,21 @@ def _absorbed_bytes(deployment: Deployment, stage: Stage) -> int:
             total += sum(allocated(product_width * elements) for elements in products)
             total += allocated(width * inputs * heads * mixer.rope_head_dim)
     return total
+
+
+DOUBLE_UNDONE = (0, 9, 0)
+"""First version that undoes double quantisation of bitsandbytes checkpoints while loading
+(``model_loader/bitsandbytes_loader.py:dequantize_dq``; not in 0.8.5)."""
+
+
+def _still_double(deployment: Deployment, stage: Stage) -> int:
+    """Bytes that maxima of blocks take less while they are quantised themselves: one, and a float32 for each 256."""
+    q = deployment.checkpoint.quantization
+    if not q.extra.get("double") or version_of(deployment.engine_version) >= DOUBLE_UNDONE:
+        return 0
+    matrices = matrices_of(deployment.model, deployment.checkpoint, deployment.ranks, stage)
+    maxima = quantised(matrices) * (1 - plain_share(deployment.model, deployment.checkpoint)) / 64
+    return round(maxima * (4 - 1 - 4 / 256))
 
 
 def _matrices(deployment: Deployment, stage: Stage) -> Iterator[tuple[Stored, ...]]:

@@ -175,3 +175,25 @@ def test_old_versions_on_rocm_count_what_the_card_misses():
     small = config("qwen2", 28, 1536, 8960, 12, 2, 151936, max_position_embeddings=32768, tie_word_embeddings=True)
     assert held(small, gpu=amd, engine_version="0.11.0") == pytest.approx(3.0391, rel=0.01), "as logged on an MI50"
     assert held(small, gpu=amd, engine_version="0.21.0") == held(small, gpu=H100, engine_version="0.21.0")
+
+
+MISTRAL_24B = config(
+    "mistral", 40, 5120, 32768, 32, 8, 131072, head_dim=128, max_position_embeddings=32768, sliding_window=None
+)
+
+
+def test_a_bitsandbytes_copy_leaves_what_its_count_tells():
+    plain = Quantization("bnb_nf4", 4, 64, extra={"double": True})
+    dynamic = Quantization("bnb_nf4", 4, 64, extra={"double": True, "weights": 21_732_000_000})
+    logged = held(MISTRAL_24B, dynamic, engine_version="0.7.3")
+    assert logged == pytest.approx(13.9231, rel=1e-3), "as logged for Unsloth's copy on an L4"
+    left = 22_229_811_200 - 21_732_000_000
+    more = held(MISTRAL_24B, dynamic, engine_version="0.9.0") - held(MISTRAL_24B, plain, engine_version="0.9.0")
+    assert more == pytest.approx(left * (2 - 0.5625) / GIB, rel=1e-6)
+
+
+def test_double_quantisation_is_undone_from_0_9_on():
+    copy = Quantization("bnb_nf4", 4, 64, extra={"double": True})
+    single = Quantization("bnb_nf4", 4, 64)
+    assert held(LLAMA_8B, copy, engine_version="0.8.5") == pytest.approx(5.342, abs=2e-3)
+    assert held(LLAMA_8B, copy, engine_version="0.9.0") == held(LLAMA_8B, single, engine_version="0.8.5")

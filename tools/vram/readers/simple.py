@@ -110,7 +110,8 @@ def bitsandbytes(config: Config) -> Quantization:
     excluded = names_under(config, "llm_int8_skip_modules")
     if config.get("load_in_8bit"):
         return Quantization("bnb_int8", 8, -1, excluded=excluded)
-    return Quantization("bnb_nf4", 4, 64, excluded=excluded)
+    extra = {"double": True} if config.get("bnb_4bit_use_double_quant") else {}
+    return Quantization("bnb_nf4", 4, 64, excluded=excluded, extra=extra)
 
 
 def auto_round(config: Config) -> Quantization:
