@@ -189,29 +189,32 @@ def _cards(instance: InstancePlan) -> dict[str, FlagValue | None]:
     }
 
 
+def sees(deployment: Deployment) -> bool:
+    """Whether a model takes images (or sound) that it is to be given."""
+    return bool(deployment.model.encoder or deployment.model.tower_params) and not deployment.text_only
+
+
 def _images(deployment: Deployment) -> dict[str, FlagValue | None]:
     """A repository's vision file is fetched by itself; the plan does not count it on the card, so it stays in RAM."""
-    model = deployment.model
-    if is_made(deployment.checkpoint) or not (model.encoder or model.tower_params):
+    if is_made(deployment.checkpoint):
         return {}
-    return {"no-mmproj": True} if deployment.text_only else {"no-mmproj-offload": True}
+    return {"no-mmproj": True} if deployment.text_only else {"no-mmproj-offload": sees(deployment) or None}
 
 
 def _extra(words: Sequence[str]) -> dict[str, FlagValue]:
-    """Read ``("-ub", "1024", "--mlock")`` as flags, by their long names; they override what the plan sets."""
+    """Read ``("-ub", "1024", "--metrics")`` as flags, by their long names; they override what the plan sets."""
     if not words:
         return {}
-    from tools.launch.checks.llamacpp import long_names
+    from tools.launch.checks.llamacpp import flag_table
 
-    names, found, current = long_names(), dict[str, FlagValue](), ""
-    for word in words:
-        if word in names:
-            current = names[word].removeprefix("--")
-            found[current] = True
-        elif not current or found[current] is not True:
+    found: dict[str, FlagValue] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        row = flag_table().get(word)
+        if row is None or row["nargs"] > 1 or (row["nargs"] and not rest):
             raise BadValue("errors_launch.bad_word", value=word)
-        else:
-            found[current] = word
+        found[str(row["long"]).removeprefix("--")] = rest.pop(0) if row["nargs"] else True
     return found
 
 

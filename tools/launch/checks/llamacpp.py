@@ -19,12 +19,6 @@ def flag_table() -> Mapping[str, Mapping[str, Any]]:
     return json.loads(file.read_text(encoding="utf-8"))["flags"]
 
 
-@cache
-def long_names() -> Mapping[str, str]:
-    """The long name of every flag, by each of its names."""
-    return {name: str(row["long"]) for name, row in flag_table().items()}
-
-
 def check_llama_flags(commands: Iterable[Sequence[str]]) -> Check:
     """Whether llama-server's parser knows every flag and value of its commands."""
     faults = [fault for command in commands for fault in flag_faults(command)]

@@ -125,22 +125,26 @@ def together(job: Job) -> tuple[tuple[Unit, ...], ...]:
     """Return every set of engines that may run at once, none of them part of another, in start order.
 
     A set fits where on each card the sum of what its engines take is no more than the card has for them. What the plan
-    keeps together is always one of them.
+    keeps together is always one of them; where taking turns was asked for, nothing more is.
     """
     found = [frozenset(unit.name for unit in _awake(job))]
     for size in range(len(job.units), 0, -1) if len(job.units) <= MOST else (1,):
         for units in combinations(job.units, size):
             names = frozenset(unit.name for unit in units)
-            if not any(names <= known for known in found) and (size == 1 or _fits(job, units)):
+            if not any(names <= known for known in found) and (size == 1 or _may_meet(job, units)):
                 found.append(names)
     whole = [names for names in found if not any(names < other for other in found)]
     return tuple(tuple(unit for unit in job.units if unit.name in names) for names in whole)
 
 
-def _fits(job: Job, units: Sequence[Unit]) -> bool:
+def _may_meet(job: Job, units: Sequence[Unit]) -> bool:
+    """Whether no card would hold too much, nor two engines that were to take turns on it."""
+    turns = job.plan.request.residency == "swap"
     for card in job.placement.gpus:
-        taken = sum(unit.instance.bytes_on(card.index) for unit in units if card.index in unit.instance.gpu_indices)
-        if taken > card.total_bytes - card.reserved_bytes:
+        here = [unit for unit in units if card.index in unit.instance.gpu_indices]
+        if turns and len(here) > 1 and any(unit.sleeps for unit in here):
+            return False
+        if sum(unit.instance.bytes_on(card.index) for unit in here) > card.total_bytes - card.reserved_bytes:
             return False
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from tools.launch.argv.llamacpp import is_made, llamacpp_argv
+from tools.launch.argv.llamacpp import is_made, llamacpp_argv, sees
 from tools.launch.argv.words import wrapped
 from tools.launch.checks.llamacpp import check_llama_flags
 from tools.launch.checks.shell import check_shell
@@ -48,14 +48,14 @@ def _serve_sh(job: Job, unit: Unit) -> str:
     notes = [job.say("launch.serve_more")]
     if unit.checkpoint.revision and not is_made(unit.checkpoint):
         notes.append(job.say("launch_local.no_revision", revision=unit.checkpoint.revision))
-    if "--no-mmproj-offload" in (words := argv(job, unit)):
-        notes.append(job.say("launch_local.images_in_ram"))
+    if sees(unit.instance.deployment):
+        notes.append(job.say("launch_local.no_images" if is_made(unit.checkpoint) else "launch_local.images_in_ram"))
     cards = cards_of(job, unit)
     lines = [
         begin(job, *notes, unit=unit).rstrip(),
         *(f"export {name}={shlex.quote(value)}" for name, value in cards.items()),
         *_needs_key(job),
-        f"exec {wrapped(words)} \\",
+        f"exec {wrapped(argv(job, unit))} \\",
         '    "$@"',
     ]
     return "\n".join(lines) + "\n"

@@ -90,50 +90,64 @@ def model_names(job: Job) -> dict[str, tuple[str, ...]]:
     taken: set[str] = set()
     found: dict[str, tuple[str, ...]] = {}
     for unit in job.units:
-        fitting = dict.fromkeys(name for name in unit.instance.served_names if is_name(name))
-        own = [name for name in fitting if name.lower() not in taken] or [unit.name]
-        taken |= {name.lower() for name in own}
-        found[unit.name] = tuple({name.lower(): name for name in own}.values())
+        own: dict[str, str] = {}
+        for name in filter(is_name, unit.instance.served_names):
+            if name.lower() not in taken:
+                own.setdefault(name.lower(), name)
+        own = own or {unit.name: unit.name}
+        taken |= own.keys()
+        found[unit.name] = tuple(own.values())
     return found
 
 
 def servers(job: Job) -> tuple[Server, ...]:
     """Return the servers that the job needs, in start order.
 
-    A server has one number of sequences, one type of cache and one view of the cards for all its models, and knows a
+    A server has one number of sequences, one type of cache and one view of the cards for all its models, and holds a
     file only once (``schedulerModelKey``, ``server/sched.go``): engines that differ in these get servers of their own.
+    Engines that take turns on a card have one together, whose scheduler sees to the turns.
 
     Raises:
-        BadValue: engines that take turns would need that.
+        BadValue: engines that take turns differ in sequences or cache.
     """
     groups: dict[object, list[Unit]] = {}
     for unit in job.units:
-        deployment = unit.instance.deployment
-        kind = cache_type(deployment.kv_dtype)
-        alike = (unit.devices, deployment.max_num_seqs or 1, kind, deployment.options.flash_attention)
-        source = model_source(unit.checkpoint)
-        number = sum(source == model_source(other.checkpoint) for key in groups for other in groups[key])
-        groups.setdefault((alike, number), []).append(unit)
-    _check_turns(list(groups.values()))
+        turns = _in_turns(job, unit)
+        before = sum(_same_file(unit, other) for units in groups.values() for other in units)
+        groups.setdefault(turns or (unit.devices, _settings(unit), before), []).append(unit)
+    for units in groups.values():
+        other = next((unit for unit in units if _settings(unit) != _settings(units[0])), None)
+        if other is not None:
+            raise BadValue("launch_local.cannot_take_turns", first=units[0].name, second=other.name)
     return tuple(_server(job, units, index, len(groups)) for index, units in enumerate(groups.values()))
 
 
-def _check_turns(groups: list[list[Unit]]) -> None:
-    for units in groups:
-        for sleeper in (unit for unit in units if unit.sleeps):
-            for other in (unit for others in groups if others is not units for unit in others):
-                if set(other.devices) & set(sleeper.devices):
-                    raise BadValue("launch_local.cannot_take_turns", first=sleeper.name, second=other.name)
+def _in_turns(job: Job, unit: Unit) -> frozenset[str]:
+    """Names of the engines that a server of its own would disturb: those linked by cards, if any of them sleeps."""
+    linked, cards = {unit.name}, set(unit.devices)
+    while more := [u for u in job.units if u.name not in linked and cards & set(u.devices)]:
+        linked |= {u.name for u in more}
+        cards |= {device for u in more for device in u.devices}
+    return frozenset(linked if any(u.sleeps for u in job.units if u.name in linked) else ())
+
+
+def _settings(unit: Unit) -> tuple[object, ...]:
+    deployment = unit.instance.deployment
+    return deployment.max_num_seqs or 1, cache_type(deployment.kv_dtype), deployment.options.flash_attention
+
+
+def _same_file(unit: Unit, other: Unit) -> bool:
+    return model_source(unit.checkpoint) == model_source(other.checkpoint)
 
 
 def _server(job: Job, units: list[Unit], index: int, count: int) -> Server:
     awake = sum(not unit.sleeps for unit in units)
+    cards = sorted({device for unit in units for device in unit.devices})
+    load_s = max(unit.load_s for unit in units)
     settings = {
         "OLLAMA_HOST": f"127.0.0.1:{FIRST_PORT + index}",
-        **shown_cards(units[0].vendor, units[0].devices, cpu=job.choices.cpu),
-        **server_settings(
-            [unit.instance for unit in units], loaded=max(1, awake), load_s=max(unit.load_s for unit in units)
-        ),
+        **shown_cards(units[0].vendor, cards, cpu=job.choices.cpu),
+        **server_settings([unit.instance for unit in units], loaded=max(1, awake), load_s=load_s),
     }
     return Server("ollama" if count == 1 else f"ollama-{units[0].name}", tuple(units), settings)
 
