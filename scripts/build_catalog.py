@@ -131,7 +131,8 @@ def main() -> None:
     publish(made)
     index = ModelIndex()
     made = copies.attached(made, known, copies.by_name(known, index))
-    publish(copies.with_relatives(made, copies.by_structure(known, index)))
+    complete = {row["hf_id"] for row in made if row["complete"]}
+    publish(copies.with_relatives(made, copies.by_structure(known, index, complete)))
     print(report.summary(made))
     if options.report:
         print(report.lacking(made))

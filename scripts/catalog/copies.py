@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from catalog.merge import Row, Sources, fingerprint
@@ -19,6 +19,9 @@ MIN_DOWNLOADS = 500
 
 MOST_OF_A_FORMAT = 4
 """Copies in one format that a model lists, most fetched first."""
+
+COUNTED = 100_000_000
+"""Parameters from which on two models of a family that have exactly as many are of one structure."""
 
 AGREE = ("num_hidden_layers", "hidden_size")
 """A copy's hub record must agree with the model's config in these; packing changes none of them."""
@@ -40,24 +43,38 @@ def agrees(record: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
     return all(record.get(name) in {None, text.get(name)} or text.get(name) is None for name in AGREE)
 
 
-def by_structure(sources: Sources, index: ModelIndex) -> dict[str, str]:
-    """Find the repositories whose name tells no base but whose hub record has a catalogue model's sizes.
+def by_structure(sources: Sources, index: ModelIndex, complete: Collection[str]) -> dict[str, str]:
+    """Find the repositories whose name tells no base but whose hub record is that of a catalogue model.
 
-    Fine-tunes under names of their own; of several models with those sizes the most fetched one is told.
+    Fine-tunes under names of their own: of equal sizes, or, where a record states none, of the same family with the
+    very same count of parameters (``COUNTED`` at least). Of several such models the most fetched one is told.
+
+    Args:
+        sources: hub records.
+        index: every model's name.
+        complete: ids of the models whose structure is known wholly.
     """
-    known: dict[tuple[Any, ...], str] = {}
+    sized: dict[tuple[Any, ...], str] = {}
+    counted: dict[tuple[Any, ...], str] = {}
     for row in sorted(index.rows, key=lambda row: -row.downloads):
         record = sources.hub.get(row.hf_id, {})
         if record.get("num_hidden_layers"):
-            known.setdefault(fingerprint(record), row.hf_id)
+            sized.setdefault(fingerprint(record), row.hf_id)
+        if record.get("parameters_raw") and row.hf_id in complete:
+            counted.setdefault(_count_of(record), row.hf_id)
     found: dict[str, str] = {}
     for repo, record in sources.hub.items():
         few = (record.get("hf_downloads") or 0) < MIN_DOWNLOADS
-        if not few and record.get("num_hidden_layers") and index.by_id(repo) is None and base_of(repo, index) is None:
-            base = known.get(fingerprint(record))
-            if base:
-                found[repo] = base
+        if few or index.by_id(repo) is not None or base_of(repo, index) is not None:
+            continue
+        base = sized.get(fingerprint(record)) if record.get("num_hidden_layers") else counted.get(_count_of(record))
+        if base and (record.get("num_hidden_layers") or (record.get("parameters_raw") or 0) >= COUNTED):
+            found[repo] = base
     return found
+
+
+def _count_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    return record.get("architecture"), record.get("parameters_raw")
 
 
 def by_name(sources: Sources, index: ModelIndex) -> dict[str, str]:

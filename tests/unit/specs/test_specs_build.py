@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tools.specs.model_index import ModelIndex
 from tools.specs.packed import expanded, unpacked
 
 ROOT = Path(__file__).parents[3]
@@ -172,6 +173,21 @@ def test_equal_packed_counts_lend_what_is_left_unquantised() -> None:
     assert same["quantization_config"] == {"quant_algo": "NVFP4"}
     assert same["source"] == "hub; as many elements as a/X-8B-NVFP4"
     assert "quantization_config" not in other
+
+
+def test_a_fine_tune_with_a_model_s_very_count_is_its_relative() -> None:
+    record = {"architecture": "llama", "parameters_raw": 8_030_261_248, "hf_downloads": 900}
+    hub = {
+        "meta-llama/Llama-3.1-8B-Instruct": {**record, "hf_downloads": 9000},
+        "somebody/Lexi": record,
+        "somebody/seldom-fetched": {**record, "hf_downloads": 3},
+        "somebody/another-count": {**record, "parameters_raw": 8_030_261_249},
+        "somebody/another-family": {**record, "architecture": "mistral"},
+    }
+    known = merge.Sources(hub, {}, {}, {}, {}, {"hub": "", "literal": "", "described": ""})
+    found = copies.by_structure(known, ModelIndex(), {"meta-llama/Llama-3.1-8B-Instruct"})
+    assert found == {"somebody/Lexi": "meta-llama/Llama-3.1-8B-Instruct"}
+    assert not copies.by_structure(known, ModelIndex(), set())
 
 
 def test_rows_come_in_one_order() -> None:

@@ -26,6 +26,11 @@ COPIES = {
     "QuantTrio/MiniMax-M2-AWQ": "MiniMaxAI/MiniMax-M2",
     "bullpoint/Qwen3-Coder-Next-AWQ-4bit": "Qwen/Qwen3-Coder-Next",
     "TheBloke/Llama-2-70B-Chat-AWQ": "meta-llama/Llama-2-70b-chat-hf",
+    "XiaomiMiMo/MiMo-V2.6-Flash-MOPD": "XiaomiMiMo/MiMo-V2.6-Flash-RL",  # another stage of training
+    "poolside/Laguna-S-2.1-NVFP4-0804": "poolside/Laguna-S-2.1",  # a later date
+    "mlx-community/deepseek-ai-DeepSeek-V4-Flash-4bit": "deepseek-ai/DeepSeek-V4-Flash",  # a publisher's mark
+    "huihui-ai/Huihui-GLM-4.6-abliterated": "zai-org/GLM-4.6",
+    "amd/Kimi-K2-Instruct-MXFP4-Preview": "moonshotai/Kimi-K2-Instruct",
 }
 
 NONE = [
@@ -42,6 +47,8 @@ NONE = [
     "alwaysgood/qwen35-it",
     "somebody/Qwen-7B-REMOR-GRPO",  # another generation under the first one's name
     "0xSero/GLM-5.1-478B-A42B-REAP-NVFP4",  # cut down
+    "togethercomputer/Aurora-Spec-Minimax-M2.5",  # a draft for it
+    "DavidAU/MN-GRAND-23.5B-Gutenberg-UNCENSORED-V2-GLM4.7-Thinking",  # named after another's style
     "somebody/my-finetune-AWQ",  # nothing named
     "",
     "-" * 200,

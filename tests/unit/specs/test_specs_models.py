@@ -252,3 +252,23 @@ def test_a_look_up_reads_one_line_not_the_whole_file(tmp_path: Path) -> None:
     started = time.perf_counter()
     ModelCatalogue.load().find("qwen 30")
     assert time.perf_counter() - started < 0.25  # parsing all 1.7 MB takes longer than the rest together
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"OpenGVLab/InternVL{size}" for size in ("2-1B", "2-26B", "2_5-38B", "3-8B", "3-78B", "3_5-30B-A3B")),
+        "rednote-hilab/dots.ocr",
+        "google/paligemma2-3b-mix-224",
+        "LiquidAI/LFM2.5-8B-A1B",
+        "ai21labs/AI21-Jamba2-3B",
+        "HuggingFaceTB/SmolVLM2-2.2B-Instruct",
+        "inclusionAI/Ling-3.0-tiny",
+    ],
+)
+def test_what_transformers_can_not_count_is_counted_here_as_published(name: str) -> None:
+    from tools.vram.weights import parameter_count
+
+    spec = CATALOGUE.find(name).spec
+    assert parameter_count(spec) == CATALOGUE.facts(name)["params_total"] == spec.params_total
+    assert spec.tower_params == 0
