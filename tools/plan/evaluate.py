@@ -8,8 +8,9 @@ from tools.domain import Placement
 from tools.plan.demand import Sizer
 from tools.plan.engines import engine
 from tools.plan.families.common import family_module
-from tools.plan.moves import State, weight_bytes
+from tools.plan.moves import State
 from tools.plan.placement import SEARCH_STEPS, place, place_anyhow, place_in_turns, room_bytes
+from tools.plan.sizes import weight_bytes
 from tools.plan.waiting import SLEEP_RESIDUE_BYTES
 
 SMALL_RIG = 32

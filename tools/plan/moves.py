@@ -14,19 +14,13 @@ from tools.plan.checkpoints import of_word, special
 from tools.plan.demand import Choice
 from tools.plan.engines import cache_type, engine
 from tools.plan.kernels import FORMATS, runs_on
-from tools.units import GIB
-from tools.vram.estimate import estimate
-from tools.vram.weights import parameter_bytes
+from tools.plan.sizes import weight_bytes
 
 LEAST_CONTEXT = 2048
 """Shorter contexts are not offered: a chat's prompt alone fills them."""
 
 MAX_MIXTURES = 81
 """Ways to give each instance its own precision that are all tried (3 levels of 4 instances); beyond, largest first."""
-
-OFFLOAD_STEP = GIB // 4
-MAX_OFFLOADED = 0.85
-"""Share of a model that may be held in RAM; beyond, a card is no help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,71 +331,3 @@ def parallel(state: State) -> Iterator[State]:
         choice = replace(state.choices[0], least_ranks=cards)
         moved = state.then("parallel", 0.0, note("plan.title_parallel", cards=cards), tag=f"{cards}-cards")
         yield replace(moved, choices=(choice,))
-
-
-# --- residency and RAM -----------------------------------------------------------------------------------------------
-
-
-def swap(state: State) -> Iterator[State]:
-    """Keep one awake and let the others sleep in RAM, or stop them where the engine has no sleep."""
-    if state.swap or len(state.choices) < 2:
-        return
-    if not engine(state.engine).sleeps:
-        yield replace(state.then("swap", 4.5, note("plan.title_swap_stop"), brief="by turns"), swap=True)
-        return
-    if any(gpu.vendor == "amd" or gpu.unified for gpu in state.gpus):
-        return
-    choices = tuple(replace(choice, sleeps=True) for choice in state.choices)
-    yield replace(state.then("swap", 4.0, note("plan.title_swap"), brief="sleep mode"), choices=choices, swap=True)
-
-
-def offload(state: State, missing_bytes: int) -> Iterator[State]:
-    """Hold as much of one model's weights in RAM as is missing, of the one that suffers least from it."""
-    if "offload" in state.path or state.swap or any(gpu.unified for gpu in state.gpus) or not missing_bytes:
-        return
-    if not engine(state.engine).offloads:
-        return
-    for index in sorted(range(len(state.choices)), key=lambda i: _active_share(state.choices[i].model)):
-        choice = state.choices[index]
-        if engine(choice.engine).family == "layers":
-            from tools.plan.ram import layers_in_ram
-
-            variants = layers_in_ram(choice, missing_bytes)
-        else:
-            variants = _bytes_in_ram(choice, missing_bytes)
-        for changed, title, brief in variants:
-            moved = state.then("offload", 6.0, title, brief=brief)
-            yield replace(moved, choices=(*state.choices[:index], changed, *state.choices[index + 1 :]))
-
-
-Variant = tuple[Choice, Note, str]
-
-
-def _bytes_in_ram(choice: Choice, missing_bytes: int) -> Iterator[Variant]:
-    for factor in (1.0, 1.1, 1.3):
-        size = -(-round(missing_bytes * factor) // OFFLOAD_STEP) * OFFLOAD_STEP
-        if size > MAX_OFFLOADED * weight_bytes(choice):
-            return
-        title = note("plan.title_offload", model=short_name(choice.model), gib=size / GIB)
-        yield replace(choice, offload_bytes=size), title, f"cpu-offload {size / GIB:.1f} GiB"
-
-
-def _active_share(model: ModelSpec) -> float:
-    return (model.params_active or model.params_total) / max(1, model.params_total)
-
-
-def weight_bytes(choice: Choice) -> int:
-    """Bytes of a choice's weights, unsplit, by its engine's own figures.
-
-    Raises:
-        NotYetExact: the engine's figures do not cover the format.
-    """
-    if choice.checkpoint.quantization.method == "gguf":
-        from tools.plan.ram import file_parts_of
-
-        return file_parts_of(choice).total
-    if engine(choice.engine).family == "layers":
-        from tools.plan.families.layers import deployment
-
-        return estimate(deployment(choice, 1, None), None).weights_bytes
-    return parameter_bytes(choice.model, choice.checkpoint)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from tools.domain import Option, OptionKind, Placement, PlanRequest
-from tools.plan import moves
+from tools.plan import moves, ram
 from tools.plan.costs import costs_of, needs_of, ram_bytes
 from tools.plan.demand import Sizer
 from tools.plan.engines import engine
@@ -15,6 +15,7 @@ from tools.plan.hardware import larger_rigs, more_of_the_same
 from tools.plan.moves import State
 from tools.plan.ranking import worth_showing
 from tools.plan.siblings import smaller_model
+from tools.plan.sizes import weight_bytes
 
 Move = Callable[[State], Iterable[State]]
 
@@ -81,7 +82,7 @@ class Finder:
     @staticmethod
     def _smallest(asked: State) -> State:
         """The state with the smallest checkpoints there are, as most people would run it on one card more."""
-        return min(moves.precision(asked), key=lambda state: sum(map(moves.weight_bytes, state.choices)), default=asked)
+        return min(moves.precision(asked), key=lambda state: sum(map(weight_bytes, state.choices)), default=asked)
 
     def _widen(self, frontier: list[State]) -> None:
         for depth in range(DEPTH):
@@ -107,7 +108,7 @@ class Finder:
             ("concurrency", moves.concurrency),
             ("context", moves.context),
             ("swap", self._swap),
-            ("offload", lambda s: moves.offload(s, missing_bytes(s, self.sizer))),
+            ("offload", lambda s: ram.offload(s, missing_bytes(s, self.sizer))),
         )
         done = [index for index, (kind, _) in enumerate(table) if kind in state.path]
         yield from table[max(done, default=-1) + 1 :]
@@ -116,7 +117,7 @@ class Finder:
         return moves.share(state, same_model=self.request.same_model)
 
     def _swap(self, state: State) -> Iterable[State]:
-        return () if self.request.residency == "together" else moves.swap(state)
+        return () if self.request.residency == "together" else ram.swap(state)
 
     def _try(self, kind: OptionKind, states: Iterable[State]) -> list[State]:
         """Keep what fits; where nothing did, return what came nearest, and of precisions the gentlest too."""

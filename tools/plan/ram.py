@@ -1,30 +1,69 @@
-"""Which layers stay in RAM: engines that place whole layers leave experts there first, else the first layers."""
+"""Moves that use RAM or time: models that take turns, and weights that stay in RAM."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tools.domain import Note, note
+from tools.domain import ModelSpec, Note, note
 from tools.plan.demand import Choice
 from tools.plan.engines import engine
+from tools.plan.moves import State, short_name
+from tools.plan.sizes import file_parts_of, weight_bytes
 from tools.units import GIB
-from tools.vram import gguf
-from tools.vram.engines.llamacpp import file_parts
+
+OFFLOAD_STEP = GIB // 4
+MAX_OFFLOADED = 0.85
+"""Share of a model that may be held in RAM; beyond, a card is no help."""
 
 TRIES = 6
 """Further layers tried beyond those whose bytes make up what is missing: their cache and rounding count too."""
 
 
-def file_parts_of(choice: Choice) -> gguf.Parts:
-    """Bytes of a choice's GGUF file by where they go.
+def swap(state: State) -> Iterator[State]:
+    """Keep one awake and let the others sleep in RAM, or stop them where the engine has no sleep."""
+    if state.swap or len(state.choices) < 2:
+        return
+    if not engine(state.engine).sleeps:
+        yield replace(state.then("swap", 4.5, note("plan.title_swap_stop"), brief="by turns"), swap=True)
+        return
+    if any(gpu.vendor == "amd" or gpu.unified for gpu in state.gpus):
+        return
+    choices = tuple(replace(choice, sleeps=True) for choice in state.choices)
+    yield replace(state.then("swap", 4.0, note("plan.title_swap"), brief="sleep mode"), choices=choices, swap=True)
 
-    Raises:
-        NotYetExact: neither the type nor the size of the file is known.
-    """
-    from tools.plan.families.layers import deployment
 
-    return file_parts(deployment(choice, 1, None))
+def offload(state: State, missing_bytes: int) -> Iterator[State]:
+    """Hold as much of one model's weights in RAM as is missing, of the one that suffers least from it."""
+    if "offload" in state.path or state.swap or any(gpu.unified for gpu in state.gpus) or not missing_bytes:
+        return
+    if not engine(state.engine).offloads:
+        return
+    for index in sorted(range(len(state.choices)), key=lambda i: _active_share(state.choices[i].model)):
+        choice = state.choices[index]
+        if engine(choice.engine).family == "layers":
+            variants = layers_in_ram(choice, missing_bytes)
+        else:
+            variants = _bytes_in_ram(choice, missing_bytes)
+        for changed, title, brief in variants:
+            moved = state.then("offload", 6.0, title, brief=brief)
+            yield replace(moved, choices=(*state.choices[:index], changed, *state.choices[index + 1 :]))
+
+
+Variant = tuple[Choice, Note, str]
+
+
+def _bytes_in_ram(choice: Choice, missing_bytes: int) -> Iterator[Variant]:
+    for factor in (1.0, 1.1, 1.3):
+        size = -(-round(missing_bytes * factor) // OFFLOAD_STEP) * OFFLOAD_STEP
+        if size > MAX_OFFLOADED * weight_bytes(choice):
+            return
+        title = note("plan.title_offload", model=short_name(choice.model), gib=size / GIB)
+        yield replace(choice, offload_bytes=size), title, f"cpu-offload {size / GIB:.1f} GiB"
+
+
+def _active_share(model: ModelSpec) -> float:
+    return (model.params_active or model.params_total) / max(1, model.params_total)
 
 
 def layers_in_ram(choice: Choice, missing_bytes: int) -> Iterator[tuple[Choice, Note, str]]:
@@ -45,7 +84,7 @@ def layers_in_ram(choice: Choice, missing_bytes: int) -> Iterator[tuple[Choice, 
     parts = file_parts_of(choice)
     by_experts = engine(choice.engine).keeps_experts and any(parts.experts)
     sizes = parts.experts if by_experts else parts.layers
-    name = choice.model.name.rsplit("/", 1)[-1]
+    name = short_name(choice.model)
     start = _count(sizes, missing_bytes)
     for count in range(start, min(start + TRIES, len(sizes)) + 1):
         size = sum(sizes[:count])

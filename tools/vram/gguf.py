@@ -16,7 +16,6 @@ from tools.vram.remembered import remembered
 from tools.vram.storage import Matrix
 from tools.vram.weights import LayerWeights, layer_weights
 
-
 KEPT = 64
 """Files whose sums are remembered; a search asks for the same few again and again."""
 
