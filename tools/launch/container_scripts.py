@@ -69,6 +69,20 @@ main(sys.argv[1:])
 
 HEALTHY = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)"
 
+WAIT = '''\
+"""Wait until an engine answers: URL"""
+import sys, time, http.client, urllib.request as r
+
+url = sys.argv[1]
+print("waiting for", url, flush=True)
+while True:
+    try:
+        r.urlopen(url + "/health", timeout=5).close()
+        break
+    except (OSError, http.client.HTTPException):
+        time.sleep(2)
+'''
+
 SLEEP = '''\
 """Put an engine to sleep: URL"""
 import sys, urllib.request as r
@@ -77,4 +91,78 @@ url = sys.argv[1]
 r.urlopen(r.Request(url + "/sleep?level=1&mode=wait", method="POST"), timeout=600).close()
 with r.urlopen(url + "/is_sleeping", timeout=30) as answer:
     sys.exit(0 if b"true" in answer.read() else "the engine did not fall asleep")
+'''
+
+START = '''\
+"""Become an engine once its memory is free: COMMAND [WORD ...]
+
+On cards: waits up to half a minute until the share that the command asks for is free on each of them. Under WSL2, which
+shows every card to every container, it keeps to its own (CARDS=0,1). On a processor (SHARE_OF_CORES=2/3: the second of
+three engines) it binds the engine to its share of the cores.
+"""
+import json, os, subprocess, sys, time
+
+GIB = 1 << 30
+PROBE = ("import json, torch; c = torch.cuda; "
+         "print(json.dumps([c.mem_get_info(i) for i in range(c.device_count())]))")
+
+def wanted_share(words):
+    flag = "--gpu-memory-utilization="
+    return float(next((word[len(flag):] for word in words if word.startswith(flag)), 0.92))  # vLLM's default
+
+def cards():
+    done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True)
+    if done.returncode:
+        print("The memory of the cards could not be read; the engine starts without that check.", file=sys.stderr)
+        return None
+    return json.loads(done.stdout)
+
+def missing(share):
+    found = cards()
+    if found == []:
+        return "No card is visible in this container: is the driver's container toolkit installed? (README.md)"
+    for number, (free, total) in enumerate(found or ()):
+        if free < share * total:
+            return (f"Card {number} of this engine has {free / GIB:.1f} of {total / GIB:.1f} GiB free, and the engine "
+                    f"takes {share * total / GIB:.1f}: stop what else holds its memory, then start again.")
+    return None
+
+def wait_for_memory(share):
+    until = time.monotonic() + float(os.environ.get("MEMORY_WAIT_S") or 30)
+    while short := missing(share):
+        if time.monotonic() >= until:
+            sys.exit(short)
+        time.sleep(5)
+
+def cores():
+    """The first hardware thread of each core that this container may use."""
+    allowed, seen, firsts = sorted(os.sched_getaffinity(0)), set(), []
+    for cpu in allowed:
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as siblings:
+                core = siblings.read().strip()
+        except OSError:
+            core = str(cpu)
+        if core not in seen:
+            seen.add(core)
+            firsts.append(cpu)
+    return firsts
+
+def share_of(firsts, number, count):
+    if len(firsts) < count:
+        return firsts
+    size = len(firsts) // count
+    mine = firsts[(number - 1) * size : number * size]
+    return mine[:-1] if size >= 4 else mine  # one is left to the engine's own web server
+
+words, share = sys.argv[1:], os.environ.get("SHARE_OF_CORES")
+if share:
+    number, count = map(int, share.split("/"))
+    if not os.environ.get("VLLM_CPU_OMP_THREADS_BIND"):
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, share_of(cores(), number, count)))
+else:
+    if os.path.exists("/dev/dxg") and os.environ.get("CARDS"):
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", os.environ["CARDS"])
+    wait_for_memory(wanted_share(words))
+os.execvp(words[0], words)
 '''

@@ -11,26 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from prompts import LANGUAGES
+from tools.domain import Checkpoint
 from tools.launch import pins
+from tools.launch.header import header
 from tools.launch.job import Job, Unit, memory_row
 from tools.launch.yaml_text import comment_line
 from tools.units import gib
 
 
-def readme(job: Job, target: str, *, bases: Mapping[str, str]) -> str:
+def readme(job: Job, target: str, *, bases: Mapping[str, str], **more: Any) -> str:
     """Render ``templates/<target>.<language>.md.j2``.
 
     Args:
         job: what is started.
         target: name of the target.
         bases: by engine name, the address before ``/v1``.
+        more: what this target's template names beside what every template does.
 
     Returns:
-        Markdown in which no name of the plan can act as markup.
+        Markdown in which no name of the plan can act as markup. The file's header is a comment above it.
     """
     language = job.language if job.language in LANGUAGES else "en"
     template = _environment().get_template(f"{target}.{language}.md.j2")
-    return template.render(_context(job, bases)).rstrip() + "\n"
+    return _comment(header(job)) + template.render(_context(job, bases) | more).rstrip() + "\n"
+
+
+def _comment(lines: tuple[str, ...]) -> str:
+    """Lines as one comment of HTML, which none of them can end."""
+    return "\n".join(("<!--", *(comment_line(line).replace("--", "- -") for line in lines), "-->", "", ""))
 
 
 @cache
@@ -67,14 +75,11 @@ def _context(job: Job, bases: Mapping[str, str]) -> dict[str, Any]:
     return {
         "job": job,
         "pins": pins,
-        "image": pins.IMAGES[job.vendor],
+        "image": pins.IMAGES.get(job.vendor, ""),
         "title": job.note(chosen.title) if chosen else "",
         "needs": [job.note(note) for note in chosen.needs] if chosen else [],
         "rows": [_row(job, unit, bases[unit.name]) for unit in job.units],
-        "downloads": [
-            {"repo": c.repo, "size": gib(c.file_bytes) if c.file_bytes else "?", "sibling_of": c.sibling_of}
-            for c in job.checkpoints
-        ],
+        "downloads": [{"repo": c.repo, "size": _size(job, c), "sibling_of": c.sibling_of} for c in job.checkpoints],
         "cards": [gpu for gpu in job.placement.gpus if any(gpu.index in u.instance.gpu_indices for u in job.units)],
         "gib": gib,
         "bnb": any(unit.needs_bnb for unit in job.units),
@@ -85,6 +90,16 @@ def _context(job: Job, bases: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _size(job: Job, checkpoint: Checkpoint) -> str:
+    """The size of a checkpoint's files: as published, else about what its engine holds in all on its cards."""
+    if checkpoint.file_bytes:
+        return gib(checkpoint.file_bytes)
+    if checkpoint.in_flight:
+        return "?"
+    unit = next(unit for unit in job.units if unit.checkpoint == checkpoint)
+    return "≈ " + gib(unit.instance.footprint.weights_bytes * len(unit.instance.gpu_indices))
+
+
 def _row(job: Job, unit: Unit, base: str) -> dict[str, Any]:
     return {
         **memory_row(job, unit),
@@ -92,13 +107,13 @@ def _row(job: Job, unit: Unit, base: str) -> dict[str, Any]:
         "base": f"{base}/v1",
         "port": unit.port,
         "sleeps": unit.sleeps,
-        "curl": _curl(base, unit.instance.served_names[0] if unit.instance.served_names else unit.checkpoint.repo),
+        "curl": _curl(job, base, (*unit.instance.served_names, unit.checkpoint.repo)[0]),
         "minutes": unit.load_s // 60,
     }
 
 
-def _curl(base: str, model: str) -> str:
+def _curl(job: Job, base: str, model: str) -> str:
     body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 64}
-    return shlex.join(["curl", f"{base}/v1/chat/completions", "-H", "Content-Type: application/json"]) + (
-        " \\\n  -d " + shlex.quote(json.dumps(body, ensure_ascii=False))
-    )
+    words = shlex.join(["curl", f"{base}/v1/chat/completions", "-H", "Content-Type: application/json"])
+    key = ' \\\n  -H "Authorization: Bearer $VLLM_API_KEY"' if job.choices.open else ""
+    return words + key + " \\\n  -d " + shlex.quote(json.dumps(body, ensure_ascii=False))

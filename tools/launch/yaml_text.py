@@ -18,7 +18,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 
 # flags, durations, and names: never what some YAML reader takes for a number, a date, a tag, an anchor or a comment
 _PLAIN = re.compile(
-    r"--[a-z][a-z-]*|[1-9][0-9]*(?:s|gb)|"
+    r"--[a-z][a-z-]*(?:=[a-z0-9][a-z0-9_./-]*)?|[1-9][0-9]*(?:s|gb)|"
     r"(?!(?:y|n|yes|no|on|off|true|false|null|nan|inf)\Z)[A-Za-z/](?:[A-Za-z0-9_/.@+-]|:(?=[A-Za-z0-9_/]))*",
     re.IGNORECASE,
 )
@@ -44,7 +44,7 @@ class Flow(tuple[Any, ...]):
 
 
 class Commented:
-    """A value with lines of comment above it."""
+    """A value with an empty line and lines of comment above it."""
 
     __slots__ = ("lines", "value")
 
@@ -92,11 +92,10 @@ def _tree(value: Any, depth: int, dollar: str) -> Any:
 def _mapping(value: Mapping[str, Any], depth: int, dollar: str) -> Any:
     tree: Any = CommentedMap()
     for key, item in value.items():
-        lines = item.lines if isinstance(item, Commented) else ()
         tree[key] = _tree(item.value if isinstance(item, Commented) else item, depth + 1, dollar)
-        if lines:
-            text = "\n" + "\n".join(comment_line(line) for line in lines)
-            tree.yaml_set_comment_before_after_key(key, before=text, indent=2 * depth)
+        if isinstance(item, Commented):
+            text = "\n" + "\n".join(comment_line(line) for line in item.lines)
+            tree.yaml_set_comment_before_after_key(key, before=text.rstrip("\n") or "\n", indent=2 * depth)
     return tree
 
 
