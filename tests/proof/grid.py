@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from tools.domain import Plan
 from tools.errors import RequestError
@@ -82,7 +83,8 @@ def choices_of(target: str) -> Iterator[Choices]:
     yield Choices()
     for name in TARGETS[target].choices:
         for word in ALLOWED.get(name, (False, True))[1:]:
-            yield Choices(**{name: word})
+            chosen: dict[str, Any] = {name: word}
+            yield Choices(**chosen)
 
 
 @cache
