@@ -63,7 +63,7 @@ def gpu_parts(gpu: GpuUse, placement: Placement) -> tuple[Part, ...]:
     for position, instance in here:
         if not instance.awake:
             continue
-        weights, cache, rest = _split(instance)
+        weights, cache, rest = _split(instance, gpu.index)
         parts += [Part("weights", weights, position), Part("kv", cache, position)]
         overheads += rest
     parts += _sleeping(gpu, here, sum(part.size_bytes for part in parts) + overheads)
@@ -73,13 +73,18 @@ def gpu_parts(gpu: GpuUse, placement: Placement) -> tuple[Part, ...]:
     return tuple(part for part in parts if part.size_bytes > 0)
 
 
-def _split(instance: InstancePlan) -> tuple[int, int, int]:
-    """Return weights, cache and the remaining overheads of an instance on each of its cards, in bytes."""
+def _split(instance: InstancePlan, card: int) -> tuple[int, int, int]:
+    """Return weights, cache and the remaining overheads of an instance on one of its cards, in bytes.
+
+    Where cards hold different parts, the shares of the fullest one stand for all.
+    """
     footprint = instance.footprint
     pool = footprint.kv_pool_bytes
     cache = footprint.kv_needed_bytes if pool is None else round(pool.value)
     cache = max(0, min(cache, footprint.total_bytes - footprint.weights_bytes))
-    return footprint.weights_bytes, cache, max(0, footprint.total_bytes - footprint.weights_bytes - cache)
+    taken, whole = instance.bytes_on(card), max(1, footprint.total_bytes)
+    weights, cache = footprint.weights_bytes * taken // whole, cache * taken // whole
+    return weights, cache, max(0, taken - weights - cache)
 
 
 def _sleeping(gpu: GpuUse, here: Sequence[tuple[int, InstancePlan]], drawn_bytes: int) -> list[Part]:

@@ -47,6 +47,8 @@ def needs_of(state: State, placement: Placement) -> tuple[Note, ...]:
         if engine(state.engine).family == "layers":
             code += "_cpu"
         notes.append(note(code, gib=offloaded / GIB, rate=PCIE_BYTES_PER_S[1] / 1e9))
+    if state.swap and state.engine == "sglang":
+        notes.append(note("plan.memory_saver"))
     if "share" in state.path:
         names = ", ".join(name for choice in state.choices if len(choice.served) > 1 for name in choice.served)
         notes.append(note("plan.needs_same_model", names=names))
@@ -62,11 +64,16 @@ def ram_bytes(state: State) -> int:
 
 def slowest(placement: Placement, gpus: Sequence[Gpu]) -> Speed | None:
     """Speed of the instance that decodes slowest; None where a card's bandwidth is not known."""
-    speeds = [speed_of(plan.footprint, gpus[plan.gpu_indices[0]]) for plan in placement.instances if plan.gpu_indices]
+    speeds = [speed_of(plan.footprint, _slowest_card(plan, gpus)) for plan in placement.instances if plan.gpu_indices]
     known = [speed for speed in speeds if speed is not None]
     return (
         min(known, key=lambda speed: speed.decode_tokens_per_s.value) if known and len(known) == len(speeds) else None
     )
+
+
+def _slowest_card(plan: InstancePlan, gpus: Sequence[Gpu]) -> Gpu:
+    """The card of an instance with the least bandwidth; unequal ones share layers, so its pace is the lower bound."""
+    return min((gpus[card] for card in plan.gpu_indices), key=lambda gpu: gpu.bandwidth_bytes_per_s or 0.0)
 
 
 def download_bytes(placement: Placement) -> int:

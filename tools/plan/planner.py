@@ -122,7 +122,12 @@ def _only_slowly(hardware: Sequence[Option]) -> Note:
 def _reason(option: Option) -> Note:
     """Say why an option is taken; of several changes the one that costs most is spoken of."""
     codes = {option.title.code, *(need.code for need in option.needs)}
-    if codes & {"plan.title_offload", "plan.title_experts_in_ram", "plan.title_layers_in_ram"}:
+    if codes & {
+        "plan.title_offload",
+        "plan.title_experts_in_ram",
+        "plan.title_layers_in_ram",
+        "plan.title_offload_all",
+    }:
         return note("plan.reason_offload")
     if "plan.title_swap_stop" in codes:
         return note("plan.reason_swap_stop" if option.kind == "swap" else "plan.reason_turns_stop")

@@ -48,6 +48,20 @@ def offload(state: State, missing_bytes: int) -> Iterator[State]:
         for changed, title, brief in variants:
             moved = state.then("offload", 6.0, title, brief=brief)
             yield replace(moved, choices=(*state.choices[:index], changed, *state.choices[index + 1 :]))
+    if engine(state.engine).family == "layers" and len(state.choices) > 1:
+        yield from _of_all(state, missing_bytes)
+
+
+def _of_all(state: State, missing_bytes: int) -> Iterator[State]:
+    """Hold a part of every model in RAM, where no one of them alone can make up what is missing."""
+    weights = [weight_bytes(choice) for choice in state.choices]
+    shares = [missing_bytes * weight // max(1, sum(weights)) for weight in weights]
+    ladders = [layers_in_ram(choice, share) for choice, share in zip(state.choices, shares, strict=True)]
+    for variants in zip(*ladders, strict=False):
+        choices = tuple(changed for changed, _, _ in variants)
+        size = sum(choice.offload_bytes for choice in choices) / GIB
+        title = note("plan.title_offload_all", gib=size)
+        yield replace(state.then("offload", 6.5, title, brief=f"RAM {size:.1f} GiB"), choices=choices)
 
 
 Variant = tuple[Choice, Note, str]
@@ -66,11 +80,12 @@ def _active_share(model: ModelSpec) -> float:
     return (model.params_active or model.params_total) / max(1, model.params_total)
 
 
-def layers_in_ram(choice: Choice, missing_bytes: int) -> Iterator[tuple[Choice, Note, str]]:
+def layers_in_ram(choice: Choice, missing_bytes: int) -> Iterator[Variant]:
     """Yield a choice with ever more of it in RAM, from what is missing on.
 
     Experts come first where there are any and the engine can leave them apart: a token uses a few of them, while
-    attention and the cache stay on the card. Else whole layers stay in RAM, their cache with them.
+    attention and the cache stay on the card. Else, or where all experts are not enough, whole layers stay in RAM, their
+    cache with them.
 
     Args:
         choice: what runs.
@@ -82,8 +97,12 @@ def layers_in_ram(choice: Choice, missing_bytes: int) -> Iterator[tuple[Choice, 
     if choice.checkpoint.quantization.method != "gguf":
         return
     parts = file_parts_of(choice)
-    by_experts = engine(choice.engine).keeps_experts and any(parts.experts)
-    sizes = parts.experts if by_experts else parts.layers
+    if engine(choice.engine).keeps_experts and any(parts.experts):
+        yield from _ever_more(choice, parts.experts, missing_bytes, by_experts=True)
+    yield from _ever_more(choice, parts.layers, missing_bytes, by_experts=False)
+
+
+def _ever_more(choice: Choice, sizes: tuple[int, ...], missing_bytes: int, *, by_experts: bool) -> Iterator[Variant]:
     name = short_name(choice.model)
     start = _count(sizes, missing_bytes)
     for count in range(start, min(start + TRIES, len(sizes)) + 1):

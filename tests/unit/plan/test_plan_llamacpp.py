@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,9 @@ from plan_factory import GIB, card, check_plan, dense
 from tools.domain import Gpu, InstanceRequest, ModelSpec, Plan, PlanRequest, Rig
 from tools.errors import BadValue
 from tools.plan.planner import make_plan
+from tools.plan.report import plan_from_json, plan_json
+from tools.specs.gpus import GpuCatalogue
+from tools.specs.models import ModelCatalogue
 from tools.vram.engines.by_card import bytes_by_card
 from tools.vram.estimate import estimate
 
@@ -146,3 +150,25 @@ def test_nothing_is_over_full_and_parts_add_up(
             assert deployment.options.context_total == (deployment.max_model_len or 0) * (deployment.max_num_seqs or 0)
             if deployment.options.gpu_layers is None and deployment.pp > 1:
                 assert sum(deployment.options.split) == len(deployment.model.layers) + 1
+
+
+def test_where_no_one_model_can_make_room_alone_every_model_leaves_a_part_in_ram(plan_for: PlanFor):
+    plan = plan_for([MOE] * 3, ["RTX 3090"], engine="llama.cpp", residency="together")
+    spread = next(option for option in plan.options if option.id == "offload")
+    assert len({one.deployment.options.experts_in_ram for one in spread.placement.instances}) == 1
+    assert all(one.deployment.options.experts_in_ram for one in spread.placement.instances)
+    assert spread.costs.ram_bytes is not None
+    assert spread.costs.ram_bytes > 30 * GIB
+
+
+@pytest.mark.parametrize("engine", ["llama.cpp", "ollama", "sglang", "text-generation-webui", "exllamav3"])
+def test_a_plans_file_is_planned_again_for_its_engine(
+    plan_for: PlanFor, models: ModelCatalogue, gpus: GpuCatalogue, engine: str
+):
+    plan = plan_for(["Qwen/Qwen3-14B"], ["RTX 3090", "RTX 3060"], engine=engine, kv_dtype="auto")
+    written = json.loads(json.dumps(plan_json(plan)))
+    assert written["asked"]["engine"] == engine
+    again = plan_from_json(written, models, gpus)
+    assert again.request.engine == engine
+    assert plan_json(again)["as_asked"] == written["as_asked"]
+    assert plan_json(again)["recommended"] == written["recommended"]
