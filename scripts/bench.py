@@ -44,15 +44,15 @@ def main() -> int:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"RIGFIT_NETWORK": "off", "RIGFIT_DATA_DIR": folder}
-        rows += [*plan_process(), *plan_inside(), *estimate_process(), *rules_answer(), *page()]
-    print(f"{'':44}{'measured':>12}{'limit':>12}")
+        rows += [*plan_process(), *plan_inside(), *estimate_process(), *rules_answer(), *page(), *gateway()]
+    print(f"{'':50}{'measured':>12}{'limit':>12}")
     missed = False
     for row in rows:
         value = "not measured" if row.value is None else f"{row.value:.3g} {row.unit}"
         limit = "" if row.limit is None else f"{row.limit:.3g} {row.unit}"
         over = row.value is not None and row.limit is not None and row.value > row.limit
         missed |= over
-        print(f"{row.what:44}{value:>12}{limit:>12}{'   missed' if over else ''}")
+        print(f"{row.what:50}{value:>12}{limit:>12}{'   missed' if over else ''}")
     return int(missed)
 
 
@@ -207,6 +207,13 @@ def first_load(url: str) -> tuple[float | None, float | None]:
         tab.wait_for_timeout(2000)
         browser.close()
     return sum(sizes), took
+
+
+def gateway() -> Iterator[Row]:
+    """The gateway beside a direct call."""
+    import bench_gateway
+
+    return (Row(*measured) for measured in bench_gateway.rows())
 
 
 if __name__ == "__main__":
