@@ -23,6 +23,8 @@ AT_ONCE = 16
 ROUNDS = 40
 STREAMS = 1000
 REQUESTS = 20_000
+SWITCH_S = 0.2
+SWITCHES = 8
 PLAIN_BODY = b'{"id":"c","object":"chat.completion","choices":[{"index":0,"message":{"content":"hello"}}]}'
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"word"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
@@ -48,11 +50,15 @@ def rows() -> Iterator[Measured]:
         yield from at_once(direct, fronted)
         yield from memory(fronted, process)
         yield from many_streams(fronted, process)
+    with ExitStack() as stack:
+        ports = [stack.enter_context(engine()) for _ in "mn"]
+        fronted, _ = stack.enter_context(gateway(*ports))
+        yield from switches(fronted)
 
 
-def request(**fields: object) -> bytes:
+def request(model: str = "m", **fields: object) -> bytes:
     """A chat request as bytes."""
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
@@ -61,7 +67,12 @@ PLAIN, STREAM = request(), request(stream=True)
 
 
 class Echo(asyncio.Protocol):
-    """An engine that costs next to nothing: a fixed answer, or a stream of three events, slow where that is asked."""
+    """An engine that costs next to nothing: a fixed answer, or a stream of three events, slow where that is asked.
+
+    It falls asleep and wakes as vLLM does, each in ``SWITCH_S``.
+    """
+
+    asleep = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -81,12 +92,24 @@ class Echo(asyncio.Protocol):
 
     def answer(self, head: bytes, body: bytes) -> None:
         assert isinstance(self.transport, asyncio.WriteTransport)
-        if b'"stream": true' not in body:
-            text = PLAIN_BODY if body else b"{}"
-            self.transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(text) + text
-            )
-            return
+        path = head.split(b" ")[1].partition(b"?")[0]
+        if path in {b"/sleep", b"/wake_up"}:
+            Echo.asleep = path == b"/sleep"
+            asyncio.get_running_loop().call_later(SWITCH_S, self.say, b"{}")
+        elif path == b"/is_sleeping":
+            self.say(b'{"is_sleeping":%b}' % (b"true" if Echo.asleep else b"false"))
+        elif b'"stream": true' in body:
+            self.stream(body)
+        else:
+            self.say(PLAIN_BODY if body else b"{}")
+
+    def say(self, text: bytes) -> None:
+        assert isinstance(self.transport, asyncio.WriteTransport)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(text)
+        self.transport.write(head + text)
+
+    def stream(self, body: bytes) -> None:
+        assert isinstance(self.transport, asyncio.WriteTransport)
         self.transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(EVENT)
         )
@@ -126,10 +149,11 @@ def engine() -> Iterator[int]:
 
 
 @contextmanager
-def gateway(behind: int) -> Iterator[tuple[int, psutil.Process]]:
-    """Run the gateway; yields its port and process."""
+def gateway(*behind: int) -> Iterator[tuple[int, psutil.Process]]:
+    """Run the gateway, where there are two engines with turns between them; yields its port and process."""
     port = free_port()
-    words = [RIGFIT, "gateway", "--upstream", f"m=http://127.0.0.1:{behind}", "--port", str(port)]
+    words = [RIGFIT, "gateway", "--port", str(port), "--residency", "swap" if len(behind) > 1 else "together"]
+    words += [f"--upstream={name}=http://127.0.0.1:{engine}" for name, engine in zip("mn", behind, strict=False)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     try:
         wait_for(port)
@@ -252,6 +276,15 @@ def work(fronted: int, process: psutil.Process) -> Iterator[Measured]:
             caller.ask(asked, end)
         took = sum(process.cpu_times()[:2]) - before
         yield Measured(f"gateway, processor time a {name} request", 1000 * took / PAIRS, None, "ms")
+
+
+def switches(fronted: int) -> Iterator[Measured]:
+    """A request for the engine that sleeps, less what the engines themselves take to change places."""
+    caller, times = Caller(fronted), list[float]()
+    for number in range(SWITCHES):
+        time.sleep(0.8)  # nobody asks for the engine that is awake
+        times.append(caller.ask(request("mn"[number % 2]), PLAIN_BODY)[1])
+    yield Measured("gateway adds to a switch, median", 1000 * (statistics.median(times[2:]) - 2 * SWITCH_S), 20, "ms")
 
 
 def memory(fronted: int, process: psutil.Process) -> Iterator[Measured]:
