@@ -14,7 +14,7 @@ from tools.launch.files import Check, LaunchFile
 
 def check_shell(files: Iterable[LaunchFile]) -> tuple[Check, ...]:
     """Whether the shell scripts among ``files`` please shellcheck; nothing where there are none."""
-    scripts = [file for file in files if file.path.endswith(".sh")]
+    scripts = [file for file in files if file.path.endswith((".sh", ".sbatch"))]
     if not scripts:
         return ()
     tool = which("shellcheck") or which("shellcheck", path=str(Path(sys.executable).parent))
