@@ -26,6 +26,8 @@ class Choice:
         engine: the command line's word for the engine.
         layers_in_ram: first layers that stay in RAM wholly, of engines that place layers.
         experts_in_ram: first layers whose experts stay in RAM.
+        machines: that it spans, a pipeline stage on each.
+        step: tokens a scheduler step, None = the engine's default.
     """
 
     served: tuple[str, ...]
@@ -40,6 +42,8 @@ class Choice:
     engine: str = "vllm"
     layers_in_ram: int = 0
     experts_in_ram: int = 0
+    machines: int = 1
+    step: int | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -57,6 +61,8 @@ class Choice:
             self.engine,
             self.layers_in_ram,
             self.experts_in_ram,
+            self.machines,
+            self.step,
         )
 
 

@@ -40,6 +40,7 @@ class Engine:
         uneven: a model may lie on cards of different size.
         keeps_experts: layers may leave only their experts in RAM.
         offloads: weights may stay in RAM in an amount that is counted.
+        spans_machines: one model may lie on cards of several machines.
         words: the engine's own names of context and sequences, for titles.
     """
 
@@ -54,6 +55,7 @@ class Engine:
     uneven: bool = False
     keeps_experts: bool = False
     offloads: bool = True
+    spans_machines: bool = False
     words: tuple[str, str] = ("context", "sequences")
 
 
@@ -103,6 +105,7 @@ ENGINES: dict[str, Engine] = {
         "fp8",
         sleeps=True,
         cuts_layers=True,
+        spans_machines=True,
         words=("max-model-len", "max-num-seqs"),
     ),
     "sglang": Engine(

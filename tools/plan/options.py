@@ -103,6 +103,7 @@ class Finder:
         """Moves not yet behind a state, in one order so that no two chains differ in order only."""
         table: tuple[tuple[OptionKind, Move], ...] = (
             ("share", self._share),
+            ("parallel", moves.machines),
             ("precision", moves.precision),
             ("kv_dtype", moves.kv_dtype),
             ("concurrency", moves.concurrency),

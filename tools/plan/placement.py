@@ -8,7 +8,7 @@ the largest share left.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -201,6 +201,9 @@ class _Search:
         if self.sizer.places_layers(choice):
             yield from self._by_layers(index, free)
             return
+        if choice.machines > 1:
+            yield from self._across(index, free)
+            return
         for group in self._groups:
             emptiest = sorted(group, key=lambda card: -free[card])
             for ranks in RANKS:
@@ -216,9 +219,11 @@ class _Search:
     def _seats(self, index: int, free: Sequence[int]) -> list[Seat]:
         """Seats that hold, fewest ranks first, emptiest cards first; equal ones once."""
         choice, found = self.choices[index], list[Seat]()
-        if self.sizer.places_layers(choice):
-            found = [s for s in self._by_layers(index, free) if _holds(s, free) and self.has_kernels(s)]
-        for group in self._groups if not found and not self.sizer.places_layers(choice) else ():
+        if self.sizer.places_layers(choice) or choice.machines > 1:
+            found = [s for s in self.every_seat(index, free) if _holds(s, free) and self.has_kernels(s)]
+            found.sort(key=_easiest(free))
+            return found
+        for group in self._groups:
             gpu = self.gpus[group[0]]
             for ranks in RANKS:
                 if ranks > len(group) or not self.sizer.runs(choice, gpu, ranks):
@@ -227,8 +232,26 @@ class _Search:
                 if demand:
                     able = [card for card in group if free[card] >= demand.total_bytes]
                     found += [Seat(index, cards, demand) for cards in _card_sets(able, free, ranks)]
-        found.sort(key=lambda seat: (seat.effort, -min(free[card] - need for card, need in seat.takes())))
+        found.sort(key=_easiest(free))
         return found
+
+    def _across(self, index: int, free: Sequence[int]) -> Iterator[Seat]:
+        """Seats over several machines: as many equal cards of each, the emptiest machines and cards first."""
+        choice = self.choices[index]
+        kinds: dict[tuple[str, int], list[list[int]]] = defaultdict(list)
+        for group in self._groups:
+            gpu = self.gpus[group[0]]
+            kinds[gpu.name, gpu.cuda_total_bytes].append(sorted(group, key=lambda card: (-free[card], card)))
+        for machines in kinds.values():
+            for each in RANKS:
+                able = [group[:each] for group in machines if len(group) >= each]
+                able.sort(key=lambda cards: -free[cards[-1]])
+                if len(able) < choice.machines:
+                    break
+                cards = tuple(sorted(card for group in able[: choice.machines] for card in group))
+                demand = self.sizer.demand(choice, self.gpus[cards[0]], len(cards))
+                if demand:
+                    yield Seat(index, cards, demand)
 
     def _by_layers(self, index: int, free: Sequence[int]) -> Iterator[Seat]:
         """Seats of an engine that places layers: single cards, and the emptiest of a machine, equal or not."""
@@ -265,6 +288,10 @@ class _Search:
     def _smallest(self, choice: Choice) -> int:
         """Least bytes an instance takes over all its cards, whatever the split."""
         sizes: list[int] = []
+        if choice.machines > 1:
+            rooms = [room_bytes(gpu) for gpu in self.gpus]
+            seats = self._across(self.choices.index(choice), rooms)
+            return min((sum(need for _, need in seat.takes()) for seat in seats), default=0)
         if self.sizer.places_layers(choice):
             alone = self.sizer.demand_by_layers(choice, self.gpus[:1], (0,)) if self.gpus else None
             return alone.total_bytes if alone else 0
@@ -274,6 +301,11 @@ class _Search:
                 if demand:
                     sizes.append(demand.total_bytes * ranks)
         return min(sizes, default=0)
+
+
+def _easiest(free: Sequence[int]) -> Callable[[Seat], tuple[int, int]]:
+    """Order of seats: fewest ranks first, then those that leave most on their fullest card."""
+    return lambda seat: (seat.effort, -min(free[card] - need for card, need in seat.takes()))
 
 
 def _card_sets(able: Sequence[int], free: Sequence[int], ranks: int) -> list[tuple[int, ...]]:

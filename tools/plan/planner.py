@@ -12,7 +12,7 @@ from tools.plan.demand import Choice, Sizer
 from tools.plan.engines import display_name, engine
 from tools.plan.evaluate import best_effort, evaluate
 from tools.plan.kernels import engine_runs, runs_on
-from tools.plan.moves import State, plain_name
+from tools.plan.moves import State, plain_name, smaller_steps
 from tools.plan.options import Finder
 from tools.plan.placement import RESERVE_BYTES, RESERVE_SHARE
 from tools.plan.ranking import crawls
@@ -37,7 +37,7 @@ def make_plan(request: PlanRequest) -> Plan:
     if request.residency == "swap" and len(choices) > 1:
         sleeps = engine(request.engine).sleeps
         asked = replace(asked, choices=tuple(replace(choice, sleeps=sleeps) for choice in choices), swap=True)
-    placement = evaluate(asked, sizer) or best_effort(asked, sizer)
+    asked, placement = _as_asked(asked, sizer)
     fits = placement.verdict == "fits"
     options = Finder(request, sizer).search(asked, fits=fits)
     verdict: Verdict = "fits" if fits else "fits_with_changes" if options else "does_not_fit"
@@ -51,6 +51,16 @@ def make_plan(request: PlanRequest) -> Plan:
         reason=reason,
         assumptions=(*request.assumptions, *_assumptions(request, placement, choices, options)),
     )
+
+
+def _as_asked(asked: State, sizer: Sizer) -> tuple[State, Placement]:
+    """Place what was asked; where it does not fit as the engine would run it by default, with smaller steps."""
+    placement = evaluate(asked, sizer)
+    for smaller in smaller_steps(asked) if placement is None else ():
+        asked, placement = smaller, evaluate(smaller, sizer)
+        if placement:
+            break
+    return asked, placement or best_effort(asked, sizer)
 
 
 def _choices(request: PlanRequest) -> tuple[Choice, ...]:
@@ -121,6 +131,8 @@ def _only_slowly(hardware: Sequence[Option]) -> Note:
 
 def _reason(option: Option) -> Note:
     """Say why an option is taken; of several changes the one that costs most is spoken of."""
+    if option.title.code == "plan.title_machines":
+        return note("plan.reason_machines")
     codes = {option.title.code, *(need.code for need in option.needs)}
     if codes & {
         "plan.title_offload",
@@ -159,5 +171,8 @@ def _assumptions(
         if not engine_runs(gpu, request.engine)
     ]
     for plan in asked.instances:
+        step = plan.deployment.max_num_batched_tokens
+        if step:
+            notes.append(note("plan.smaller_step", tokens=step, model=plan.deployment.model.name))
         notes += runs_on(plan.deployment.checkpoint, cards[plan.gpu_indices[0]], request.engine).needs
     return tuple({(n.code, str(sorted(n.params.items()))): n for n in notes}.values())

@@ -35,6 +35,8 @@ from tools.vram.estimate import estimate
 def demand(choice: Choice, gpu: Gpu, ranks: int, version: str | None) -> Demand | None:
     """Return what a choice needs on each of ``ranks`` cards like ``gpu``; None where it can't be split so.
 
+    Over several machines every layer is cut over the cards of one, and each machine is a stage of the pipeline.
+
     Args:
         choice: what runs.
         gpu: one of the cards, which are equal.
@@ -44,7 +46,8 @@ def demand(choice: Choice, gpu: Gpu, ranks: int, version: str | None) -> Demand 
     Raises:
         NotYetExact: the model or its format is not covered exactly.
     """
-    for tp in TENSOR_PARALLEL:
+    cuts = TENSOR_PARALLEL if choice.machines == 1 else (ranks // choice.machines,)
+    for tp in cuts:
         if ranks % tp == 0 and splits(choice.model, choice.checkpoint, tp):
             found = _compute(deployment(choice, gpu, tp, ranks // tp, version), choice.users, gpu)
             if found:
@@ -75,6 +78,7 @@ def deployment(choice: Choice, gpu: Gpu, tp: int, pp: int, version: str | None) 
         engine_version=version,
         max_model_len=choice.context,
         max_num_seqs=choice.users,
+        max_num_batched_tokens=choice.step,
         kv_dtype=choice.kv_dtype,
         tp=tp,
         pp=pp,
