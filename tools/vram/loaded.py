@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from typing import Literal
 
 from tools.domain import Attention, Deployment, Gpu, Mixer, MlaAttention, ModelSpec, Quantization
 from tools.vram import gguf
@@ -117,7 +118,7 @@ def _loaded(deployment: Deployment, gpu: Gpu | None, registered: int, stage: Sta
     width, more = element_bytes(deployment.checkpoint.dtype), 0
     is_latent = version_of(deployment.engine_version) >= LATENT
     for matrices in _matrices(deployment, stage):
-        more += _changed(matrices, width, gpu, is_latent, _counts_segments(deployment, gpu))
+        more += _changed(matrices, width, gpu, is_latent, _counts(deployment, gpu))
     total = registered + more + rotary_bytes(deployment) + _absorbed_bytes(deployment, stage)
     total -= _still_double(deployment, stage)
     return Loaded(max(0, total), _backend(method, gpu), repacked=method in _REPACKED)
@@ -175,8 +176,8 @@ def _matrices(deployment: Deployment, stage: Stage) -> Iterator[tuple[Stored, ..
 
 
 @remembered(KEPT, by_identity=1)
-def _changed(matrices: tuple[Stored, ...], width: int, gpu: Gpu | None, is_latent: bool, whole: bool) -> int:
-    """Bytes that are held beyond those registered; ``whole``: with what is left of segments."""
+def _changed(matrices: tuple[Stored, ...], width: int, gpu: Gpu | None, is_latent: bool, counted: Counted) -> int:
+    """Bytes that are held, as the engine counts them, beyond those registered."""
     before, held = 0, list[tuple[tuple[int, ...], int]]()
     for matrix, stored, times in matrices:
         sizes = held_sizes(matrix, stored, width, gpu)
@@ -184,13 +185,17 @@ def _changed(matrices: tuple[Stored, ...], width: int, gpu: Gpu | None, is_laten
             sizes = (*sizes, matrix.elements * width)
         held.append((sizes, times))
         before += times * matrix_bytes(matrix, stored, width)
-    if whole:
-        return taken(_in_order(held)).reserved - before
+    return _counted(held, counted) - before
+
+
+def _counted(held: list[tuple[tuple[int, ...], int]], counted: Counted) -> int:
+    if counted == "segments":
+        return taken(_in_order(held)).reserved
+    if counted == "tensors":
+        return sum(times * sum(sizes) for sizes, times in held)
     after = sum(times * sum(map(allocated, sizes)) for sizes, times in held)
     shared = sum(times * size for sizes, times in held for size in sizes if between(size))
-    if shared > SHARED * after:
-        after = taken(_in_order(held)).allocated
-    return after - before
+    return taken(_in_order(held)).allocated if shared > SHARED * after else after
 
 
 SHARED = 0.05
@@ -203,15 +208,26 @@ def _in_order(held: list[tuple[tuple[int, ...], int]]) -> Iterator[Run]:
         yield [size for one, _ in layer for size in one], times
 
 
-ROCM_COUNTS_TENSORS = (0, 21, 0)
-"""First version that counts tensors on ROCm; before, what the card missed (``platforms/rocm.py``, 0.8.5 to 0.21)."""
-ROCM_COUNTS_CARD = (0, 8, 0)
+Counted = Literal["blocks", "tensors", "segments"]
+"""How held memory is counted: with what is left of a tensor's block, exactly, or all that was taken of the card."""
+
+SPLITS_ALL = (0, 26, 1)
+"""First version on PyTorch 2.13 (``requirements/cuda.txt``; before, 2.11), whose allocator leaves nothing over: five
+start-up logs of 0.26.1rc1 and 0.27.1 are the tensors' sum to 0.01 GiB (Qwen3.8-27B-FP8 on two ranks 14.28, its rounded
+blocks 14.42), those of 0.6 to 0.23 the blocks'."""
+
+ROCM_COUNTS_CARD, ROCM_COUNTS_TENSORS = (0, 8, 0), (0, 21, 0)
+"""Between these, what the card misses is counted on ROCm (``platforms/rocm.py``, 0.8.5 to 0.20.2)."""
 
 
-def _counts_segments(deployment: Deployment, gpu: Gpu | None) -> bool:
-    if gpu is None or gpu.vendor.lower() != "amd":
-        return False
-    return ROCM_COUNTS_CARD <= version_of(deployment.engine_version) < ROCM_COUNTS_TENSORS
+def _counts(deployment: Deployment, gpu: Gpu | None) -> Counted:
+    if deployment.engine != "vllm":
+        return "blocks"
+    version = version_of(deployment.engine_version)
+    if version >= SPLITS_ALL:
+        return "tensors"
+    is_rocm = gpu is not None and gpu.vendor.lower() == "amd"
+    return "segments" if is_rocm and ROCM_COUNTS_CARD <= version < ROCM_COUNTS_TENSORS else "blocks"
 
 
 def _backend(method: str, gpu: Gpu | None) -> str:

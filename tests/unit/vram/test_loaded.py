@@ -79,7 +79,7 @@ GPT_OSS_120B = config(
 def held(config: Any, quantization: Quantization | None = None, gpu: Gpu | None = H100, **more: Any) -> float:
     model = spec_from_config(config, name="any")
     checkpoint = model.checkpoints[0] if quantization is None else Checkpoint("any", "any", quantization)
-    one = Deployment(model, checkpoint, **more)
+    one = Deployment(model, checkpoint, **{"engine_version": "0.11.0", **more})
     return max(stage.bytes for stage in loaded(one, gpu, registered_bytes(one))) / GIB
 
 
@@ -197,3 +197,12 @@ def test_double_quantisation_is_undone_from_0_9_on():
     single = Quantization("bnb_nf4", 4, 64)
     assert held(LLAMA_8B, copy, engine_version="0.8.5") == pytest.approx(5.342, abs=2e-3)
     assert held(LLAMA_8B, copy, engine_version="0.9.0") == held(LLAMA_8B, single, engine_version="0.8.5")
+
+
+def test_from_0_26_1_on_nothing_is_left_of_blocks():
+    plain = {"quantization": BF16, "tp": 2}
+    older, newer = (held(QWEN3_32B, **plain, engine_version=version) for version in ("0.26.0", "0.26.1"))
+    model = spec_from_config(QWEN3_32B, name="any")
+    one = Deployment(model, Checkpoint("any", "any"), tp=2)
+    assert newer == pytest.approx(registered_bytes(one)[0] / GIB + 40960 * 128 * 2 / GIB)
+    assert older - newer > 0.03

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -62,15 +62,26 @@ def _caches_fp8(fields: Config) -> bool:
     return named or (scheme.get("type") == "float" and scheme.get("num_bits") == 8)
 
 
+def _listed(fields: Config) -> Iterator[tuple[str, str]]:
+    """Yield each module of the table with its algorithm: by module, or by algorithm as the catalogue shortens it."""
+    table: Any = fields.get("quantized_layers")
+    if isinstance(table, Mapping):
+        for name, how in list(cast("Config", table).items())[:MAX_NAMES]:
+            yield str(name), str(cast("Config", how).get("quant_algo") if isinstance(how, Mapping) else how).upper()
+    for how in cast("list[Any]", table) if isinstance(table, list) else []:
+        if isinstance(how, Mapping):
+            stored = cast("Config", how)
+            for name in names_under(stored, "modules"):
+                yield name, str(stored.get("quant_algo")).upper()
+
+
 def _mixed(fields: Config, excluded: tuple[str, ...], cached: dict[str, Any]) -> Quantization:
     """A table of modules; what it does not list stays as it is. Scales of the cache exist where it is FP8."""
-    table = mapping(fields, "quantized_layers")
-    if not table:
-        raise BadValue("errors_vram.bad_field", field="quantized_layers", value=repr(table)[:80])
     modules: dict[str, list[str]] = {}
-    for name, how in list(table.items())[:MAX_NAMES]:
-        algorithm = str(cast("Config", how).get("quant_algo")).upper() if isinstance(how, Mapping) else str(how)
-        modules.setdefault(algorithm, []).append(_EXPERT.sub(".experts", str(name)))
+    for name, algorithm in _listed(fields):
+        modules.setdefault(algorithm, []).append(_EXPERT.sub(".experts", name))
+    if not modules:
+        raise BadValue("errors_vram.bad_field", field="quantized_layers", value=repr(modules)[:80])
     parts: list[FormatPart] = []
     for algorithm, names in modules.items():
         stored = _FORMATS.get(algorithm)
