@@ -6,7 +6,7 @@ from typing import Any
 
 from tools.errors import BadValue
 from tools.launch import container_scripts, pins
-from tools.launch.compose_words import PORT, api_key, has_front, healthy_after, image_of_rigfit, published
+from tools.launch.compose_words import PORT, api_key, has_front, healthy_after, image_of_rigfit, published, turns
 from tools.launch.front import Upstream, nginx_conf, router_js
 from tools.launch.job import FIRST_PORT, Job
 from tools.launch.yaml_text import EnvRef, Flow
@@ -63,23 +63,35 @@ def _nginx(job: Job) -> dict[str, Any]:
 
 
 def _gateway(job: Job) -> dict[str, Any]:
-    routes = [(model, up.url) for up in upstreams(job) for model in up.models]
-    for model, _ in routes:
-        if "=" in model:  # what divides the name from the address
-            raise BadValue("errors_launch.bad_word", value=model)
     keys = {"RIGFIT_API_KEYS": api_key(job)}
     return {
         **image_of_rigfit(job),
-        "entrypoint": Flow(["rigfit", "gateway"]),
         "command": [
-            *("--host", "0.0.0.0", "--port", str(_FRONT_PORT["gateway"])),  # noqa: S104 - inside its own container
-            *("--residency", "swap" if job.swaps else "together"),
-            *(("--upstream-key", "VLLM_API_KEY") if job.choices.open else ()),
-            *(word for model, url in routes for word in ("--upstream", f"{model}={url}")),
+            *("gateway", "--host=0.0.0.0", f"--port={_FRONT_PORT['gateway']}"),
+            *(["--upstream-key=VLLM_API_KEY"] if job.choices.open else []),
+            *_gateway_models(job),
         ],
         "environment": keys | ({"VLLM_API_KEY": api_key(job)} if job.choices.open else {}),
         "healthcheck": _checked("python3", "-c", container_scripts.HEALTHY, "http://127.0.0.1:8000/health"),
     }
+
+
+def _gateway_models(job: Job) -> list[str]:
+    """Words that tell the gateway the engines, their further names, and which of them take turns."""
+    words: list[str] = []
+    for upstream in upstreams(job):
+        first, *others = upstream.models
+        if any(_DIVIDERS & set(model) for model in upstream.models):
+            raise BadValue("errors_launch.bad_word", value=" ".join(upstream.models))
+        words += [f"--upstream={first}={upstream.url}", *(f"--alias={other}={first}" for other in others)]
+    if job.swaps:
+        groups = (",".join(models_of(unit.instance)[0] for unit in group) for group in turns(job))
+        words += ["--residency=swap", *(f"--group={group}" for group in groups)]
+    return words
+
+
+_DIVIDERS = frozenset("=,")
+"""Stand between the words of the gateway's arguments."""
 
 
 def page(job: Job) -> dict[str, Any]:
@@ -119,10 +131,8 @@ def _rigfit_page(job: Job) -> dict[str, Any]:
     first = next((unit for unit in job.units if not unit.sleeps), job.units[0])
     return {
         **image_of_rigfit(job),
-        "entrypoint": Flow(["rigfit", "ui"]),
-        "command": Flow(["--host", "0.0.0.0", "--port", str(_PAGE_PORT["rigfit"])]),  # noqa: S104 - its container
+        "command": Flow(["ui", "--host=0.0.0.0", f"--port={_PAGE_PORT['rigfit']}"]),
         "environment": {
-            "RIGFIT_DATA_DIR": "/data",
             "RIGFIT_LLM_URL": base_url(job),
             "RIGFIT_LLM_MODEL": models_of(first.instance)[0],
             "RIGFIT_LLM_API_KEY": api_key(job, "no-key"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.launch.job import Job
+from tools.launch.job import Job, Unit
 from tools.launch.yaml_text import EnvRef, comment_line
 
 PORT = 8000
@@ -19,6 +19,15 @@ def has_front(job: Job) -> bool:
 def gateway_before(job: Job) -> bool:
     """Rigfit's gateway is the only way in, and asks for the key itself."""
     return has_front(job) and job.choices.endpoint == "gateway"
+
+
+def turns(job: Job) -> tuple[tuple[Unit, ...], ...]:
+    """Engines that take turns, in groups that have no card in common."""
+    groups: list[tuple[Unit, ...]] = []
+    for unit in (unit for unit in job.units if unit.can_sleep):
+        near = [group for group in groups if any(set(unit.devices) & set(other.devices) for other in group)]
+        groups = [group for group in groups if group not in near] + [(*(u for group in near for u in group), unit)]
+    return tuple(group for group in groups if len(group) > 1)
 
 
 def required(name: str, message: str) -> EnvRef:

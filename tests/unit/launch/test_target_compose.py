@@ -204,10 +204,11 @@ def test_rigfits_gateway_can_stand_in_front(swap: bool):
     plan = make_plan(make_instance("a", ("one", "two"), awake=not swap), make_instance("b", ("three",), order=1))
     launch = generate(plan, choices=Choices(endpoint="gateway"))
     services = loaded(text_of(launch, "compose.yaml"))["services"]
-    words = services["endpoint"]["command"]
-    routes = [words[at + 1] for at, word in enumerate(words) if word == "--upstream"]
-    assert routes == ["one=http://a:8000", "two=http://a:8000", "three=http://b:8000"]
-    assert words[words.index("--residency") + 1] == ("swap" if swap else "together")
+    assert services["endpoint"]["command"] == [
+        *("gateway", "--host=0.0.0.0", "--port=8000"),
+        *("--upstream=one=http://a:8000", "--alias=two=one", "--upstream=three=http://b:8000"),
+        *(["--residency=swap", "--group=one,three"] if swap else []),
+    ]
     assert services["endpoint"]["ports"] == ["127.0.0.1:8000:8000"]
     assert "build" in services["endpoint"]
     assert "VLLM_API_KEY" not in services["a"]["environment"]  # the gateway asks for it
@@ -216,8 +217,18 @@ def test_rigfits_gateway_can_stand_in_front(swap: bool):
     assert not [file for file in launch.files if file.path == "swap.sh"]
 
 
+def test_engines_take_turns_with_those_on_their_cards_only():
+    pairs = [(0,), (1,), (2,), (0,), (1, 3), (3,)]
+    engines = [make_instance(f"e{i}", (f"m{i}",), gpus=cards, order=i, tp=len(cards)) for i, cards in enumerate(pairs)]
+    asleep = [replace(engine, awake=i in (2, 4, 5)) for i, engine in enumerate(engines)]
+    plan = make_plan(*asleep, rig=Rig((CARD,) * 4), kind="swap")
+    words = compose(plan, choices=Choices(endpoint="gateway"))["services"]["endpoint"]["command"]
+    groups = {frozenset(word.partition("=")[2].split(",")) for word in words if word.startswith("--group")}
+    assert groups == {frozenset({"m0", "m3"}), frozenset({"m1", "m4"})}
+
+
 def test_a_name_that_the_gateway_could_not_tell_from_an_address_is_refused():
-    plan = make_plan(make_instance("a", ("x=http://evil",)), make_instance("b", order=1))
+    plan = make_plan(make_instance("a", ("x=http://evil",)), make_instance("b", ("b",), order=1))
     with pytest.raises(BadValue, match="bad_word"):
         generate(plan, choices=Choices(endpoint="gateway"))
 
