@@ -27,6 +27,7 @@ _KINDS = {
     "unknown_model": _Kind(404, "model_not_found", param="model"),
     "unknown_route": _Kind(404, "unknown_url"),
     "wrong_method": _Kind(405, "method_not_allowed"),
+    "no_upgrade": _Kind(400, "upgrade_not_supported"),
     "wrong_key": _Kind(401, "invalid_api_key"),
     "foreign_page": _Kind(403, "origin_not_allowed"),
     "not_json": _Kind(400, "invalid_json"),

@@ -67,6 +67,8 @@ class Gateway:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         # the path as it was sent, undecoded: only an exact match counts
         path = request.raw_path.partition("?")[0]
+        if hdrs.UPGRADE in request.headers:
+            raise Refused("no_upgrade")
         extra = self._origins.check(request)
         if request.method == hdrs.METH_OPTIONS and extra:
             return web.Response(status=204, headers={**extra, **self._origins.PREFLIGHT})
@@ -131,8 +133,9 @@ class Gateway:
                     if answer is not None:
                         async with answer:
                             if last or answer.status not in _ELSEWHERE:
+                                response = await self._relay.hand_back(request, answer, extra)
                                 self.metrics.answered(model, answer.status)
-                                return await self._relay.hand_back(request, answer, extra)
+                                return response
                 finally:
                     engine.in_flight -= 1
                 if turns is not None:
@@ -174,7 +177,7 @@ class Gateway:
             headers[hdrs.ALLOW] = str(refused.params["allowed"])
         body = refused.body(self._config.language)
         answer = web.Response(status=refused.status, body=body, content_type="application/json", headers=headers)
-        if not request.content.is_eof():
+        if not request.content.is_eof() or hdrs.UPGRADE in request.headers:
             answer.force_close()
         return answer
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from collections.abc import Mapping
 
 import aiohttp
@@ -12,9 +11,9 @@ from aiohttp import web
 from multidict import CIMultiDict, istr
 from yarl import URL
 
-from prompts import text
 from serving.addresses import NearResolver
 from serving.config import Limits
+from serving.errors import Refused
 from serving.upstreams import Engine
 
 _ASKED = tuple(
@@ -40,8 +39,8 @@ _ANSWERED = frozenset({"content-type", "content-encoding", "cache-control", "ret
 _ANSWERED_PREFIXES = ("x-ratelimit-", "openai-", "anthropic-")
 """An engine's headers that a caller gets to see, and how others begin that it sees too."""
 
-_AT_ONCE_BYTES = 1 << 20
-"""Answers of a known length up to this go out in one piece."""
+_AT_ONCE_BYTES = 1 << 16
+"""Answers of a known length up to this go out in one piece; it fits a socket's buffers, so it waits for no reader."""
 _IDLE_S = 3.0
 """How long an unused connection to an engine is kept: uvicorn, so vLLM and SGLang, close theirs after 5 s."""
 _LARGE_BODY_BYTES = 1 << 20
@@ -117,12 +116,19 @@ class Relay:
 
         An answer that the engine breaks off is broken off here too: after an error event where a stream stands between
         two events, and without the end that would make it look whole.
+
+        Raises:
+            Refused: the engine broke off, and nothing has been sent yet.
         """
         headers = _passed_back(answer)
         headers.update(extra)
         length = answer.content_length
         if length is not None and length <= _AT_ONCE_BYTES:
-            return web.Response(status=answer.status, body=await answer.read(), headers=headers)
+            try:
+                body = await answer.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise Refused("engine_broke_off") from error
+            return web.Response(status=answer.status, body=body, headers=headers)
         response = web.StreamResponse(status=answer.status, headers=headers)
         response.content_length = length
         await response.prepare(request)
@@ -155,9 +161,7 @@ class Relay:
             raise ConnectionResetError("the caller does not read") from None
 
     def _broken_event(self) -> bytes:
-        message = text(self._language, "errors_serving.engine_broke_off")
-        error = {"message": message, "type": "server_error", "param": None, "code": "engine_broke_off"}
-        return b"data: " + json.dumps({"error": error}, ensure_ascii=False).encode() + b"\n\n"
+        return b"data: " + Refused("engine_broke_off").body(self._language) + b"\n\n"
 
     def _authorize(self, engine: Engine, headers: dict[str, str]) -> None:
         if engine.key_env is not None:

@@ -137,6 +137,8 @@ class SimulatedEngine:
                 assert request.transport is not None
                 request.transport.abort()
             payload = {"model": body["model"], "by": self.name, "choices": [{"message": {"content": "hello"}}]}
+            if "size" in body:
+                payload["padding"] = "y" * body["size"]
             answer = web.json_response(payload, status=status, headers={"X-Request-Id": "r1", "Set-Cookie": "a=b"})
             return answer
         response = web.StreamResponse(status=status, headers={"Content-Type": "text/event-stream"})

@@ -172,6 +172,55 @@ def test_an_engine_that_breaks_off_never_looks_complete() -> None:
     run(test)
 
 
+def test_a_short_answer_that_breaks_off_is_an_error() -> None:
+    async def test() -> None:
+        async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+            writer.write(head + b'{"choices"')
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(broken, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with fronted(upstreams=(Upstream("a", url),)) as client:
+            status, answer, _ = await client.post({"model": "a"})
+            assert (status, answer["error"]["code"]) == (502, "engine_broke_off")
+        server.close()
+
+    run(test)
+
+
+def test_an_engine_that_talks_nonsense_is_an_error() -> None:
+    async def test() -> None:
+        async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"220 mail.example ESMTP\r\n")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with fronted(upstreams=(Upstream("a", url),)) as client:
+            status, answer, _ = await client.post({"model": "a"})
+            assert (status, answer["error"]["code"]) == (502, "engine_broke_off")
+        server.close()
+
+    run(test)
+
+
+def test_large_bodies_and_answers_arrive_whole() -> None:
+    async def test() -> None:
+        engine = SimulatedEngine("a")
+        async with fronted(engine) as client:
+            body = {"model": "a", "image": "x" * 5_000_000, "size": 3_000_000}
+            status, answer, _ = await client.post(body)
+            assert (status, len(answer["padding"])) == (200, 3_000_000)
+        assert engine.bodies == [body]
+
+    run(test)
+
+
 def test_engines_own_errors_pass_through() -> None:
     async def test() -> None:
         async with fronted(SimulatedEngine("a")) as client:
@@ -488,6 +537,8 @@ SMUGGLED = b"POST /sleep HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
         b"X: a\rContent-Length: 13\r\n",
         b" Content-Length: 13\r\n",
         b"X: \x00\r\nContent-Length: 13\r\n",
+        b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 13\r\n",
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
     ],
 )
 def test_requests_can_not_be_smuggled(framing: bytes) -> None:
