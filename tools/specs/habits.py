@@ -30,9 +30,11 @@ WRITERS: dict[tuple[str, str], tuple[str, ...]] = {
     ("redhatai", ""): (*COMMON, "linear_attn"),
     ("neuralmagic", ""): (*COMMON, "linear_attn"),
     ("nvidia", "nvfp4"): (*COMMON, "linear_attn", "shared_expert"),
+    ("qwen", "fp8_block"): (*(name for name in COMMON if name != "mtp"), "mtp.fc"),
     ("qwen", "gptq"): ("lm_head", *TOWERS, "self_attn", "linear_attn", "shared_expert", "shared_expert_gate"),
 }
-"""Beyond ``COMMON``: by organisation and method ("" = any method)."""
+"""Beyond ``COMMON``: by organisation and method ("" = any method). Qwen's FP8 repositories store the prediction head's
+layer in FP8, too: with it a start-up log of Qwen3.8-27B-FP8 is 0.6 GiB above the model, in 16 bits it would be 0.8."""
 
 NVFP4 = (*COMMON, "linear_attn")
 """What llm-compressor's NVFP4 recipes of hybrid models leave in 16 bits, whoever runs them."""
