@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.launch import container_scripts, pins
+from tools.launch import compose_start, container_scripts, pins
 from tools.launch.argv.vllm import vllm_argv
 from tools.launch.argv.vllm_environment import vllm_environment
 from tools.launch.compose_words import PORT, api_key, gateway_before, has_front, healthy_after, published
@@ -106,13 +106,9 @@ def _environment(job: Job, unit: Unit) -> dict[str, str]:
     variables = {**_HF_HOME, "HF_HUB_OFFLINE": "1", **vllm_environment(unit, cpu=job.choices.cpu, pick_cards=False)}
     if job.choices.open or not gateway_before(job):
         variables["VLLM_API_KEY"] = api_key(job)
-    if job.choices.cpu:
-        # the program that starts the engine binds it to a share of the cores that it finds
+    if job.choices.cpu:  # decided by the program that starts the engine
         del variables["VLLM_CPU_OMP_THREADS_BIND"]
-        variables["SHARE_OF_CORES"] = f"{job.units.index(unit) + 1}/{len(job.units)}"
-    elif unit.vendor == "nvidia":
-        variables["CARDS"] = ",".join(map(str, unit.devices))
-    return variables
+    return variables | compose_start.variables(job, unit)
 
 
 def _devices(job: Job, unit: Unit) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import replace
 from typing import Any
 
-from tools.launch import container_scripts, pins
+from tools.launch import compose_start, container_scripts, pins
 from tools.launch.checks.compose import check_compose_config, check_compose_schema
 from tools.launch.checks.shell import check_shell
 from tools.launch.checks.vllm import check_flags
@@ -88,7 +88,7 @@ def compose_yaml(job: Job) -> str:
 
 def _texts(job: Job) -> dict[str, Any]:
     """What the services read beside their images."""
-    texts = {"download": container_scripts.DOWNLOAD, "start": container_scripts.START, **endpoint_files(job)}
+    texts = {"download": container_scripts.DOWNLOAD, "start": compose_start.program(job), **endpoint_files(job)}
     if job.swaps:
         texts["sleep"] = container_scripts.SLEEP
     return {name: {"content": Block(text)} for name, text in texts.items()}
