@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import aiohttp
+import msgspec
 
 from serving.relay import Relay
 from serving.routes import HEALTH, MODELS
@@ -13,6 +15,16 @@ from serving.upstreams import Engine, Upstreams
 WITHIN_S = 3.0
 """An engine that takes longer to say how it is counts as down."""
 _UNKNOWN_PAGE = frozenset({404, 405})
+
+Misnamed = Callable[[Engine, str, tuple[str, ...]], None]
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
 
 
 async def check(engine: Engine, relay: Relay, within_s: float = WITHIN_S) -> bool:
@@ -32,14 +44,41 @@ async def check(engine: Engine, relay: Relay, within_s: float = WITHIN_S) -> boo
     return engine.healthy
 
 
-async def watch(upstreams: Upstreams, relay: Relay, every_s: float) -> None:
-    """Check every engine again and again, each in its own time, for ever."""
+async def unknown_names(engine: Engine, relay: Relay) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names that an engine is to answer for and does not list, and those that it lists.
+
+    An engine that lists nothing readable has no unknown names.
+    """
+    try:
+        status, body = await relay.control(engine, "GET", MODELS, b"", WITHIN_S)
+        listed = tuple(row.id for row in msgspec.json.decode(body, type=_Models).data)
+    except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError):
+        return (), ()
+    if status != 200 or not listed:
+        return (), ()
+    return tuple(name for name in engine.models if name not in listed), listed
+
+
+async def watch(upstreams: Upstreams, relay: Relay, every_s: float, misnamed: Misnamed) -> None:
+    """Check every engine again and again, each in its own time, for ever.
+
+    Args:
+        upstreams: the engines.
+        relay: what carries the questions.
+        every_s: seconds between two checks.
+        misnamed: called once with a name that an engine does not know, and those that it does.
+    """
     async with asyncio.TaskGroup() as group:
         for engine in upstreams.engines:
-            group.create_task(_watch(engine, relay, every_s))
+            group.create_task(_watch(engine, relay, every_s, misnamed))
 
 
-async def _watch(engine: Engine, relay: Relay, every_s: float) -> None:
+async def _watch(engine: Engine, relay: Relay, every_s: float, misnamed: Misnamed) -> None:
+    named = False
     while True:
-        await check(engine, relay)
+        if await check(engine, relay) and not named:
+            named = True
+            unknown, listed = await unknown_names(engine, relay)
+            for name in unknown:
+                misnamed(engine, name, listed)
         await asyncio.sleep(every_s)

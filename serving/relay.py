@@ -44,7 +44,8 @@ _AT_ONCE_BYTES = 1 << 16
 _IDLE_S = 3.0
 """How long an unused connection to an engine is kept: uvicorn, so vLLM and SGLang, close theirs after 5 s."""
 _LARGE_BODY_BYTES = 1 << 20
-_CONTROL_BYTES = 4096
+_CONTROL_BYTES = 1 << 18
+"""Most that is read of an answer that is for the gateway itself."""
 
 _SKIPPED = tuple(map(istr, ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")))
 

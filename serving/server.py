@@ -15,8 +15,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from prompts import text
 from serving.config import GatewayConfig
+from serving.errors import shown
 from serving.gateway import Gateway
-from serving.health import watch
+from serving.health import Misnamed, watch
 from serving.metrics import Metrics
 from serving.relay import Relay
 from serving.sleep_api import SleepApi
@@ -26,6 +27,7 @@ from serving.upstreams import Engine, Upstreams
 _BACKLOG = 1024
 _LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the caller sees the answer."""
+_NAMES_SHOWN = 5
 _DESCRIPTORS = 65_536
 """Descriptors wanted: two for each of some ten thousand streams, and room."""
 
@@ -82,7 +84,7 @@ async def opened(config: GatewayConfig, secrets: Mapping[str, str], notice: Noti
     runner = web.ServerRunner(server, shutdown_timeout=1.0)
     await runner.setup()
     tasks = [asyncio.create_task(group.watch(config.check_s)) for _, group in groups]
-    tasks.append(asyncio.create_task(watch(upstreams, relay, config.check_s)))
+    tasks.append(asyncio.create_task(watch(upstreams, relay, config.check_s, _misnamed(config.language, notice))))
     try:
         site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG, reuse_address=True)
         await site.start()
@@ -116,6 +118,16 @@ def _groups(
             turns.pin(upstreams.models[name][0])
         groups.append((engines, turns))
     return groups
+
+
+def _misnamed(language: str, notice: Notice) -> Misnamed:
+    """Return what tells whoever runs the gateway that an engine does not know a name."""
+
+    def tell(engine: Engine, name: str, listed: tuple[str, ...]) -> None:
+        names = ", ".join(map(shown, listed[:_NAMES_SHOWN]))
+        notice(text(language, "serving.misnamed", model=name, url=engine.url, names=names))
+
+    return tell
 
 
 def address(host: str, port: int) -> str:

@@ -593,6 +593,22 @@ def test_bodies_in_another_dress_are_refused() -> None:
     run(test)
 
 
+def test_a_name_that_its_engine_does_not_know_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    async def test() -> None:
+        engine = SimulatedEngine("real/name")
+        async with engines(engine):
+            config = GatewayConfig(
+                (Upstream("mine", engine.url), Upstream("real/name", engine.url)), port=0, check_s=0.05
+            )
+            async with opened(config, {}):
+                await asyncio.sleep(0.3)
+
+    run(test)
+    said = capsys.readouterr().out
+    assert said.count("“mine”") == 1
+    assert "it serves: real/name" in said
+
+
 def test_a_redirect_is_not_followed() -> None:
     async def test() -> None:
         async with fronted(SimulatedEngine("a")) as client:
