@@ -184,5 +184,6 @@ def answers(address: str, names: tuple[str, ...]) -> None:
         assert answer["model"] == names[0]  # whatever it was called by
         assert answer["usage"]["completion_tokens"] >= 1
         assert answer["choices"][0]["finish_reason"] in {"stop", "length"}
-        with pytest.raises(HTTPError, match="401"):
-            call(address, "/v1/chat/completions", body, key="another")
+        for path in ("/v1/chat/completions", "/invocations", "/metrics", "/tokenize"):
+            with pytest.raises(HTTPError, match="401"):
+                call(address, path, body, key="another")

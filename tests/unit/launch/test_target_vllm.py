@@ -13,11 +13,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from launch_factory import CARD, make_checkpoint, make_instance, make_plan
 
-from tools.domain import Plan, Quantization, Rig
+from tools.domain import InstancePlan, Plan, Quantization, Rig
+from tools.errors import BadValue
 from tools.launch.argv.vllm import vllm_argv
+from tools.launch.choices import Choices
 from tools.launch.generate import LaunchFiles, generate, write
 from tools.launch.job import prepare
 from tools.launch.targets import vllm as vllm_scripts
+from tools.launch.targets.vllm_systemd import unit_files
+from tools.units import GIB
 
 printable = st.text(
     st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")) | st.sampled_from(list("$`'\"\\{}[]&*!|><%@#:,;?~^= ")),
@@ -149,3 +153,183 @@ def test_bash_itself_passes_hostile_words_on(tmp_path):
     )
     assert done.stdout.splitlines() == [*vllm_argv(instance, host="127.0.0.1", port=8000)[1:], "--seed", "1"]
     assert not (tmp_path / "hacked").exists()
+
+
+# --- who may come in -------------------------------------------------------------------------------------------------
+
+
+def test_files_open_for_this_machine_unless_asked():
+    launch = scripts(make_plan(make_instance()))
+    assert "--host 127.0.0.1" in text_of(launch, "serve-a.sh")
+    assert not any("0.0.0.0" in file.content for file in launch.files)
+
+
+def test_open_files_ask_for_a_key_on_every_address():
+    launch = generate(make_plan(make_instance()), target="vllm", choices=Choices(open=True))
+    script = text_of(launch, "serve-a.sh")
+    assert "--host 0.0.0.0" in script
+    assert "--middleware rigfit_guard.Key" in script
+    assert script.index("VLLM_API_KEY:-") < script.index("exec vllm")
+    assert "class Key" in text_of(launch, "guard/rigfit_guard.py")
+    assert "VLLM_API_KEY" in text_of(launch, "start-all.sh")
+    assert "Authorization" in text_of(launch, "README.md")
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_an_open_engine_without_its_key_does_not_start(tmp_path):
+    write(generate(make_plan(make_instance()), target="vllm", choices=Choices(open=True)), tmp_path)
+    for script in ("serve-a.sh", "start-all.sh"):
+        done = subprocess.run(
+            [str(tmp_path / script)], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "VLLM_API_KEY" in done.stderr or "vllm" in done.stderr
+
+
+def test_engines_that_take_turns_stay_on_this_machine_even_when_asked():
+    """The routes that put them to sleep would be open to everybody who has the key."""
+    plan = make_plan(make_instance("a"), make_instance("b", order=1, awake=False), kind="swap")
+    launch = generate(plan, target="vllm", choices=Choices(open=True))
+    assert not any("0.0.0.0" in file.content for file in launch.files)
+    assert "SSH" in text_of(launch, "README.md")
+
+
+def test_no_secret_has_a_value_in_any_file():
+    launch = generate(make_plan(make_instance()), target="vllm", choices=Choices(open=True))
+    for file in launch.files:
+        assert not re.search(r"(HF_TOKEN|VLLM_API_KEY)=(?!\.\.\.)\S", file.content), file.path
+
+
+# --- the processor ---------------------------------------------------------------------------------------------------
+
+
+def test_on_the_processor_nothing_is_said_to_cards():
+    plan = make_plan(make_instance("a"), make_instance("b", order=1, awake=False), kind="swap")
+    launch = generate(plan, target="vllm", choices=Choices(cpu=True))
+    script = text_of(launch, "serve-b.sh")
+    assert "VISIBLE_DEVICES" not in script
+    assert "gpu-memory-utilization" not in script
+    assert "unset VLLM_CPU_KVCACHE_SPACE" in script
+    assert "$(nproc) / 2" in script
+    assert not any(file.path == "swap.sh" for file in launch.files)
+    assert "put_to_sleep" not in text_of(launch, "start-all.sh")
+    assert "NVIDIA driver" not in text_of(launch, "README.md")
+
+
+# --- units of systemd ------------------------------------------------------------------------------------------------
+
+
+def setting(unit: str, name: str) -> str:
+    return next(line.partition("=")[2] for line in unit.splitlines() if line.startswith(f"{name}="))
+
+
+def test_a_unit_starts_once_the_one_before_it_answers():
+    plan = make_plan(make_instance("a"), make_instance("b", order=1), make_instance("c", order=2, gpus=(1,)))
+    launch = scripts(plan)
+    fetch = "rigfit-fetch.service"
+    expected = {"a": fetch, "b": f"{fetch} rigfit-a.service", "c": f"{fetch} rigfit-b.service"}
+    for number, (name, before) in enumerate(expected.items()):
+        unit = text_of(launch, f"systemd/rigfit-{name}.service")
+        assert setting(unit, "After") == setting(unit, "Requires") == before
+        assert setting(unit, "ExecStart") == f"%h/rigfit/serve-{name}.sh"
+        limit = prepare(plan, None, "en")[0].units[number].load_s
+        assert setting(unit, "ExecStartPost") == f"%h/rigfit/wait-ready.sh {8000 + number} {limit}"
+        assert int(setting(unit, "TimeoutStartSec")) > limit
+        assert setting(unit, "PartOf") == "rigfit.target"
+        assert setting(unit, "EnvironmentFile").startswith("-")
+    target = text_of(launch, "systemd/rigfit.target")
+    assert setting(target, "Wants").split() == [fetch, *(f"rigfit-{name}.service" for name in "abc")]
+
+
+def test_a_unit_puts_its_sleeper_to_sleep():
+    plan = make_plan(make_instance("a"), make_instance("b", order=1, awake=False), kind="swap")
+    launch = scripts(plan)
+    assert setting(text_of(launch, "systemd/rigfit-b.service"), "ExecStartPost").endswith(" sleep")
+    assert not setting(text_of(launch, "systemd/rigfit-a.service"), "ExecStartPost").endswith(" sleep")
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+@settings(max_examples=20, deadline=None)
+@given(name=printable, revision=printable)
+@example(name="x\\", revision="%h $HOME %%")
+def test_nothing_foreign_stands_in_a_unit_but_in_its_comments(language: str, name: str, revision: str):
+    checkpoint = make_checkpoint(f"{name}/{name}", revision=revision, precision=name)
+    plan = make_plan(make_instance(name, (name,), checkpoint=checkpoint))
+    job = prepare(plan, None, language)[0]
+    same = prepare(make_plan(make_instance(job.units[0].name)), None, language)[0]
+    for made, plain in zip(unit_files(job), unit_files(same), strict=True):
+        assert made.path == plain.path
+        assert without_comments(made.content) == without_comments(plain.content)
+
+
+def without_comments(unit: str) -> list[str]:
+    return [line for line in unit.split("\n") if not line.startswith("#")]
+
+
+# --- one copy of the weights -----------------------------------------------------------------------------------------
+
+
+def shared(*instances: InstancePlan) -> LaunchFiles:
+    return generate(make_plan(*instances), target="vllm", choices=Choices(share="weights"))
+
+
+def value_of(words: list[str], flag: str) -> str:
+    return words[words.index(flag) + 1]
+
+
+def test_one_engine_of_two_names_becomes_two_that_map_its_weights():
+    """0.6 of 95 GiB is 57 GiB: less 16 GiB of weights 20.5 GiB for each, of which 1 GiB is no cache."""
+    launch = shared(make_instance("a", ("planner", "coder"), gpu_memory_utilization=0.6, max_num_seqs=4))
+    total = 0.0
+    for number, name in ((1, "planner"), (2, "coder")):
+        words = command_of(text_of(launch, f"serve-a-{number}.sh"))
+        assert value_of(words, "--served-model-name") == name
+        assert value_of(words, "--load-format") == "ipc_cache"
+        assert value_of(words, "--model-loader-extra-config") == '{"fallback": false}'
+        assert value_of(words, "--max-num-seqs") == "2"
+        assert int(value_of(words, "--kv-cache-memory-bytes")) == pytest.approx(19.5 * GIB, abs=GIB / 100)
+        total += float(value_of(words, "--gpu-memory-utilization")) * 95 - 16
+    assert total + 16 <= 0.6 * 95
+    steps = re.findall(r"^start (\S+) (\d+) \d+$", text_of(launch, "start-all.sh"), re.MULTILINE)
+    assert steps == [("weights", "8002"), ("a-1", "8000"), ("a-2", "8001")]
+    assert command_of(text_of(launch, "serve-weights.sh"))[:4] == ["vllm", "preload", "--model", "Org/Model-8B"]
+    first = text_of(launch, "systemd/rigfit-a-1.service")
+    assert "rigfit-weights.service" in setting(first, "Requires")
+    assert all(check.ok is not False for check in launch.checks), launch.checks
+
+
+def test_copies_of_one_checkpoint_on_the_same_cards_map_it_too():
+    launch = shared(make_instance("a"), make_instance("b", ("other",), order=1))
+    for name in "ab":
+        words = command_of(text_of(launch, f"serve-{name}.sh"))
+        assert value_of(words, "--load-format") == "ipc_cache"
+        assert value_of(words, "--kv-cache-memory-bytes") == str(4 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("instances", "reason"),
+    [
+        ((make_instance("a"),), "weights_nothing_shared"),
+        ((make_instance("a"), make_instance("b", order=1, checkpoint=make_checkpoint("Org/B"))), "nothing_shared"),
+        ((make_instance("a"), make_instance("b", order=1, gpus=(1,))), "nothing_shared"),
+        ((make_instance("a"), make_instance("b", order=1, awake=False)), "nothing_shared"),
+        (
+            (make_instance("a", ("x", "y"), checkpoint=make_checkpoint(quantization=Quantization("awq", 4))),),
+            "weights_format",
+        ),
+        ((make_instance("a", ("x", "y"), gpu_memory_utilization=0.18),), "weights_no_room"),
+    ],
+)
+def test_weights_that_cannot_be_shared_are_refused_with_the_reason(instances: tuple[InstancePlan, ...], reason: str):
+    with pytest.raises(BadValue, match=reason):
+        shared(*instances)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+@pytest.mark.parametrize("choices", [Choices(), Choices(open=True), Choices(cpu=True), Choices(share="weights")])
+def test_the_validators_take_every_choice(choices: Choices):
+    plan = make_plan(make_instance("a", ("x", "y"), gpu_memory_utilization=0.6))
+    for language in ("en", "ru"):
+        launch = generate(plan, target="vllm", choices=choices, language=language)
+        assert {check.name for check in launch.checks} == {"vllm-flags", "shellcheck", "systemd"}
+        assert all(check.ok is not False for check in launch.checks), launch.checks

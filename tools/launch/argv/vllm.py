@@ -69,6 +69,7 @@ def vllm_argv(
     *,
     host: str | None = None,
     port: int | None = None,
+    middleware: str | None = None,
     gpus: Sequence[Gpu] = (),
     cpu: bool = False,
 ) -> list[str]:
@@ -78,6 +79,7 @@ def vllm_argv(
         instance: an engine process of a plan.
         host: address to listen on (``None`` = the engine's default, every address).
         port: TCP port to listen on (``None`` = 8000).
+        middleware: a class that sees every request first, as ``module.Class`` on the engine's path.
         gpus: as ``vllm_flags``.
         cpu: as ``vllm_flags``.
 
@@ -92,6 +94,8 @@ def vllm_argv(
         flags["host"] = checked_word(host)
     if port is not None:
         flags["port"] = checked_port(port)
+    if middleware is not None:
+        flags["middleware"] = checked_word(middleware)
     return ["vllm", "serve", checked_word(instance.deployment.checkpoint.repo), *flag_words(flags)]
 
 

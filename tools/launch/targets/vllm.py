@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.launch import preflight
+from tools.launch import guard, preflight
 from tools.launch.argv.vllm import preload_argv
 from tools.launch.checks.shell import check_shell
 from tools.launch.checks.systemd import check_units
@@ -35,6 +35,8 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
         made.append(LaunchFile("swap.sh", scripts.swap_sh(job), executable=True))
     made.append(LaunchFile("preflight.py", preflight.program(job)))
     made.append(LaunchFile("download.py", DOWNLOAD))
+    if any(scripts.host(job, unit) == scripts.EVERYWHERE for unit in job.units):
+        made.append(LaunchFile(guard.FILE, guard.PROGRAM))
     made += unit_files(job, weights=weights)
     bases = {unit.name: f"http://{scripts.LOCAL}:{unit.port}" for unit in job.units}
     made.append(LaunchFile("README.md", readme(job, "vllm", bases=bases, **words(job, weights=weights))))
@@ -46,7 +48,7 @@ def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
     commands: list[list[str]] = []
     if shares_weights(job):
         job = with_shared_weights(job)
-        unit = job.units[0]
+        unit = scripts.holder(job)
         commands.append(preload_argv(unit.instance, health_port=scripts.weights_port(job), gpus=unit.gpus))
     commands += [scripts.argv(job, unit) for unit in job.units]
     return (check_flags(commands), *check_shell(made), *check_units(made, HOME))

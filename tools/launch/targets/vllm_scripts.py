@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from tools.launch import pins, preflight
+from tools.launch import guard, pins, preflight
 from tools.launch.argv.vllm import needs_remote_code, preload_argv, vllm_argv
 from tools.launch.argv.vllm_environment import vllm_environment
 from tools.launch.argv.words import wrapped
@@ -15,6 +15,8 @@ from tools.launch.yaml_text import comment_line
 
 LOCAL = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only where it was asked for, with an API key
+
+_GUARDED = 'export PYTHONPATH="$here/guard${PYTHONPATH:+:$PYTHONPATH}"'
 
 WEIGHTS = "weights"
 """Name of the daemon that holds weights for several engines; no engine has it."""
@@ -31,7 +33,20 @@ def host(job: Job, unit: Unit) -> str:
 
 def argv(job: Job, unit: Unit) -> list[str]:
     """Return the command that starts an engine."""
-    return vllm_argv(unit.instance, host=host(job, unit), port=unit.port, gpus=unit.gpus, cpu=job.choices.cpu)
+    at = host(job, unit)
+    return vllm_argv(
+        unit.instance,
+        host=at,
+        port=unit.port,
+        middleware=guard.CLASS if at == EVERYWHERE else None,
+        gpus=unit.gpus,
+        cpu=job.choices.cpu,
+    )
+
+
+def holder(job: Job) -> Unit:
+    """Return the engine whose weights the daemon holds, the first of those that map them."""
+    return next(unit for unit in job.units if unit.instance.deployment.weights_elsewhere)
 
 
 def weights_port(job: Job) -> int:
@@ -58,7 +73,7 @@ def serve_sh(job: Job, unit: Unit) -> str:
         comments(*notes),
         "set -euo pipefail",
         'here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)',
-        *(_key_needed(job) if host(job, unit) == EVERYWHERE else ()),
+        *((*_key_needed(job), _GUARDED) if host(job, unit) == EVERYWHERE else ()),
         *_exports(vllm_environment(unit, cpu=job.choices.cpu)),
         *(_shared_cores(len(job.units)) if job.choices.cpu else ()),
         f'python3 "$here"/{check}',
@@ -70,7 +85,7 @@ def serve_sh(job: Job, unit: Unit) -> str:
 
 def weights_sh(job: Job) -> str:
     """Return ``serve-weights.sh``: the daemon whose weights the engines map."""
-    unit = job.units[0]
+    unit = holder(job)
     lines = [
         "#!/usr/bin/env bash",
         comments(*header(job), job.say("launch_vllm.weights")),
@@ -236,7 +251,7 @@ def _key_check(job: Job) -> str:
 def _steps(job: Job, *, weights: bool) -> Sequence[str]:
     steps: list[str] = []
     if weights:
-        steps.append(shlex.join(["start", WEIGHTS, str(weights_port(job)), str(job.units[0].load_s)]))
+        steps.append(shlex.join(["start", WEIGHTS, str(weights_port(job)), str(holder(job).load_s)]))
     for unit in job.units:
         steps.append(shlex.join(["start", unit.name, str(unit.port), str(unit.load_s)]))
         if unit.sleeps:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tools.launch.files import LaunchFile
 from tools.launch.header import header
 from tools.launch.job import Job, Unit
-from tools.launch.targets.vllm_scripts import WEIGHTS, comments, weights_port
+from tools.launch.targets.vllm_scripts import WEIGHTS, comments, holder, weights_port
 
 PREFIX = "rigfit"
 TARGET = f"{PREFIX}.target"
@@ -49,10 +49,11 @@ def unit_files(job: Job, *, weights: bool = False) -> tuple[LaunchFile, ...]:
     made = [LaunchFile(FOLDER + FETCH, _fetch(job))]
     before = [FETCH]
     if weights:
-        made.append(LaunchFile(FOLDER + service(WEIGHTS), _engine(job, WEIGHTS, weights_port(job), before)))
+        daemon = _engine(job, WEIGHTS, weights_port(job), before, load_s=holder(job).load_s)
+        made.append(LaunchFile(FOLDER + service(WEIGHTS), daemon))
         before = [*before, service(WEIGHTS)]
     for unit in job.units:
-        text = _engine(job, unit.name, unit.port, before, unit)
+        text = _engine(job, unit.name, unit.port, before, unit=unit, load_s=unit.load_s)
         made.append(LaunchFile(FOLDER + service(unit.name), text))
         before = [*before[: 2 if weights else 1], service(unit.name)]
     names = [file.path.removeprefix(FOLDER) for file in made]
@@ -82,8 +83,7 @@ TimeoutStartSec=infinity
 """
 
 
-def _engine(job: Job, label: str, port: int, before: Sequence[str], unit: Unit | None = None) -> str:
-    limit = (unit or job.units[0]).load_s
+def _engine(job: Job, label: str, port: int, before: Sequence[str], *, load_s: int, unit: Unit | None = None) -> str:
     sleeps = " sleep" if unit and unit.sleeps else ""
     # after a failure three starts at most, however long each takes
     return f"""\
@@ -93,7 +93,7 @@ Description={job.say("launch_vllm.unit_engine", name=label)}
 PartOf={TARGET}
 Requires={" ".join(before)}
 After={" ".join(before)}
-StartLimitIntervalSec={4 * (limit + 120)}
+StartLimitIntervalSec={4 * (load_s + 120)}
 StartLimitBurst=3
 
 [Service]
@@ -103,8 +103,8 @@ WorkingDirectory={HOME}
 Environment=HF_HUB_OFFLINE=1
 {_SECRETS}
 ExecStart={HOME}/serve-{label}.sh
-ExecStartPost={HOME}/wait-ready.sh {port} {limit}{sleeps}
-TimeoutStartSec={limit + 60}
+ExecStartPost={HOME}/wait-ready.sh {port} {load_s}{sleeps}
+TimeoutStartSec={load_s + 60}
 TimeoutStopSec=120
 KillMode=mixed
 Restart=on-failure

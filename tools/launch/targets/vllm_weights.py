@@ -25,21 +25,39 @@ def shares_weights(job: Job) -> bool:
 
 
 def with_shared_weights(job: Job) -> Job:
-    """Return the job with its engine of several names taken apart: an engine each, and one copy of the weights.
+    """Return the job with engines that map one copy of the weights.
 
-    The budget of the one engine, less its weights and what the daemon itself takes, is divided equally.
+    Either its engines load one checkpoint on the same cards as it is: each keeps the cache it has, and the other copies
+    of the weights fall away. Or it is one engine of several names: it is taken apart into an engine each, and its
+    budget, less the weights and what the daemon itself takes, is divided equally.
 
     Raises:
-        BadValue: no engine has several names, or several have; a format that can't be mapped; too little memory.
+        BadValue: there is nothing to share; a format that can't be mapped; too little memory.
     """
-    shared = [unit for unit in job.units if len(unit.instance.served_names) > 1]
-    if len(shared) != 1 or len(job.units) != 1:
+    alike = [unit for unit in job.units if _what_is_loaded(unit) == _what_is_loaded(job.units[0])]
+    if len(job.units) == 1 and len(job.units[0].instance.served_names) > 1:
+        _check_format(job.units[0])
+        return replace(job, units=_apart(job.units[0]))
+    if len(alike) != len(job.units) or len(alike) < 2 or any(unit.can_sleep for unit in alike):
         raise BadValue("errors_launch.weights_nothing_shared")
-    unit = shared[0]
+    _check_format(alike[0])
+    return replace(job, units=tuple(_mapping(unit) for unit in alike))
+
+
+def _what_is_loaded(unit: Unit) -> tuple[object, ...]:
+    deployment, checkpoint = unit.instance.deployment, unit.checkpoint
+    return (checkpoint.repo, checkpoint.revision, checkpoint.precision, unit.devices, deployment.ranks)
+
+
+def _check_format(unit: Unit) -> None:
     method, kind = unit.checkpoint.quantization.method, unit.instance.deployment.model.model_type
     if method not in _FORMATS or unit.checkpoint.in_flight or (method == "mxfp4" and kind == "gpt_oss"):
         raise BadValue("errors_launch.weights_format", precision=unit.checkpoint.precision)
-    return replace(job, units=_apart(unit))
+
+
+def _mapping(unit: Unit) -> Unit:
+    deployment = replace(unit.instance.deployment, weights_elsewhere=True)
+    return replace(unit, instance=replace(unit.instance, deployment=deployment))
 
 
 def _apart(unit: Unit) -> tuple[Unit, ...]:
