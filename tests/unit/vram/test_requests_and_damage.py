@@ -16,6 +16,7 @@ from tools.specs.gpus import GpuCatalogue
 from tools.specs.models import ModelCatalogue
 from tools.vram.architecture import quantization_from_config, spec_from_config
 from tools.vram.estimate import estimate
+from tools.units import GIB
 from tools.vram.flags import read_flags
 from tools.vram.request import answer_request, deployment_from_request
 
@@ -186,6 +187,15 @@ def test_flags_change_towers_and_states():
     wide, narrow = (bytes_of(f"--mamba-ssm-cache-dtype {kind}", "max_concurrency") for kind in ("float32", "bfloat16"))
     assert wide < narrow
     assert not answer(model="Qwen/Qwen3.5-27B", extra_flags="--mamba-ssm-cache-dtype int3")["ok"]
+
+
+def test_ultravox_had_its_ear_whole_on_each_rank_before_0_28():
+    def weights(version: str) -> float:
+        said = answer(model="fixie-ai/ultravox-v0_4", tp=2, engine_version=version)
+        return said["weights_bytes_per_gpu"] / GIB
+
+    assert weights("0.6.3") == pytest.approx(8.1626, abs=1e-3), "as logged"
+    assert weights("0.6.3") - weights("0.28.0") > 0.25
 
 
 @given(st.text(max_size=300))
