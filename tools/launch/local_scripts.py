@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from tools.domain import Checkpoint
 from tools.launch.argv.llamacpp import MADE, device_environment, gguf_type, is_made, llamacpp_flags, made_name
@@ -34,6 +35,19 @@ def begin(job: Job, *lines: str, unit: Unit | None = None) -> str:
 def cards_of(job: Job, unit: Unit) -> Mapping[str, str]:
     """Return the variables that show an engine its cards only; none where it runs on the processor."""
     return dict[str, str]() if job.choices.cpu else device_environment(unit.vendor, unit.devices)
+
+
+def is_unified(unit: Unit) -> bool:
+    """Whether a card of an engine shares the processor's memory."""
+    return any(gpu.unified for gpu in unit.gpus)
+
+
+def readme_words(job: Job) -> dict[str, Any]:
+    """Return what ``templates/gguf.*.md.j2`` names beside the usual."""
+    return {
+        "converted": any(is_made(checkpoint) for checkpoint in job.checkpoints),
+        "unified": any(map(is_unified, job.units)) and not job.choices.cpu,
+    }
 
 
 def say(job: Job, code: str) -> str:

@@ -130,6 +130,14 @@ def test_other_makers_cards(vendor: str, name: str):
     assert settings_of(launch)[name] == "0"
 
 
+def test_cards_that_share_the_processors_memory_are_let_in():
+    for vendor, asked in (("amd", "1"), ("nvidia", None), ("apple", None)):
+        launch = made(engine(), rig=Rig((replace(CARD, vendor=vendor, unified=True),)))
+        assert settings_of(launch).get("OLLAMA_IGPU_ENABLE") == asked
+        assert "shares its memory" in text_of(launch, "README.md")
+    assert "shares its memory" not in text_of(made(engine()), "README.md")
+
+
 def test_without_cards():
     launch = made(engine(), choices=Choices(cpu=True))
     assert modelfile(launch)["num_gpu"] == "0"
@@ -244,6 +252,7 @@ def test_no_text_leaves_its_place(served: list[str], repo: str, revision: str):
         "FROM x\nPARAMETER stop\n",
         "FROM x\nPARAMETER use_mmap yes\n",
         'FROM x\nTEMPLATE """a\nb"""\n',
+        "FROM x\nMESSAGE robot hi\n",
     ],
 )
 def test_what_ollama_would_refuse_is_seen(text: str):

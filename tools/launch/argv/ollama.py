@@ -105,14 +105,23 @@ def server_settings(instances: Sequence[InstancePlan], *, loaded: int, load_s: i
     return {name: value for name, value in found.items() if value is not None}
 
 
-def shown_cards(vendor: str, devices: Sequence[int], *, cpu: bool = False) -> dict[str, str]:
-    """Return the variables that show a server some cards only (docs ``gpu.mdx``); none is found under ``-1``."""
+def shown_cards(vendor: str, devices: Sequence[int], *, cpu: bool = False, unified: bool = False) -> dict[str, str]:
+    """Return the variables that show a server some cards only (docs ``gpu.mdx``).
+
+    Args:
+        vendor: maker of the cards.
+        devices: their numbers.
+        cpu: none; no card has the number -1.
+        unified: they share the processor's memory: such ones are left out unless asked for, but for NVIDIA's and
+            Apple's (``filterIntegratedGPUs``, ``discover/runner.go``).
+    """
     listed = "-1" if cpu else ",".join(map(str, devices))
     if vendor == "nvidia":
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": listed}
-    if vendor == "amd":
-        return {"ROCR_VISIBLE_DEVICES": listed}
-    return {"GGML_VK_VISIBLE_DEVICES": listed} if vendor == "intel" else {}
+    names = {"amd": "ROCR_VISIBLE_DEVICES", "intel": "GGML_VK_VISIBLE_DEVICES"}
+    if vendor not in names:
+        return {}
+    return {names[vendor]: listed} | ({"OLLAMA_IGPU_ENABLE": "1"} if unified and not cpu else {})
 
 
 def modelfile_line(instruction: str, *words: str) -> str:

@@ -36,6 +36,7 @@ SETTINGS = {
     "OLLAMA_KV_CACHE_TYPE": r"f32|f16|bf16|q8_0|q4_0|q4_1|iq4_nl|q5_0|q5_1",
     "OLLAMA_FLASH_ATTENTION": r"[01]",
     "OLLAMA_SCHED_SPREAD": r"[01]",
+    "OLLAMA_IGPU_ENABLE": r"[01]",
     "OLLAMA_KEEP_ALIVE": r"-1|\d+[smh]",
     "OLLAMA_LOAD_TIMEOUT": r"\d+[smh]",
     "CUDA_DEVICE_ORDER": r"PCI_BUS_ID",
@@ -74,7 +75,7 @@ def read_modelfile(text: str) -> tuple[Instruction, ...]:
         parameter = ""
         if name in {"parameter", "message"}:
             parameter, _, rest = rest.partition(" ")
-            if not re.fullmatch(r"[A-Za-z0-9_]+", parameter):
+            if not re.fullmatch(r"[A-Za-z0-9_]+" if name == "parameter" else r"system|user|assistant", parameter):
                 raise BadValue("launch_local.bad_modelfile", line=line[:80])
         found.append(Instruction(name, parameter, _unquoted(rest.strip(), line)))
     if not any(one.name == "from" for one in found):

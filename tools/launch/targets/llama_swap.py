@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from tools.errors import BadValue
-from tools.launch.argv.llamacpp import is_made, llamacpp_argv
+from tools.launch.argv.llamacpp import llamacpp_argv
 from tools.launch.argv.words import wrapped
 from tools.launch.checks.llama_swap import check_llama_swap
 from tools.launch.checks.llamacpp import check_llama_flags
@@ -18,7 +18,16 @@ from tools.launch.checks.yaml import check_yaml
 from tools.launch.files import Check, LaunchFile
 from tools.launch.header import header
 from tools.launch.job import FIRST_PORT, Job, Unit
-from tools.launch.local_scripts import begin, cards_of, enough, enough_lines, fetch_files, say, weight_bytes
+from tools.launch.local_scripts import (
+    begin,
+    cards_of,
+    enough,
+    enough_lines,
+    fetch_files,
+    readme_words,
+    say,
+    weight_bytes,
+)
 from tools.launch.readme import readme
 from tools.launch.targets.llamacpp import without_cards
 from tools.launch.yaml_text import Block, Commented, Flow, dump
@@ -32,8 +41,8 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
     """Return ``config.yaml``, ``start.sh``, what fetches the files, and ``README.md``."""
     base = f"http://127.0.0.1:{FIRST_PORT}"
     sets = [[unit.name for unit in units] for units in together(job)]
-    converted = any(is_made(checkpoint) for checkpoint in job.checkpoints)
-    text = readme(job, "llama_swap", bases={u.name: base for u in job.units}, sets=sets, converted=converted, base=base)
+    bases = {unit.name: base for unit in job.units}
+    text = readme(job, "llama_swap", bases=bases, sets=sets, base=base, **readme_words(job))
     return (
         LaunchFile("config.yaml", config_yaml(job)),
         LaunchFile("start.sh", _start_sh(job), executable=True),

@@ -10,7 +10,7 @@ from tools.launch.checks.llamacpp import check_llama_flags
 from tools.launch.checks.shell import check_shell
 from tools.launch.files import Check, LaunchFile
 from tools.launch.job import Job, Unit
-from tools.launch.local_scripts import begin, cards_of, comments, enough, enough_lines, fetch_files, say
+from tools.launch.local_scripts import begin, cards_of, comments, enough, enough_lines, fetch_files, readme_words, say
 from tools.launch.readme import readme
 
 _LOCAL = "127.0.0.1"
@@ -23,8 +23,7 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
     made += fetch_files(job)
     bases = {unit.name: f"http://{_LOCAL}:{unit.port}" for unit in job.units}
     waiting = [unit.name for unit in job.units if unit.sleeps]
-    converted = any(is_made(checkpoint) for checkpoint in job.checkpoints)
-    made.append(LaunchFile("README.md", readme(job, "llamacpp", bases=bases, waiting=waiting, converted=converted)))
+    made.append(LaunchFile("README.md", readme(job, "llamacpp", bases=bases, waiting=waiting, **readme_words(job))))
     return tuple(made)
 
 

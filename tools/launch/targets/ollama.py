@@ -22,7 +22,17 @@ from tools.launch.checks.shell import check_shell
 from tools.launch.files import Check, LaunchFile
 from tools.launch.header import header
 from tools.launch.job import Job, Unit
-from tools.launch.local_scripts import begin, comments, enough, enough_lines, make_gguf_sh, say, weight_bytes
+from tools.launch.local_scripts import (
+    begin,
+    comments,
+    enough,
+    enough_lines,
+    is_unified,
+    make_gguf_sh,
+    readme_words,
+    say,
+    weight_bytes,
+)
 from tools.launch.readme import readme
 
 FIRST_PORT = 11_434
@@ -146,7 +156,7 @@ def _server(job: Job, units: list[Unit], index: int, count: int) -> Server:
     load_s = max(unit.load_s for unit in units)
     settings = {
         "OLLAMA_HOST": f"127.0.0.1:{FIRST_PORT + index}",
-        **shown_cards(units[0].vendor, cards, cpu=job.choices.cpu),
+        **shown_cards(units[0].vendor, cards, cpu=job.choices.cpu, unified=any(map(is_unified, units))),
         **server_settings([unit.instance for unit in units], loaded=max(1, awake), load_s=load_s),
     }
     return Server("ollama" if count == 1 else f"ollama-{units[0].name}", tuple(units), settings)
@@ -321,5 +331,5 @@ def _readme(job: Job, started: tuple[Server, ...], named: dict[str, tuple[str, .
         "ollama",
         bases=bases,
         servers=started,
-        converted=any(is_made(checkpoint) for checkpoint in job.checkpoints),
+        **readme_words(job),
     )
