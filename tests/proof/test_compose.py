@@ -13,7 +13,7 @@ import yaml
 from grid import Made, accepted
 from test_compose_front import MODULE, NGINX
 
-from tools.launch.checks.compose import check_compose_schema, compose_command, read_by_compose
+from tools.launch.checks.compose import check_compose_config, check_compose_schema, compose_command, read_by_compose
 from tools.launch.checks.shell import check_shell
 from tools.launch.checks.vllm import check_flags
 
@@ -77,6 +77,20 @@ def test_docker_compose_reads_it_as_it_was_meant(made: Made, tool: tuple[str, ..
         assert secret not in text
     holders = {n for n, s in read["services"].items() if SECRETS["HF_TOKEN"] in (s.get("environment") or {}).values()}
     assert holders == {"download"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "services: {a: {image: x, depends_on: [b]}}",
+        "services: {a: {image: x, volumes: ['cache:/x']}}",
+        "services: {a: {image: x, configs: [c]}}",
+        "services: {a: {image: x, environment: {K: '${NEVER:?set it}'}}}",
+    ],
+)
+def test_docker_compose_sees_what_the_schema_cannot(wrong: str, tool: tuple[str, ...]):
+    assert check_compose_schema(wrong).ok
+    assert check_compose_config(wrong).ok is False
 
 
 @pytest.mark.skipif(not (NGINX and MODULE.exists()), reason="needs nginx with njs (libnginx-mod-http-js)")

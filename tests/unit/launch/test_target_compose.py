@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from tools.domain import Plan, Quantization, Rig, note
 from tools.errors import BadValue, NoSuchOption, NothingFits
 from tools.launch.argv.vllm import vllm_argv
+from tools.launch.checks.compose import check_compose_config, compose_command
 from tools.launch.choices import DEFAULT, Choices
 from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.generate import LaunchFiles, generate
@@ -414,6 +415,17 @@ def test_every_check_passes_where_its_validator_is_there():
         assert set(checks) >= {"yaml", "compose-schema", "vllm-flags"}
         assert not [check for check in checks.values() if check.ok is False]
         assert checks["compose-schema"].ok
+
+
+def test_without_docker_compose_its_check_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    compose_command.cache_clear()
+    try:
+        check = check_compose_config("services: {}")
+    finally:
+        compose_command.cache_clear()
+    assert check.ok is None
+    assert "Docker Compose" in check.detail
 
 
 printable = st.text(
