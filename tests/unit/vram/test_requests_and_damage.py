@@ -14,9 +14,9 @@ from tools.domain import Deployment
 from tools.errors import BadValue, RigfitError
 from tools.specs.gpus import GpuCatalogue
 from tools.specs.models import ModelCatalogue
+from tools.units import GIB
 from tools.vram.architecture import quantization_from_config, spec_from_config
 from tools.vram.estimate import estimate
-from tools.units import GIB
 from tools.vram.flags import read_flags
 from tools.vram.request import answer_request, deployment_from_request
 

@@ -18,7 +18,7 @@ from tools.domain import (
 from tools.units import GIB
 from tools.vram.engines.profiled import Fed
 
-SAMPLER_BYTES = {"sort": Band(36.0, 38.7, 41.0), "fused": Band(8.0, 12.0, 28.0), "logits": Band(1.0, 2.0, 6.0)}
+SAMPLER_BYTES = {"sort": Band(36.0, 38.7, 40.0), "fused": Band(8.0, 12.0, 28.0), "logits": Band(1.0, 2.0, 6.0)}
 """Bytes x sequences x vocabulary at the peak of the profiling run's sampler, by sampler path.
 
 ``sort``: PyTorch's top-k/top-p sorts the whole vocabulary. Start-up logs of vLLM 0.6 to 0.16 give 38.3-40 whatever the
@@ -30,9 +30,9 @@ give 10.4 (Qwen3-VL-8B on a B200) to 29.
 An inference from logs, partly confirmed from source.
 """
 
-UNSTATED_SEQUENCES = 0.06
-"""Where ``max_num_seqs`` is not stated it may have been set lower than the default: logs go down to this share of what
-the default would take (Qwen2.5-0.5B-AWQ 0.09 of 1.4 GiB)."""
+UNSTATED_SEQUENCES = 1 / 64
+"""Where ``max_num_seqs`` is not stated it may have been set lower than the default, down to four of 256: logs go down to
+0.06 of what the default would take (Qwen2.5-0.5B-AWQ 0.085 of 1.4 GiB)."""
 
 
 LEAST_FORWARD = 0.5
