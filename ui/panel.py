@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prompts import text
-from tools.domain import Band, Costs, Footprint, InstancePlan, Option, Placement, Plan
-from tools.launch.argv import engine_argv
+from tools.domain import Band, Costs, Footprint, Gpu, InstancePlan, Option, Placement, Plan
+from tools.launch.argv import engine_argv, own_cards
 from tools.launch.argv.words import wrapped
 from tools.units import gib, span
 from ui.files import FilesView, files_section
@@ -55,7 +55,7 @@ def plan_panel(
         instance_names(placement, language),
         _options(plan, shown, language),
         files_section(files, language, fits=placement.verdict != "does_not_fit") if files else None,
-        _flags(placement, language),
+        _flags(placement, plan.request.rig.gpus, language),
         _how(plan, placement, language),
         class_="rf-panel",
         aria_label=text(language, "ui.plan_label"),
@@ -179,16 +179,18 @@ def _cost(costs: Costs, language: str) -> list[str]:
     return [piece.replace(" GiB", "\u00a0GiB") for piece in pieces if piece]
 
 
-def _flags(placement: Placement, language: str) -> Markup | None:
-    made = (_command(position, instance, language) for position, instance in enumerate(placement.instances))
+def _flags(placement: Placement, gpus: Sequence[Gpu], language: str) -> Markup | None:
+    made = (
+        _command(position, instance, engine_argv(instance, own_cards(instance, placement, gpus)), language)
+        for position, instance in enumerate(placement.instances)
+    )
     blocks = [block for block in made if block]
     if not blocks:
         return None
     return tag("details", tag("summary", text(language, "ui.flags_heading")), *blocks, class_="rf-fold")
 
 
-def _command(position: int, instance: InstancePlan, language: str) -> Markup | None:
-    argv = engine_argv(instance)
+def _command(position: int, instance: InstancePlan, argv: Sequence[str], language: str) -> Markup | None:
     if not argv:
         return None
     command = wrapped(argv, indent="  ")

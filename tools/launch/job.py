@@ -12,7 +12,7 @@ from prompts import text
 from tools.domain import Checkpoint, Deployment, Gpu, InstancePlan, Note, Option, Placement, Plan
 from tools.errors import BadValue, NoSuchOption, NothingFits
 from tools.launch import pins
-from tools.launch.argv.vllm import IN_FLIGHT
+from tools.launch.argv.vllm import IN_FLIGHT, check_cards
 from tools.launch.argv.words import checked_word
 from tools.launch.choices import DEFAULT, Choices
 from tools.units import gib
@@ -216,6 +216,9 @@ def _unit(plan: Plan, placement: Placement, instance: InstancePlan, index: int, 
     for name in (deployment.checkpoint.repo, *instance.served_names):
         checked_word(name)
     cards = [_card(plan, placement, i) for i in instance.gpu_indices]
+    gpus = tuple(card.gpu for card in cards if card.gpu)
+    if deployment.engine == "vllm":
+        check_cards(deployment, gpus)
     vendors, nodes = {_vendor(card, deployment.engine) for card in cards}, tuple(sorted({card.node for card in cards}))
     if len(vendors) != 1:
         raise BadValue("errors_launch.spans_machines", name=instance.name)
@@ -230,7 +233,7 @@ def _unit(plan: Plan, placement: Placement, instance: InstancePlan, index: int, 
         load_s=_load_seconds(deployment.checkpoint, instance.footprint.parameter_bytes * len(cards)),
         sleeps=not instance.awake,
         nodes=nodes,
-        gpus=tuple(card.gpu for card in cards if card.gpu),
+        gpus=gpus,
     )
 
 

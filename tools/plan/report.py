@@ -45,8 +45,8 @@ def plan_json(plan: Plan, language: str = "en") -> dict[str, Any]:
         "rig": _rig_json(plan.request.rig),
         "asked": _asked_json(plan.request),
         "assumptions": [say(note, language) for note in plan.assumptions],
-        "as_asked": _placement_json(plan.as_asked, language),
-        "options": [_option_json(option, language) for option in plan.options],
+        "as_asked": _placement_json(plan.as_asked, plan.request.rig.gpus, language),
+        "options": [_option_json(option, plan.request.rig.gpus, language) for option in plan.options],
         "recommended": plan.recommended,
         "reason": say(plan.reason, language),
     }
@@ -120,11 +120,11 @@ def _asked_json(request: PlanRequest) -> dict[str, Any]:
     }
 
 
-def _placement_json(placement: Placement, language: str) -> dict[str, Any]:
+def _placement_json(placement: Placement, gpus: Sequence[Gpu], language: str) -> dict[str, Any]:
     return {
         "verdict": placement.verdict,
         "deficit_bytes": placement.deficit_bytes,
-        "footprints": [_instance_json(instance, language) for instance in placement.instances],
+        "footprints": [_instance_json(instance, placement, gpus, language) for instance in placement.instances],
         "gpus": [
             {
                 "index": gpu.index,
@@ -139,8 +139,8 @@ def _placement_json(placement: Placement, language: str) -> dict[str, Any]:
     }
 
 
-def _instance_json(instance: InstancePlan, language: str) -> dict[str, Any]:
-    from tools.launch.argv import engine_flags
+def _instance_json(instance: InstancePlan, placement: Placement, gpus: Sequence[Gpu], language: str) -> dict[str, Any]:
+    from tools.launch.argv import engine_flags, own_cards
     from tools.vram.report import footprint_json
 
     checkpoint = instance.deployment.checkpoint
@@ -153,16 +153,16 @@ def _instance_json(instance: InstancePlan, language: str) -> dict[str, Any]:
         "gpu_indices": list(instance.gpu_indices),
         "start_order": instance.start_order,
         "awake": instance.awake,
-        "flags": dict(engine_flags(instance)),
+        "flags": dict(engine_flags(instance, own_cards(instance, placement, gpus))),
     }
 
 
-def _option_json(option: Option, language: str) -> dict[str, Any]:
+def _option_json(option: Option, gpus: Sequence[Gpu], language: str) -> dict[str, Any]:
     return {
         "id": option.id,
         "title": say(option.title, language),
         "kind": option.kind,
-        **_placement_json(option.placement, language),
+        **_placement_json(option.placement, gpus, language),
         "needs": [say(note, language) for note in option.needs],
         "costs": _costs_json(option.costs, language),
     }

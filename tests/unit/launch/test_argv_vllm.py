@@ -165,9 +165,18 @@ def test_sixteen_bits_are_float16_before_ampere():
 
 
 def test_a_model_that_float16_breaks_is_refused_before_ampere():
+    gemma = named("google/gemma-3-27b-it", "gemma3")
     with pytest.raises(BadValue, match="no_half"):
-        vllm_flags(named("google/gemma-3-27b-it", "gemma3"), gpus=[TURING])
-    assert vllm_flags(named("google/gemma-3-27b-it", "gemma3"), gpus=[AMPERE])["dtype"] == "bfloat16"
+        prepare(make_plan(gemma, rig=Rig((TURING,))), None, "en")
+    unit = prepare(make_plan(gemma, rig=Rig((AMPERE,))), None, "en")[0].units[0]
+    assert vllm_flags(unit.instance, gpus=unit.gpus)["dtype"] == "bfloat16"
+
+
+def test_a_small_cache_is_refused_where_no_kernel_reads_it():
+    small = make_instance(kv_dtype="fp8")
+    with pytest.raises(BadValue, match="no_fp8_cache"):
+        prepare(make_plan(small, rig=Rig((TURING,))), None, "en")
+    assert prepare(make_plan(small, rig=Rig((AMPERE,))), None, "en")
 
 
 def test_the_processor_gets_a_small_cache_and_no_flags_of_cards():

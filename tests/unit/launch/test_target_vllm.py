@@ -333,3 +333,19 @@ def test_the_validators_take_every_choice(choices: Choices):
         launch = generate(plan, target="vllm", choices=choices, language=language)
         assert {check.name for check in launch.checks} == {"vllm-flags", "shellcheck", "systemd"}
         assert all(check.ok is not False for check in launch.checks), launch.checks
+
+
+# --- what the card makes of it ---------------------------------------------------------------------------------------
+
+
+def test_what_the_card_makes_of_a_checkpoint_is_said_in_the_script_and_the_readme():
+    checkpoint = make_checkpoint(precision="fp8", quantization=Quantization("fp8_block", 8))
+    ampere = Rig((replace(CARD, compute_capability="8.6"),))
+    unpacked, native = (scripts(make_plan(make_instance(checkpoint=checkpoint), rig=rig)) for rig in (ampere, None))
+    for path in ("serve-a.sh", "README.md"):
+        assert "weights are unpacked while computing" in text_of(unpacked, path)
+        assert "unpacked" not in text_of(native, path)
+    turing = Rig((replace(CARD, compute_capability="7.5"),))
+    script = text_of(scripts(make_plan(make_instance(checkpoint=checkpoint), rig=turing)), "serve-a.sh")
+    assert "--dtype float16" in script
+    assert "has no bfloat16; float16 is set" in script

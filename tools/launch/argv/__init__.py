@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from tools.domain import InstancePlan
+from tools.domain import Gpu, InstancePlan, Placement
 from tools.launch.argv.words import FlagValue
 
 BUILDERS = {
@@ -25,30 +25,49 @@ COMMANDS = {
 """Where each engine's whole command is built, likewise."""
 
 
-def engine_flags(instance: InstancePlan) -> Mapping[str, FlagValue]:
+def engine_flags(instance: InstancePlan, gpus: Sequence[Gpu] = ()) -> Mapping[str, FlagValue]:
     """Return the flags of an instance's engine, by name without dashes, in a fixed order.
 
     Address and port are the launcher's business and not among them. Flags left at the engine's default are absent. An
     engine that is not started by flags has none.
 
+    Args:
+        instance: an engine process of a plan.
+        gpus: its cards (``own_cards``), on which some flags depend.
+
     Raises:
         BadValue: a name that a command line cannot carry.
     """
     build = _found(BUILDERS, instance)
-    return build(instance) if build else {}
+    return build(instance, **_cards(instance, gpus)) if build else {}
 
 
-def engine_argv(instance: InstancePlan) -> list[str]:
+def engine_argv(instance: InstancePlan, gpus: Sequence[Gpu] = ()) -> list[str]:
     """Return the command that starts an instance's engine, without address and port; empty where it has none.
+
+    Args:
+        instance: an engine process of a plan.
+        gpus: its cards (``own_cards``), on which some flags depend.
 
     Raises:
         BadValue: a name that a command line cannot carry.
     """
     build = _found(COMMANDS, instance)
-    return build(instance) if build else []
+    return build(instance, **_cards(instance, gpus)) if build else []
 
 
-def _found(table: Mapping[str, str], instance: InstancePlan) -> Callable[[InstancePlan], Any] | None:
+def own_cards(instance: InstancePlan, placement: Placement, gpus: Sequence[Gpu]) -> list[Gpu]:
+    """Return an instance's cards, as far as they are among ``gpus``; cards that an option adds may be others."""
+    known = {gpu.name: gpu for gpu in gpus}
+    return [known[use.name] for use in placement.gpus if use.index in instance.gpu_indices and use.name in known]
+
+
+def _cards(instance: InstancePlan, gpus: Sequence[Gpu]) -> dict[str, Any]:
+    """What the builders that ask for cards take."""
+    return {"gpus": gpus} if instance.deployment.engine == "vllm" else {}
+
+
+def _found(table: Mapping[str, str], instance: InstancePlan) -> Callable[..., Any] | None:
     where = table.get(instance.deployment.engine)
     if where is None:
         return None

@@ -15,7 +15,7 @@ from tools.launch.argv.vllm_context import overrides_for
 from tools.launch.argv.vllm_parsers import parsers_for
 from tools.launch.argv.words import FlagValue, checked_port, checked_word
 from tools.launch.recorded import recorded
-from tools.plan.kernels import BF16_MINIMUM, capability
+from tools.plan.kernels import BF16_MINIMUM, capability, fp8_cache_runs
 from tools.units import GIB
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
@@ -58,7 +58,7 @@ def vllm_flags(instance: InstancePlan, *, gpus: Sequence[Gpu] = (), cpu: bool = 
 
     Raises:
         BadValue: a name that a command line cannot carry; a context beyond the model's that no known way reaches; a
-            model that the cards' 16-bit type makes unusable; a draft without its model.
+            draft without its model.
     """
     flags = _flags(instance, gpus, cpu=cpu)
     return {name: " ".join(value) if isinstance(value, tuple) else value for name, value in flags.items()}
@@ -213,14 +213,29 @@ def _dtype(deployment: Deployment, gpus: Sequence[Gpu], *, cpu: bool) -> str | N
     checkpoint = deployment.checkpoint
     if cpu:
         return "bfloat16"
-    old = next((gpu for gpu in gpus if (capability(gpu) or BF16_MINIMUM) < BF16_MINIMUM), None)
-    if old and deployment.model.model_type in _NO_HALF:
-        raise BadValue("errors_launch.no_half", name=deployment.model.name, card=old.name)
-    if old:
+    if _without_bfloat16(gpus):
         return "float16"
     if checkpoint.quantization.method != "none" and not checkpoint.in_flight:
         return None
     return _DTYPES.get(checkpoint.dtype, checkpoint.dtype)
+
+
+def _without_bfloat16(gpus: Sequence[Gpu]) -> Gpu | None:
+    return next((gpu for gpu in gpus if (capability(gpu) or BF16_MINIMUM) < BF16_MINIMUM), None)
+
+
+def check_cards(deployment: Deployment, gpus: Sequence[Gpu]) -> None:
+    """Refuse what vLLM would not start on these cards.
+
+    Raises:
+        BadValue: the model can't be computed in the cards' 16-bit type; the cache's type has no kernel there.
+    """
+    old = _without_bfloat16(gpus)
+    if old and deployment.model.model_type in _NO_HALF:
+        raise BadValue("errors_launch.no_half", name=deployment.model.name, card=old.name)
+    unable = next((gpu for gpu in gpus if deployment.kv_dtype != "auto" and not fp8_cache_runs(gpu)), None)
+    if unable:
+        raise BadValue("errors_launch.no_fp8_cache", card=unable.name)
 
 
 def _quantization(checkpoint: Checkpoint) -> str | None:

@@ -12,6 +12,7 @@ from tools.launch.argv.words import wrapped
 from tools.launch.header import header
 from tools.launch.job import Job, Unit, download_arguments
 from tools.launch.yaml_text import comment_line
+from tools.plan.kernels import runs_on
 
 LOCAL = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only where it was asked for, with an API key
@@ -64,6 +65,7 @@ def serve_sh(job: Job, unit: Unit) -> str:
     notes = list(header(job, unit))
     if unit.needs_bnb:
         notes.append(job.say("launch.bnb", packages=" ".join(pins.BNB_PLUGIN)))
+    notes += said_of_cards(job, unit)
     if needs_remote_code(unit.instance.deployment):
         notes.append(job.say("launch_vllm.remote_code"))
     notes.append(job.say("launch_vllm.alone"))
@@ -81,6 +83,18 @@ def serve_sh(job: Job, unit: Unit) -> str:
         '    "$@"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def said_of_cards(job: Job, unit: Unit) -> list[str]:
+    """Return what has to be said about an engine's checkpoint on its cards: float16 set, weights unpacked (Marlin)."""
+    if job.choices.cpu:
+        return []
+    notes = [note for gpu in unit.gpus for note in runs_on(unit.checkpoint, gpu).needs if note.code != _PLUGIN]
+    return list(dict.fromkeys(job.note(note) for note in notes))
+
+
+_PLUGIN = "plan.needs_plugin"
+"""Said with the package's version elsewhere."""
 
 
 def weights_sh(job: Job) -> str:
