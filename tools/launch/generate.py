@@ -41,6 +41,7 @@ TARGETS = {
     "llama-swap": Target(_HERE + "llama_swap", engine="llama.cpp", choices=("cpu", "open")),
     "ollama": Target(_HERE + "ollama", engine="ollama", choices=("cpu",)),
     "kubernetes": Target(_HERE + "kubernetes", cluster=True, choices=("open", "sharing")),
+    "ray": Target(_HERE + "ray", cluster=True),
     "slurm": Target(_HERE + "slurm", cluster=True, choices=("open",)),
     "sglang": Target(_HERE + "sglang", engine="sglang", choices=("open",)),
     "webui": Target(_HERE + "webui", engine="text-generation-webui", choices=("open",)),

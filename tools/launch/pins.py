@@ -69,3 +69,16 @@ WEBUI_FLAG_TABLE = f"webui-{WEBUI}-flags.json"
 SGLANG = "0.5.23"
 """Release of SGLang whose parser is recorded (the package sglang)."""
 SGLANG_FLAG_TABLE = f"sglang-{SGLANG}-flags.json"
+
+RAY = "2.60.0"
+"""Newest release of the package ray; its extra ``llm`` is what runs models."""
+
+RAY_VLLM = "0.29.0"
+"""vLLM that Ray's extra brings (``Requires-Dist: vllm[audio]==0.29.0; extra == "llm"``, ray 2.60.0)."""
+
+RAY_IMAGE = f"rayproject/ray-llm:{RAY}-py312-cu130"
+"""Ray's image with vLLM (tags as ``2.56.0-py312-cu130``)."""
+
+KUBERAY = "1.7.0"
+"""Newest tag of github.com/ray-project/kuberay whose definition of a RayService is recorded."""
+KUBERAY_TABLE = f"kuberay-{KUBERAY}-rayservice.json"
