@@ -56,20 +56,21 @@ class Gateway:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         self.running += 1
+        extra: Mapping[str, str] = {}
         try:
-            return await self._answer(request)
+            extra = self._origins.check(request)
+            return await self._answer(request, extra)
         except Refused as refused:
             self.metrics.answered(NO_MODEL, refused.status)
-            return self._refusal(request, refused)
+            return self._refusal(request, refused, extra)
         finally:
             self.running -= 1
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, extra: Mapping[str, str]) -> web.StreamResponse:
         # the path as it was sent, undecoded: only an exact match counts
         path = request.raw_path.partition("?")[0]
         if hdrs.UPGRADE in request.headers:
             raise Refused("no_upgrade")
-        extra = self._origins.check(request)
         if request.method == hdrs.METH_OPTIONS and extra:
             return web.Response(status=204, headers={**extra, **self._origins.PREFLIGHT})
         self._check_method(request.method, path)
@@ -167,10 +168,8 @@ class Gateway:
         engine.healthy = True if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR else engine.healthy
         return answer
 
-    def _refusal(
-        self, request: web.BaseRequest, refused: Refused, extra: Mapping[str, str] | None = None
-    ) -> web.Response:
-        headers = {hdrs.SERVER: "rigfit", **(extra or {})}
+    def _refusal(self, request: web.BaseRequest, refused: Refused, extra: Mapping[str, str]) -> web.Response:
+        headers = {hdrs.SERVER: "rigfit", **extra}
         if refused.retry_after_s is not None:
             headers[hdrs.RETRY_AFTER] = str(max(1, round(refused.retry_after_s)))
         if "allowed" in refused.params:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import aiohttp
 import msgspec
 
+from serving.notices import Notices
 from serving.relay import Relay
 from serving.routes import HEALTH, MODELS
 from serving.upstreams import Engine, Upstreams
@@ -15,8 +15,6 @@ from serving.upstreams import Engine, Upstreams
 WITHIN_S = 3.0
 """An engine that takes longer to say how it is counts as down."""
 _UNKNOWN_PAGE = frozenset({404, 405})
-
-Misnamed = Callable[[Engine, str, tuple[str, ...]], None]
 
 
 class _Model(msgspec.Struct):
@@ -59,26 +57,30 @@ async def unknown_names(engine: Engine, relay: Relay) -> tuple[tuple[str, ...], 
     return tuple(name for name in engine.models if name not in listed), listed
 
 
-async def watch(upstreams: Upstreams, relay: Relay, every_s: float, misnamed: Misnamed) -> None:
+async def watch(upstreams: Upstreams, relay: Relay, every_s: float, notices: Notices) -> None:
     """Check every engine again and again, each in its own time, for ever.
 
     Args:
         upstreams: the engines.
         relay: what carries the questions.
         every_s: seconds between two checks.
-        misnamed: called once with a name that an engine does not know, and those that it does.
+        notices: told when an engine's health changes, and once of names that it does not know.
     """
     async with asyncio.TaskGroup() as group:
         for engine in upstreams.engines:
-            group.create_task(_watch(engine, relay, every_s, misnamed))
+            group.create_task(_watch(engine, relay, every_s, notices))
 
 
-async def _watch(engine: Engine, relay: Relay, every_s: float, misnamed: Misnamed) -> None:
+async def _watch(engine: Engine, relay: Relay, every_s: float, notices: Notices) -> None:
     named = False
     while True:
-        if await check(engine, relay) and not named:
+        before = engine.healthy
+        await check(engine, relay)
+        if engine.healthy is not before and (before is not None or not engine.healthy):
+            notices.health(engine)
+        if engine.healthy and not named:
             named = True
             unknown, listed = await unknown_names(engine, relay)
             for name in unknown:
-                misnamed(engine, name, listed)
+                notices.misnamed(engine, name, listed)
         await asyncio.sleep(every_s)

@@ -13,12 +13,11 @@ from contextlib import asynccontextmanager, suppress
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from prompts import text
 from serving.config import GatewayConfig
-from serving.errors import shown
 from serving.gateway import Gateway
-from serving.health import Misnamed, watch
+from serving.health import watch
 from serving.metrics import Metrics
+from serving.notices import Notices, Say
 from serving.relay import Relay
 from serving.sleep_api import SleepApi
 from serving.turns import Turns
@@ -27,50 +26,50 @@ from serving.upstreams import Engine, Upstreams
 _BACKLOG = 1024
 _LINGER_S = 2.0
 """How long the rest of a refused body is read, so that the caller sees the answer."""
-_NAMES_SHOWN = 5
 _DESCRIPTORS = 65_536
 """Descriptors wanted: two for each of some ten thousand streams, and room."""
 
 
-Notice = Callable[[str], None]
-"""Takes a sentence for whoever runs the gateway."""
-
-
-def serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None], notice: Notice) -> None:
-    """Run the gateway until SIGINT or SIGTERM.
+def serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None], say: Say) -> None:
+    """Run the gateway until SIGINT or SIGTERM; a second one does not wait for running requests.
 
     Args:
         config: how.
         secrets: engines' keys by the names of their variables.
         ready: called once with the address when connections are accepted.
-        notice: called with what whoever runs the gateway should know.
+        say: called with what whoever runs the gateway should know.
     """
     raise_descriptor_limit()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(config, secrets, ready, notice))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner, suppress(asyncio.CancelledError):
+        runner.run(_serve(config, secrets, ready, say))
 
 
-async def _serve(
-    config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None], notice: Notice
-) -> None:
+async def _serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[str], None], say: Say) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end() -> None:
+        if stop.is_set() and me is not None:
+            me.cancel()  # the second time: at once
+        stop.set()
+
     with suppress(NotImplementedError):  # Windows: Ctrl+C ends the runner itself
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-    async with opened(config, secrets, notice) as url:
+            loop.add_signal_handler(number, end)
+    async with opened(config, secrets, say) as url:
         gc.freeze()
         ready(url)
         await stop.wait()
 
 
 @asynccontextmanager
-async def opened(config: GatewayConfig, secrets: Mapping[str, str], notice: Notice = print) -> AsyncIterator[str]:
+async def opened(config: GatewayConfig, secrets: Mapping[str, str], say: Say = print) -> AsyncIterator[str]:
     """Serve inside the block; yields the address. Leaving it lets running requests finish first."""
     relay = Relay(config.limits, secrets, far=config.far, language=config.language)
     upstreams = Upstreams.of(config.upstreams, config.aliases)
     metrics = Metrics(upstreams.models)
-    groups = _groups(config, upstreams, relay, metrics, notice)
+    notices = Notices(config.language, say)
+    groups = _groups(config, upstreams, relay, metrics, notices)
     turns = {engine: group for engines, group in groups for engine in engines}
     gateway = Gateway(config, upstreams, relay, metrics, turns)
     server = web.Server(
@@ -84,7 +83,7 @@ async def opened(config: GatewayConfig, secrets: Mapping[str, str], notice: Noti
     runner = web.ServerRunner(server, shutdown_timeout=1.0)
     await runner.setup()
     tasks = [asyncio.create_task(group.watch(config.check_s)) for _, group in groups]
-    tasks.append(asyncio.create_task(watch(upstreams, relay, config.check_s, _misnamed(config.language, notice))))
+    tasks.append(asyncio.create_task(watch(upstreams, relay, config.check_s, notices)))
     try:
         site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG, reuse_address=True)
         await site.start()
@@ -102,32 +101,18 @@ async def opened(config: GatewayConfig, secrets: Mapping[str, str], notice: Noti
 
 
 def _groups(
-    config: GatewayConfig, upstreams: Upstreams, relay: Relay, metrics: Metrics, notice: Notice
+    config: GatewayConfig, upstreams: Upstreams, relay: Relay, metrics: Metrics, notices: Notices
 ) -> list[tuple[tuple[Engine, ...], Turns]]:
     """Return the groups of engines that take turns."""
-
-    def sleepless(engine: Engine) -> None:
-        notice(text(config.language, "serving.sleepless", model=engine.models[0], url=engine.url))
-
     control = SleepApi(relay, config.sleep_level, config.switch_s)
     groups: list[tuple[tuple[Engine, ...], Turns]] = []
     for names in config.groups:
         engines = tuple(dict.fromkeys(upstreams.models[name][0] for name in names))
-        turns = Turns(engines, config.policy, control, metrics, sleepless)
+        turns = Turns(engines, config.policy, control, metrics, notices.sleepless)
         for name in set(config.pins) & set(names):
             turns.pin(upstreams.models[name][0])
         groups.append((engines, turns))
     return groups
-
-
-def _misnamed(language: str, notice: Notice) -> Misnamed:
-    """Return what tells whoever runs the gateway that an engine does not know a name."""
-
-    def tell(engine: Engine, name: str, listed: tuple[str, ...]) -> None:
-        names = ", ".join(map(shown, listed[:_NAMES_SHOWN]))
-        notice(text(language, "serving.misnamed", model=name, url=engine.url, names=names))
-
-    return tell
 
 
 def address(host: str, port: int) -> str:

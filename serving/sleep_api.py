@@ -70,10 +70,12 @@ class SleepApi:
             return Seen.SILENT
         if status in _NO_ROUTE:
             return Seen.SLEEPLESS
+        if status != 200:
+            return Seen.SILENT
         try:
             return Seen.ASLEEP if self._answer.decode(body).is_sleeping else Seen.AWAKE
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return Seen.SILENT
+            return Seen.SLEEPLESS  # a page that some servers show for every path
 
     async def _all(self, engine: Engine, calls: tuple[tuple[str, bytes], ...]) -> bool:
         for path, body in calls:

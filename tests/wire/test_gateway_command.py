@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -129,6 +130,12 @@ def test_keys_from_the_environment() -> None:
         (["--upstream", "m=http://127.0.0.1:1", "--upstream-key", "RIGFIT_NO_SUCH"], "RIGFIT_NO_SUCH"),
         (["--upstream", "m=http://127.0.0.1:1", "--api-key-file", "/nonexistent"], "/nonexistent"),
         (["--upstream", "m=http://127.0.0.1:1", "--port", "99999"], "port"),
+        (["--upstream", "m=http://127.0.0.1:1", "--pin", "m"], "--residency swap"),
+        (["--upstream", "m=http://127.0.0.1:1", "--ttl", "5"], "--residency swap"),
+        (["--upstream", "m=http://127.0.0.1:1", "--residency", "swap", "--pin", "x"], "“x”"),
+        (["--upstream", "m=http://127.0.0.1:1", "--residency", "swap", "--group", "m,x"], "“x”"),
+        (["--upstream", "m=http://127.0.0.1:1", "--residency", "swap", "--ttl", "-1"], "--ttl"),
+        (["--upstream", "m=http://127.0.0.1:1", "--residency", "swap", "--max-wait", "nan"], "--max-wait"),
     ],
 )
 def test_what_can_not_be_read_is_said_on_one_line(words: list[str], said: str) -> None:
@@ -139,6 +146,41 @@ def test_what_can_not_be_read_is_said_on_one_line(words: list[str], said: str) -
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+def test_engines_that_take_turns_and_one_that_is_not_there() -> None:
+    port = free_port()
+    with engine() as (url, _):
+        words = ["--upstream", f"m={url}", "--upstream", "n=http://127.0.0.1:9", "--residency", "swap"]
+        words += ["--group", "m,n", "--min-awake", "0.5", "--max-wait", "3", "--ttl", "60", "--sleep-level", "2"]
+        words += ["--port", str(port)]
+        with gateway(*words) as (line, process):
+            assert f"http://127.0.0.1:{port}/v1" in line
+            assert [ask(f"http://127.0.0.1:{port}", name) for name in "mn"] == [200, 503]
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=10)
+            assert process.returncode == 0
+            assert "“n” at http://127.0.0.1:9 does not answer" in said
+            assert "Traceback" not in said
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    port = free_port()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with gateway("--upstream", f"m={url}", "--port", str(port)) as (_, process):
+            caller = socket.create_connection(("127.0.0.1", port))
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            caller.sendall(head + b'Content-Length: 13\r\n\r\n{"model":"m"}')
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(5) == 0
+            caller.close()
 
 
 def test_a_taken_port_is_said() -> None:
