@@ -21,6 +21,7 @@ class Linear:
         times: how many equal ones there are.
         is_last: with a pipeline it is on the last stage (else on the first); for a layer's own it has no meaning.
         unit: where not 0, ranks that do not divide this number (of heads) have the whole.
+        in_ram: the engine keeps it in the computer's memory.
     """
 
     name: str
@@ -33,6 +34,23 @@ class Linear:
     times: int = 1
     is_last: bool = False
     unit: int = 0
+    in_ram: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Indexer:
+    """Sparse attention's indexer (DeepSeek-V3.2, GLM-5): a small key cache of its own chooses ``topk`` tokens.
+
+    Attributes:
+        pool: tokens that one key of its cache stands for, 0 = one (GLM-5.3-Flash pools 16).
+        waiting: elements kept of a token while its pool is not full, where not a key and its gate.
+    """
+
+    heads: int
+    head_dim: int
+    topk: int
+    pool: int = 0
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +75,7 @@ class Attention:
         rotary_dim: elements of a head that rotate where layers differ in that; 0 = nothing does.
         borrowed: its weights are another layer's (Zamba2); only the cache is its own.
         cache_scales: the engine registers scales of the cache beside it where the checkpoint's format has them.
+        indexer: chooses among pooled tokens (Qwen3.8-Flash-Next); every rank has its projection, beside the queries'.
     """
 
     heads: int
@@ -79,20 +98,7 @@ class Attention:
     rotary_dim: int | None = None
     borrowed: bool = False
     cache_scales: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Indexer:
-    """Sparse attention's indexer (DeepSeek-V3.2, GLM-5): a small key cache of its own chooses ``topk`` tokens.
-
-    Attributes:
-        pool: tokens that one key of its cache stands for, 0 = one (GLM-5.3-Flash pools 16).
-    """
-
-    heads: int
-    head_dim: int
-    topk: int
-    pool: int = 0
+    indexer: Indexer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +213,18 @@ class Mamba:
 
 @dataclass(frozen=True, slots=True)
 class ShortConv:
-    """A gated short convolution whose state is its last inputs (LFM2)."""
+    """A gated short convolution whose state is its last inputs (LFM2).
+
+    Attributes:
+        alone: it has no projections of its own and is whole on every rank (an embedding's of Qwen3.8-Flash-Next).
+        reach: inputs it looks back on where not ``kernel - 1``.
+    """
 
     width: int
     kernel: int
     bias: bool = False
+    alone: bool = False
+    reach: int = 0
 
 
 Mixer = Attention | MlaAttention | CompressedAttention | LinearAttention | Mamba | ShortConv

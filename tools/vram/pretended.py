@@ -239,6 +239,20 @@ def lift_processor_checks() -> None:
     ModelConfig._supports_multimodal_inputs = supports
 
 
+def lift_host_tables() -> None:
+    """Leave out the tables that the engine keeps in the computer's memory (Qwen3.8-Flash-Next's n-grams)."""
+    import torch
+    from vllm.models.qwen4_exp.common import ngram_embedding as tables
+
+    def left_out(_: Any, _rows: int, width: int, dtype: Any) -> Any:
+        return torch.empty(0, width, dtype=dtype)
+
+    tables.is_uva_available = lambda: True
+    tables.triton = types.SimpleNamespace(next_power_of_2=lambda n: 1 << (n - 1).bit_length())
+    tables.get_accelerator_view_from_cpu_tensor = lambda tensor: tensor
+    tables.Qwen4ExpPLEPinnedHostEmbedding.allocate_embedding_weight = left_out
+
+
 def set_up(capability: str) -> tuple[dict[str, Any], list[int]]:
     """Start one-process groups whose sizes can be pretended.
 

@@ -54,7 +54,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from pretended import DEFAULT_MEMORY, on_meta, pretended_ranks, set_up
+from pretended import DEFAULT_MEMORY, lift_host_tables, on_meta, pretended_ranks, set_up
 
 DEFAULT_CAPABILITY = "9.0"
 THIS_FOLDER = str(Path(__file__).resolve().parent)
@@ -146,6 +146,8 @@ def build(config: Any) -> Any:
     from vllm.utils.torch_utils import set_default_torch_dtype
 
     config.compilation_config.static_forward_context.clear()
+    if getattr(config.model_config.hf_text_config, "ple_layer_ids", None):
+        lift_host_tables()
     with set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), on_meta():
         return initialize_model(config)
 

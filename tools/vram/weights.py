@@ -63,7 +63,7 @@ def layer_weights(layer: Layer, hidden: int, ranks: Ranks) -> LayerWeights:
     tp = ranks.tp
     matrices = [matrix for mixer in layer.mixers for matrix in mixers.matrices(mixer, hidden, tp)]
     matrices += feedforward.matrices(layer.mlp, hidden, ranks)
-    matrices += [on_rank(extra, tp) for extra in layer.extras for _ in range(extra.times)]
+    matrices += [on_rank(extra, tp) for extra in layer.extras if not extra.in_ram for _ in range(extra.times)]
     found = [mixers.vectors(mixer, hidden, tp) for mixer in layer.mixers]
     elements = layer.norms * hidden + layer.extra_elements + sum(one.elements for one in found)
     wide = sum(one.float32 for one in found)

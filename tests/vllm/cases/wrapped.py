@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cases.parts import Config
-from cases.towers import MERGING, MROPE, QWEN3, SIGLIP, TEXT, WIDE
+from cases.towers import MERGING, MROPE, QWEN3, ROPE, SIGLIP, TEXT, WIDE
 
 AUDIO: Config = {
     "d_model": 160,
@@ -156,6 +156,45 @@ MODELS["paddleocr_vl"] = {
         "rope_parameters": MROPE,
     },
     "vision_config": {**SIGLIP, "model_type": "paddleocr_vl_vision", "num_channels": 3},
+}
+NEXT_TEXT: Config = {
+    **TEXT,
+    **EXPERTS,
+    "model_type": "qwen4_exp_text",
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 128,
+    "layer_types": ["linear_attention", "linear_attention", "linear_attention", "full_attention"],
+    "shared_expert_intermediate_size": 96,
+    "linear_num_key_heads": 4,
+    "linear_num_value_heads": 8,
+    "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32,
+    "linear_conv_kernel_dim": 4,
+    "hc_count": 4,
+    "hc_lowrank": 33,
+    "indexer_n_heads": 4,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 128,
+    "indexer_budget": 64,
+    "indexer_compress_ratio": 4,
+    "ple_layer_ids": [2],
+    "ple_embed_dim": 64,
+    "ple_conv_kernel_size": 4,
+    "ngram_size": 3,
+    "heads_per_ngram": 4,
+    "ngram_vocab_size_base": 1000,
+    "split_ngram_parts": 4,
+    "eos_token_id": 5,
+    "output_gate_type": "sigmoid",
+    "rope_parameters": {**ROPE, "mrope_section": [6, 5, 5], "partial_rotary_factor": 0.25, "mrope_interleaved": True},
+}
+MODELS["qwen4_exp"] = {
+    "model_type": "qwen4_exp",
+    "architectures": ["Qwen4ExpForConditionalGeneration"],
+    "text_config": NEXT_TEXT,
+    "vision_config": {**QWEN3, "model_type": "qwen4_exp_vision", "deepstack_visual_indexes": []},
 }
 
 

@@ -25,6 +25,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "hybrid_kimi": ("kimi_linear",),
     "hybrid_mamba1": ("mamba", "falcon_mamba", "jamba"),
     "hybrid_mamba2": ("nemotron_h", "nemotron_h_puzzle", "falcon_h1", "granitemoehybrid", "mamba2"),
+    "hybrid_qwen4": ("qwen4_exp_text",),
     "hybrid_zamba": ("zamba2",),
     "mla": (
         *("deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2", "glm_moe_dsa", "glm4_moe_lite", "minicpm3"),

@@ -85,7 +85,8 @@ def _mimo_v2(config: Config) -> Structure:
     attentions = [sliding if slide else full for slide in slides]
     choices: Choices = (("v_head_dim", (None, 2 * full.head_dim // 3)),) if full.v_head_dim is None else ()
     made = _assembled(config, attentions, sparse, lambda _: regular.experts(config, rules), choices)
-    return replace(made, knows_towers=_TEXT_ALONE in cast("list[Any]", config.get("architectures") or []))
+    said = config.get("architectures")
+    return replace(made, knows_towers=isinstance(said, list) and _TEXT_ALONE in cast("list[Any]", said))
 
 
 def _step3p5(config: Config) -> Structure:

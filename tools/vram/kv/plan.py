@@ -253,7 +253,7 @@ def aligned_block(specs: dict[KvSpec, tuple[int, ...]], block: int, rules: KvRul
     block = math.lcm(block, *(spec.kernel for spec in specs))
     if not states or not tokens:
         return block
-    if any(spec.kind == "latent" for spec in specs):
+    if all(spec.kind != "full" for spec in specs):
         block = math.lcm(block, rules.latent_alignment)
     return block * math.ceil(max(states) / (block * max(tokens)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tools.domain import Attention
+from tools.domain import Attention, Indexer
 from tools.vram.kv.specs import BLOCK_TOKENS, CacheContext, KvSpec
 from tools.vram.sharding import Vectors, divide
 from tools.vram.storage import Matrix
@@ -32,6 +32,8 @@ def matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
     qkv = (queries,) if mixer.shares_kv else (queries, kv_heads * mixer.head_dim, kv_heads * value_dim)
     if mixer.index_dim:
         qkv = (*qkv, kv_heads * mixer.index_dim, mixer.index_dim)
+    if mixer.indexer:
+        qkv = (*qkv, (mixer.indexer.heads + 1) * mixer.indexer.head_dim)
     name = "self_attn.q_proj" if mixer.shares_kv else "self_attn.qkv_proj"
     yield Matrix(name, qkv, hidden, bias=sum(qkv) if mixer.qkv_bias else 0, split="out", ranks=tp)
     o_bias = hidden if mixer.o_bias else 0
@@ -43,6 +45,7 @@ def matrices(mixer: Attention, hidden: int, tp: int) -> Iterator[Matrix]:
 def vectors(mixer: Attention, _hidden: int, tp: int) -> Vectors:
     """Count q/k norms and attention sinks."""
     elements = (mixer.heads // tp if mixer.sinks else 0) + 2 * mixer.index_dim
+    elements += 2 * mixer.indexer.head_dim if mixer.indexer else 0
     if mixer.qk_norm:
         spans = {
             "head": 1 if mixer.shares_kv else 2,
@@ -66,4 +69,16 @@ def kv_specs(mixer: Attention, context: CacheContext) -> tuple[KvSpec, ...]:
         return (KvSpec("sliding", page, mixer.window),)
     if mixer.index_dim:
         return KvSpec("full", page), KvSpec("latent", BLOCK_TOKENS * mixer.index_dim * context.width)
+    if mixer.indexer:
+        return KvSpec("full", page), *_pooled(mixer.indexer, context.drafts)
     return (KvSpec("chunked", page, mixer.chunk),) if mixer.chunk else (KvSpec("full", page),)
+
+
+def _pooled(indexer: Indexer, drafts: int) -> tuple[KvSpec, ...]:
+    """An indexer's caches in 16 bits: pooled keys, and the tokens of a pool not yet full, drafted ones among them.
+
+    Source: vLLM 0.32 ``models/qwen4_exp/common/qsa_cache.py``.
+    """
+    keys = KvSpec("latent", BLOCK_TOKENS * indexer.head_dim * 2, tokens_per_entry=indexer.pool, packed=True)
+    waiting = indexer.pool * -(-(indexer.pool + drafts) // indexer.pool)
+    return keys, KvSpec("ring", BLOCK_TOKENS * indexer.waiting * 2, block=waiting)

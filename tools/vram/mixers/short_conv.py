@@ -16,6 +16,8 @@ from tools.vram.storage import Matrix
 
 def matrices(mixer: ShortConv, hidden: int, tp: int) -> Iterator[Matrix]:
     """Yield the projection into two gates and values, and the one out."""
+    if mixer.alone:
+        return
     width = mixer.width
     inputs = Linear("conv.in_proj", (width, width, width), hidden, bias=mixer.bias, split="out", plain=False)
     yield on_rank(inputs, tp)
@@ -32,9 +34,9 @@ def kv_specs(mixer: ShortConv, context: CacheContext) -> tuple[KvSpec, ...]:
 
     Worked example: LFM2-1.2B, 2,048 wide, kernel 3: 2 x 2,048 x 2 B = 8,192 B.
     """
-    inputs = mixer.kernel - 1 + context.drafts
+    inputs = (mixer.reach or mixer.kernel - 1) + context.drafts
     return (KvSpec("state", inputs * _channels(mixer, context.tp) * context.width),)
 
 
 def _channels(mixer: ShortConv, tp: int) -> int:
-    return divide(mixer.width, tp, "conv_dim")
+    return mixer.width if mixer.alone else divide(mixer.width, tp, "conv_dim")

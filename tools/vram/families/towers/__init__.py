@@ -147,6 +147,8 @@ _TOWERS: dict[str, Tower] = {
     "qwen2_vl": Tower(merging.qwen2_vl, sizes.QWEN2_VL),
     "qwen3_5": Tower(merging.qwen3_vl, sizes.QWEN3_5),
     "qwen3_5_moe": Tower(merging.qwen3_vl, sizes.QWEN3_5),
+    "qwen4_exp": Tower(merging.qwen3_vl, sizes.QWEN3_5),
+    "cosmos3_omni": Tower(merging.qwen3_vl, sizes.QWEN3_VL),
     "qwen3_vl": Tower(merging.qwen3_vl, sizes.QWEN3_VL),
     "qwen3_vl_moe": Tower(merging.qwen3_vl, sizes.QWEN3_VL),
     "smolvlm": Tower(encoders.idefics3, sizes.IDEFICS3),
