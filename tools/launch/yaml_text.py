@@ -75,7 +75,7 @@ def dump(document: Mapping[str, Any], *, header: tuple[str, ...] = (), dollar: s
         yaml.DocumentEndEvent(explicit=False),
         yaml.StreamEndEvent(),
     ]
-    text = cast("str", yaml.emit(events, Dumper=_DUMPER, width=1 << 30, allow_unicode=True, indent=2))
+    text = cast("str", yaml.emit(events, Dumper=_DUMPER, width=1 << 30, allow_unicode=True, indent=2))  # pyright: ignore[reportUnknownMemberType]
     top = "".join(f"# {comment_line(line)}".rstrip() + "\n" for line in header)
     return top + ("\n" if top else "") + written.with_comments(text)
 
@@ -85,7 +85,7 @@ _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 class _Writing:
-    """One document on its way: the writer knows no comments, so keys stand where they go and are replaced afterwards."""
+    """One document on its way. The writer knows no comments, so keys hold their places and are replaced afterwards."""
 
     def __init__(self, dollar: str) -> None:
         self._dollar = dollar
