@@ -44,7 +44,8 @@ def main() -> int:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"RIGFIT_NETWORK": "off", "RIGFIT_DATA_DIR": folder}
-        rows += [*plan_process(), *plan_inside(), *estimate_process(), *rules_answer(), *page(), *gateway()]
+        rows += [*plan_process(), *plan_inside(), *estimate_process(), *launch_files()]
+        rows += [*rules_answer(), *page(), *gateway()]
     print(f"{'':50}{'measured':>12}{'limit':>12}")
     missed = False
     for row in rows:
@@ -124,6 +125,21 @@ def plan_inside() -> Iterator[Row]:
 
     request = resolve_arguments(["2xQwen/Qwen3-30B-A3B"], gpu=["RTX PRO 6000"])
     yield Row("planning in process", 1000 * median_s(lambda: make_plan(request), 30), 20, "ms")
+
+
+def launch_files() -> Iterator[Row]:
+    from tools.launch.generate import TARGETS, generate
+    from tools.plan.planner import make_plan
+    from tools.plan.resolve import resolve_arguments
+
+    plan = make_plan(resolve_arguments(["2xQwen/Qwen3-30B-A3B"], gpu=["RTX PRO 6000"]))
+
+    def every_target() -> None:
+        for target in TARGETS:
+            generate(plan, target=target, checked=False)
+
+    every_target()
+    yield Row(f"launch files, all {len(TARGETS)} targets together", 1000 * median_s(every_target, 10), 150, "ms")
 
 
 def rules_answer() -> Iterator[Row]:
