@@ -320,7 +320,7 @@ def memory_row(job: Job, unit: Unit) -> Mapping[str, Any]:
         "name": unit.name,
         "repo": unit.checkpoint.repo,
         "precision": unit.checkpoint.precision,
-        "gpus": ", ".join(str(device) for device in unit.devices),
+        "gpus": _numbers(job, unit),
         "weights": gib(footprint.weights_bytes),
         "cache": gib(pool),
         "rest": gib(rest),
@@ -328,6 +328,19 @@ def memory_row(job: Job, unit: Unit) -> Mapping[str, Any]:
         "card": gib(card.total_bytes) if card else "?",
         "tokens": footprint.kv_pool_tokens,
     }
+
+
+def _numbers(job: Job, unit: Unit) -> str:
+    """An engine's cards as they are counted on their machines, which are named where there are several."""
+    if len({node for one in job.units for node in one.nodes}) == 1:
+        return ", ".join(str(device) for device in unit.devices)
+    rig = job.plan.request.rig.gpus
+    found: dict[int, list[str]] = {}
+    for card, device in zip(unit.instance.gpu_indices, unit.devices, strict=True):
+        found.setdefault(rig[card].node if card < len(rig) else 0, []).append(str(device))
+    return "; ".join(
+        job.say("launch_cluster.of_machine", cards=", ".join(cards), machine=node + 1) for node, cards in found.items()
+    )
 
 
 def download_arguments(job: Job) -> list[str]:

@@ -364,6 +364,19 @@ def test_the_charts_values_say_the_same_as_the_objects():
     assert expanded([next(e["value"] for e in second["env"] if e["name"] == "DOWNLOAD")]) == [DOWNLOAD]
 
 
+def test_the_chart_says_once_whether_prompts_are_cached():
+    launch = made(make_plan(make_instance("a", prefix_caching=False)))
+    (values,) = documents(texts(launch)[VALUES])
+    (model,) = values["servingEngineSpec"]["modelSpec"]
+    assert model["vllmConfig"]["enablePrefixCaching"] is False
+    assert not [word for word in model["vllmConfig"]["extraArgs"] if "prefix-caching" in word]
+
+
+def test_cards_are_named_with_their_machine_where_there_are_several():
+    plan = make_plan(make_instance("big", gpus=(0, 1, 2, 3), tp=2, pp=2), rig=TWO_MACHINES)
+    assert "on card 0, 1 of machine 1; 0, 1 of machine 2\n" in texts(made(plan))["engine-big.yaml"]
+
+
 def test_a_field_that_the_chart_does_not_have_is_told():
     text = texts(made(two()))[VALUES]
     assert check_helm_values(text).ok

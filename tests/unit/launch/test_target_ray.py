@@ -159,6 +159,11 @@ def test_what_is_json_on_the_command_line_is_an_object_here():
     assert model["engine_kwargs"]["compilation_config"] == {"mode": 3}
 
 
+def test_what_is_switched_off_is_false():
+    (model,) = models(made(make_plan(make_instance("a", prefix_caching=False))))
+    assert model["engine_kwargs"]["enable_prefix_caching"] is False
+
+
 def test_bitsandbytes_comes_with_the_runtime():
     checkpoint = make_checkpoint(in_flight=True, quantization=Quantization("bnb_nf4", 4))
     (model,) = models(made(make_plan(make_instance("a", checkpoint=checkpoint))))

@@ -31,6 +31,9 @@ _SETTINGS = {
 }
 """Flags that the chart has a field for; the rest go to ``extraArgs``."""
 
+_ELSEWHERE = frozenset({"revision", "enable-prefix-caching", "no-enable-prefix-caching"})
+"""Flags that other fields say."""
+
 
 def fits(job: Job) -> bool:
     """Whether the chart can start this: it has no claims, no packages to add, no sleep, and several machines by Ray."""
@@ -136,7 +139,7 @@ def _config(unit: Unit) -> dict[str, Any]:
         flag = values[0].removeprefix("--")
         if flag in _SETTINGS:
             config[_SETTINGS[flag]] = _number(values[1])
-        elif flag != "revision":
+        elif flag not in _ELSEWHERE:
             extra += values
     config["extraArgs"] = [pods.literal(word) for word in extra]
     return config

@@ -110,14 +110,16 @@ def engine_kwargs(job: Job, unit: Unit) -> dict[str, Any]:
     pool = unit.instance.footprint.kv_pool_bytes
     if len(sharing(job, unit)) > 1 and pool is not None:
         flags.setdefault("kv-cache-memory-bytes", int(pool.value))
-    return {name.replace("-", "_"): _as_field(name, value) for name, value in flags.items()}
+    return dict(_field(name, value) for name, value in flags.items())
 
 
-def _as_field(flag: str, value: FlagValue) -> Any:
-    """A flag's value as vLLM's field takes it: what is JSON on the command line is an object here."""
+def _field(flag: str, value: FlagValue) -> tuple[str, Any]:
+    """A flag as vLLM's field: what is JSON on the command line is an object, and ``--no-x`` is ``x`` set to False."""
+    if flag.startswith("no-") and value is True:
+        return flag.removeprefix("no-").replace("-", "_"), False
     if isinstance(value, str) and (flag.endswith("-config") or flag == "hf-overrides"):
-        return json.loads(value)
-    return value
+        value = json.loads(value)
+    return flag.replace("-", "_"), value
 
 
 def share_of_card(job: Job, unit: Unit) -> float | int:
