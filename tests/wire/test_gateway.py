@@ -221,6 +221,26 @@ def test_large_bodies_and_answers_arrive_whole() -> None:
     run(test)
 
 
+def test_a_caller_that_does_not_read_is_let_go() -> None:
+    async def test() -> None:
+        engine = SimulatedEngine("a")
+        async with fronted(engine, limits=Limits(write_s=0.3)) as client:
+            host, port = client.url.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+            body = b'{"model":"a","size":60000000}'
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            in_flight = f'rigfit_gateway_requests_in_flight{{engine="{engine.url}"}} '
+            for now in ("1.0", "0.0"):
+                async with asyncio.timeout(10):
+                    while in_flight + now not in (await client.get("/metrics"))[1]:
+                        await asyncio.sleep(0.02)
+            assert len(await reader.read(100)) == 100  # what had been sent is still there
+            writer.close()
+
+    run(test)
+
+
 def test_engines_own_errors_pass_through() -> None:
     async def test() -> None:
         async with fronted(SimulatedEngine("a")) as client:

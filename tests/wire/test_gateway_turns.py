@@ -208,6 +208,28 @@ def test_wishes_and_pins() -> None:
     run(test)
 
 
+def test_a_model_that_is_pinned_from_the_start_is_woken_unasked() -> None:
+    async def test() -> None:
+        engines = pair()
+        async with swapping(engines, pins=("b",)) as client:
+            await until(lambda: not engines[1].sleeping)
+            assert (await client.post({"model": "b"}))[0] == 200
+            assert (await client.post({"model": "a"}))[0] == 503
+
+    run(test)
+
+
+def test_an_idle_engine_sleeps_after_its_time_to_live() -> None:
+    async def test() -> None:
+        engines = pair()
+        async with swapping(engines, Policy(ttl_s=0.1)) as client:
+            assert (await client.post({"model": "a"}))[0] == 200
+            await until(lambda: engines[0].sleeping)
+            assert (await client.post({"model": "a"}))[0] == 200
+
+    run(test)
+
+
 def test_wishes_need_engines_that_take_turns() -> None:
     async def test() -> None:
         async with fronted(SimulatedEngine("a")) as client:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.addresses import is_near
+from serving.addresses import NearResolver, is_near
 from serving.config import Upstream, read_aliases, read_keys, read_upstreams
 from serving.keys import KeyRing
 from serving.upstreams import Upstreams
@@ -74,6 +76,18 @@ def test_near(address: str) -> None:
 )
 def test_far(address: str) -> None:
     assert not is_near(address)
+
+
+def test_names_are_looked_up_and_far_answers_dropped() -> None:
+    """134744072 is 8.8.8.8 and 2130706433 is 127.0.0.1, written as the C library also reads addresses."""
+
+    async def addresses(host: str) -> list[str]:
+        return [found["host"] for found in await NearResolver().resolve(host, 80)]
+
+    assert asyncio.run(addresses("2130706433")) == ["127.0.0.1"]
+    assert asyncio.run(addresses("localhost"))
+    with pytest.raises(OSError, match="no address"):
+        asyncio.run(addresses("134744072"))
 
 
 @given(st.text(max_size=40))
