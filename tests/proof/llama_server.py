@@ -47,6 +47,8 @@ SET: dict[str, Callable[[Any, str], object]] = {
     "--fit": lambda p, v: setattr(p, "fit_params", v == "on"),
     "--host": lambda p, v: setattr(p, "hostnames", [v]),
     "--port": lambda p, v: setattr(p, "port", int(v)),
+    "--verbosity": lambda p, v: setattr(p, "verbosity", int(v)),
+    "--cors-origins": lambda p, v: setattr(p, "cors_origins", v),
     "--n-cpu-moe": lambda p, v: int(v),  # this model has no experts
     "--device": lambda p, v: v == "none" or sys.exit(f"no device {v}"),
 }

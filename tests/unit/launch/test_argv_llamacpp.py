@@ -36,6 +36,7 @@ def test_a_published_file_is_named_by_its_type_and_nothing_is_left_to_the_engine
         "parallel": 4,
         "gpu-layers": "all",
         "fit": "off",
+        "verbosity": 4,
     }
 
 

@@ -17,6 +17,9 @@ from tools.vram.engines.llamacpp_cache import CACHE_TYPES
 BATCH = 2048
 """Tokens of a prompt that are taken at once where ``-b`` is not said; a microbatch is never larger."""
 
+VERBOSITY = 4
+"""Level at which the log says what each buffer takes ("trace"; one less says only that the model is loaded)."""
+
 MADE = "models/"
 """Folder of the files that are converted beforehand, beside the scripts."""
 
@@ -61,6 +64,7 @@ def llamacpp_flags(instance: InstancePlan) -> dict[str, FlagValue]:
         "ubatch-size": batch,
         "fit": "off",
         **_images(deployment),
+        "verbosity": VERBOSITY,
     }
     return {name: value for name, value in wanted.items() if value is not None} | _extra(deployment.extra_flags)
 

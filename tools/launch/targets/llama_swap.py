@@ -29,7 +29,7 @@ from tools.launch.local_scripts import (
     weight_bytes,
 )
 from tools.launch.readme import readme
-from tools.launch.targets.llamacpp import without_cards
+from tools.launch.targets.llamacpp import chosen_flags
 from tools.launch.yaml_text import Block, Commented, Flow, dump
 from tools.units import GIB
 
@@ -60,7 +60,7 @@ def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
 
 def argv(job: Job, unit: Unit, port: str = "${PORT}") -> list[str]:
     """Return the command of one engine; llama-swap puts a free port in place of ``${PORT}``."""
-    return [*llamacpp_argv(unit.instance, host="127.0.0.1", port=port), *without_cards(job)]
+    return [*llamacpp_argv(unit.instance, host="127.0.0.1", port=port), *chosen_flags(job, keyed=False)]
 
 
 def config_yaml(job: Job) -> str:

@@ -35,12 +35,18 @@ def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
 def argv(job: Job, unit: Unit) -> list[str]:
     """Return the command of one engine."""
     host = "0.0.0.0" if job.choices.open else _LOCAL  # noqa: S104 - asked for, and only with an API key
-    return [*llamacpp_argv(unit.instance, host=host, port=unit.port), *without_cards(job)]
+    return [*llamacpp_argv(unit.instance, host=host, port=unit.port), *chosen_flags(job, keyed=job.choices.open)]
 
 
-def without_cards(job: Job) -> list[str]:
-    """Return the flags that keep an engine on the processor, where that was chosen."""
-    return ["--device", "none"] if job.choices.cpu else []
+def chosen_flags(job: Job, *, keyed: bool) -> list[str]:
+    """Return the flags that choices add.
+
+    Args:
+        job: what is started.
+        keyed: the engine asks for an API key. One that does not must not answer to what a web page in a browser on the
+            same machine asks (llama-server warns of it: ggml-org/llama.cpp#25655).
+    """
+    return [*(["--device", "none"] * job.choices.cpu), *([] if keyed else ["--cors-origins", "localhost"])]
 
 
 def _serve_sh(job: Job, unit: Unit) -> str:
