@@ -125,6 +125,8 @@ class _Writing:
             indent, number = found[1], int(found[2])
             return "\n" + "".join(f"{indent}# {comment_line(line)}\n" for line in self._comments[number])
 
+        if not self._comments:
+            return text
         return re.sub(rf"^( *){self._mark}([0-9]+): x\n", lines, text, flags=re.MULTILINE)
 
 
