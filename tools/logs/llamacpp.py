@@ -23,6 +23,7 @@ PATTERNS: tuple[Pattern, ...] = (
     pattern("build: ", r"build: (\d{3,6}) \([0-9a-f]{6,12}\)", ("version", str), start="server"),
     pattern("llama_model_loader: loaded meta data", r"from (.{1,300}?) \(version", ("model", str)),
     pattern("main: build = ", r"build = (\d{3,6}) ", ("version", str), start="server"),
+    pattern("print_info: build ", r"common_params_print_info: build (\d{3,6}) ", ("version", str), start="server"),
     pattern("starting llama server", "", start="server"),
     pattern("starting runner", "", start="server"),
     pattern("general.name", r"general\.name\s{1,30}(?:str)?\s{0,10}= (.{1,100})", ("model_name", str)),
@@ -59,6 +60,7 @@ PATTERNS: tuple[Pattern, ...] = (
     pattern("MiB, K (", r", K \((\w{2,8})\)", ("kv_cache_dtype", str)),
     pattern("type_k = '", r"type_k = '(\w{2,8})'", ("kv_cache_dtype", str)),
     pattern("server is listening", "", phase="running"),
+    pattern("llama_server: listening on ", "", phase="running"),
     pattern("main: model loaded", "", phase="running"),
     pattern("llama runner started", "", phase="running"),
 )  # fmt: skip
