@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tools.domain import Checkpoint, Quantization
-from tools.errors import NotYetExact, RigfitError
+from tools.errors import BadValue, NotYetExact, RigfitError
+from tools.specs.packed import unpacked
 from tools.vram.architecture import spec_from_config
 from tools.vram.checkpoint import quantization_from_config
 from tools.vram.storage import Matrix, formats_of, matrix_bytes
@@ -91,6 +94,28 @@ def test_a_table_of_modelopt_names_each_module():
     assert method(config, EXPERTS) == "nvfp4"
     assert method(config, Matrix("mixer.out_proj", (8,), 16)) == "none"
     assert method(config, EXPERTS, 1) == "none"
+
+
+def test_modelopts_table_may_be_listed_by_algorithm():
+    table = [
+        {"quant_algo": "FP8", "modules": ["backbone.layers.0.mixer.in_proj"]},
+        {"quant_algo": "W4A16_NVFP4", "group_size": 16, "modules": ["backbone.layers.0.mixer.experts"]},
+    ]
+    config = {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": table}
+    assert method(config, Matrix("mixer.in_proj", (8,), 16)) == "fp8_tensor"
+    assert method(config, EXPERTS) == "nvfp4"
+    assert method(config, Matrix("mixer.out_proj", (8,), 16)) == "none"
+    for damaged in ([], [{}], [{"modules": 3}], "x", {}):
+        with pytest.raises(BadValue):
+            quantization_from_config({**config, "quantized_layers": damaged})
+
+
+def test_every_quantisation_of_the_catalogue_is_read():
+    path = Path(__file__).parents[3] / "tools" / "specs" / "data" / "models.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    stated = [one for row in rows for one in (row, *row.get("quantized", ())) if one.get("quantization_config")]
+    read = [quantization_from_config(unpacked(one["quantization_config"])) for one in stated]
+    assert len(read) > 80
 
 
 def test_a_file_of_modelopt_counts_where_the_config_says_nothing():
