@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,8 +22,6 @@ def flags(**changes: Any) -> dict[str, Any]:
 
 
 def seeing(**changes: Any) -> InstancePlan:
-    from dataclasses import replace
-
     made = make_llama(**changes)
     model = replace(made.deployment.model, encoder=Encoder(1000, 4096))
     return replace(made, deployment=replace(made.deployment, model=model))
@@ -73,6 +72,17 @@ def test_a_stated_total_and_one_buffer_for_all():
 @pytest.mark.parametrize(("asked", "said"), [(None, None), (True, "on"), (False, "off")])
 def test_flash_attention_as_asked(asked: bool | None, said: str | None):
     assert flags(options=EngineOptions(flash_attention=asked)).get("flash-attn") == said
+
+
+def test_a_context_beyond_the_models_own_goes_by_yarn_where_its_publisher_says_how():
+    one = make_llama(max_model_len=60_000, max_num_seqs=2)
+    named = replace(one.deployment.model, name="Qwen/Qwen3-8B")
+    made = llamacpp_flags(replace(one, deployment=replace(one.deployment, model=named)))
+    assert (made["rope-scaling"], made["rope-scale"], made["yarn-orig-ctx"]) == ("yarn", "2", 32_768)
+    assert made["ctx-size"] == 120_000
+    assert "rope-scaling" not in flags(max_model_len=40_960)
+    with pytest.raises(BadValue):
+        flags(max_model_len=40_961)
 
 
 def test_values_may_have_a_type_of_their_own():
@@ -140,7 +150,7 @@ def test_cards_are_shown_by_makers():
     kind=st.sampled_from(["auto", "f16", "q8_0", "q4_0", "bf16", "fp16"]),
     unified=st.none() | st.booleans(),
     users=st.integers(1, 512),
-    context=st.integers(1, 1_000_000),
+    context=st.integers(1, 40_960),
 )
 def test_whatever_is_planned_the_recorded_parser_takes_it(
     gpu_layers: int | None,

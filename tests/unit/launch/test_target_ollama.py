@@ -178,6 +178,7 @@ def test_names_by_ollamas_grammar(name: str, taken: bool):
         {"checkpoint": make_gguf("my.org/Model-GGUF")},
         {"checkpoint": make_gguf("Org/" + "x" * 81)},
         {"kv_dtype": "fp8"},
+        {"max_model_len": 40_961},
     ],
 )
 def test_what_ollama_has_no_setting_for_is_refused(changes: dict[str, Any]):

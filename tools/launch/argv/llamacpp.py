@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from tools.domain import Checkpoint, Deployment, InstancePlan
 from tools.errors import BadValue
+from tools.launch.argv.vllm_context import stretch_of
 from tools.launch.argv.words import FlagValue, checked_port, checked_word
 from tools.vram.engines.llamacpp_cache import CACHE_TYPES
 
@@ -51,6 +52,7 @@ def llamacpp_flags(instance: InstancePlan) -> dict[str, FlagValue]:
         "alias": aliases(instance),
         "ctx-size": options.context_total or (deployment.max_model_len or 0) * users or None,
         "parallel": users,
+        **_reach(deployment),
         "kv-unified": options.unified or None,
         "gpu-layers": "all" if options.gpu_layers is None else options.gpu_layers,
         "n-cpu-moe": options.experts_in_ram or None,
@@ -172,6 +174,22 @@ def cache_type(word: str) -> str | None:
     if kind not in CACHE_TYPES:
         raise BadValue("errors_vram.bad_kv_dtype", value=word[:40], allowed=", ".join(CACHE_TYPES))
     return kind
+
+
+def _reach(deployment: Deployment) -> dict[str, FlagValue | None]:
+    """A context beyond the model's own, by YaRN; without it a sequence is cut to what the model was trained on.
+
+    With these three the engine takes ``yarn-orig-ctx`` times ``rope-scale`` for the model's context
+    (``llama_init_from_model``, ``src/llama-context.cpp``).
+
+    Raises:
+        BadValue: no known way leads to that context.
+    """
+    stretched = stretch_of(deployment)
+    if stretched is None:
+        return {}
+    yarn, factor = stretched
+    return {"rope-scaling": "yarn", "rope-scale": f"{factor:g}", "yarn-orig-ctx": yarn.trained}
 
 
 def _flash(asked: bool | None, values: str | None) -> str | None:

@@ -67,9 +67,12 @@ def parameters(instance: InstancePlan, *, cpu: bool = False) -> Mapping[str, int
     ):
         if asked:
             raise BadValue(f"launch_local.no_{setting}")
+    wanted, reach = deployment.max_model_len or 0, deployment.model.max_context
+    if wanted > reach:  # ``effectiveModelContext``, server/sched.go, would cut it to that
+        raise BadValue("errors_launch.context_beyond", name=deployment.model.name, asked=wanted, limit=reach)
     layers = ALL_LAYERS if options.gpu_layers is None else options.gpu_layers
     found = {
-        "num_ctx": deployment.max_model_len or 0,
+        "num_ctx": wanted,
         "num_gpu": 0 if cpu else layers,
         "num_batch": deployment.max_num_batched_tokens or BATCH,
     }

@@ -48,6 +48,25 @@ def overrides_for(deployment: Deployment) -> str | None:
         Qwen3-30B-A3B (40,960) at 65,536: ``{"max_position_embeddings": 65536, "rope_parameters": {"rope_type": "yarn",
         "factor": 2.0, "original_max_position_embeddings": 32768, "rope_theta": 1000000}}``.
     """
+    stretched = stretch_of(deployment)
+    if stretched is None:
+        return None
+    yarn, factor = stretched
+    rope = {
+        "rope_type": "yarn",
+        "factor": factor,
+        "original_max_position_embeddings": yarn.trained,
+        "rope_theta": yarn.theta,
+    }
+    return json.dumps({"max_position_embeddings": int(yarn.trained * factor), "rope_parameters": rope})
+
+
+def stretch_of(deployment: Deployment) -> tuple[Yarn, float] | None:
+    """Return by which rule and factor a model reaches a deployment's context, None where it reads so far by itself.
+
+    Raises:
+        BadValue: no known way leads to that context.
+    """
     model, wanted = deployment.model, deployment.max_model_len
     if wanted is None or wanted <= model.max_context:
         return None
@@ -56,11 +75,4 @@ def overrides_for(deployment: Deployment) -> str | None:
     if yarn is None or wanted > yarn.most or model.max_context > 2 * yarn.trained:
         limit = model.max_context if yarn is None else max(model.max_context, yarn.most)
         raise BadValue("errors_launch.context_beyond", name=model.name, asked=wanted, limit=limit)
-    factor = float(math.ceil(wanted / yarn.trained))
-    rope = {
-        "rope_type": "yarn",
-        "factor": factor,
-        "original_max_position_embeddings": yarn.trained,
-        "rope_theta": yarn.theta,
-    }
-    return json.dumps({"max_position_embeddings": int(yarn.trained * factor), "rope_parameters": rope})
+    return yarn, float(math.ceil(wanted / yarn.trained))
