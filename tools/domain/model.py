@@ -121,6 +121,7 @@ class ModelSpec:
         masks_images: tokens of an image see each other whatever their order.
         draft: its multi-token-prediction head, counted only where it is used; None where none is known.
         prefix: module path of the layers, as checkpoints name it.
+        table_width: width of the embeddings where it is not the hidden size (OPT-350m); 0 = it is.
         every_stage: which of ``embeddings``, ``norm`` and ``head`` the engine keeps on each pipeline stage.
     """
 
@@ -159,3 +160,4 @@ class ModelSpec:
     prefix: str = "model.layers"
     masks_images: bool = False
     every_stage: tuple[str, ...] = ()
+    table_width: int = 0

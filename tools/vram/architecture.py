@@ -184,6 +184,7 @@ def _draft(text: Config, config: Config, name: str, structure: Structure | None,
         masks_images=str(config.get("model_type")) in IMAGE_MASKED
         or text.get("use_bidirectional_attention") == "vision",
         every_stage=EVERY_STAGE.get(kind, ()),
+        table_width=number(text, "word_embed_proj_dim", default=0),
     )
 
 

@@ -264,7 +264,7 @@ def _head_format(model: ModelSpec, formats: Formats) -> Quantization | None:
 
 def _head(model: ModelSpec, tp: int) -> Matrix:
     rows = divide(padded_vocab(model), tp, "vocab_size")
-    return Matrix("lm_head", (rows,), model.hidden_size, split="out", ranks=tp)
+    return Matrix("lm_head", (rows,), model.table_width or model.hidden_size, split="out", ranks=tp)
 
 
 def padded_vocab(model: ModelSpec) -> int:
@@ -284,7 +284,8 @@ def _grouped(layers: tuple[Layer, ...], formats: Formats, start: int = 0) -> Ite
 
 def parameter_count(model: ModelSpec) -> int:
     """Count a model's parameters as published: unpadded vocabulary, packed formats never counted."""
-    elements = model.vocab_size * model.hidden_size * (1 if model.tied_embeddings else 2) + model.tower_params
+    width = model.table_width or model.hidden_size
+    elements = model.vocab_size * width * (1 if model.tied_embeddings else 2) + model.tower_params
     elements += (model.vocab_size if model.head_bias else 0) + model.outer_elements
     elements += sum(linear.times * on_rank(linear, 1).elements for linear in model.outer)
     if model.final_norm:

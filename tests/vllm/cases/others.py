@@ -228,6 +228,11 @@ FAMILIES: dict[str, tuple[str, str, Config]] = {
     "jais2": ("jais2", "Jais2ForCausalLM", {"tie_word_embeddings": False}),
     "ministral3": ("ministral3", "Ministral3ForCausalLM", {"sliding_window": None, "tie_word_embeddings": False}),
     "opt": ("opt", "OPTForCausalLM", {"ffn_dim": 1024, "word_embed_proj_dim": 512, "tie_word_embeddings": True}),
+    "opt_narrow": (
+        "opt",
+        "OPTForCausalLM",
+        {"ffn_dim": 1024, "word_embed_proj_dim": 192, "do_layer_norm_before": False, "tie_word_embeddings": True},
+    ),
 }
 GPT2: Config = {"n_layer": 3, "n_embd": 512, "n_head": 8, "n_positions": 4096, "vocab_size": 1999}
 FALCON: Config = {

@@ -31,9 +31,8 @@ An inference from logs, partly confirmed from source.
 """
 
 UNSTATED_SEQUENCES = 1 / 64
-"""Where ``max_num_seqs`` is not stated it may have been set lower than the default, down to four of 256: logs go down to
-0.06 of what the default would take (Qwen2.5-0.5B-AWQ 0.085 of 1.4 GiB)."""
-
+"""Where ``max_num_seqs`` is not stated it may have been set lower than the default, down to four of 256: logs go down
+to 0.06 of what the default would take (Qwen2.5-0.5B-AWQ 0.085 of 1.4 GiB)."""
 
 LEAST_FORWARD = 0.5
 """Share of the forward pass's estimate that compiled code may get by with: assumed."""

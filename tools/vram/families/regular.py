@@ -44,15 +44,28 @@ def build(config: Config) -> Structure:
             )
     return Structure(
         layers=tuple(made[kind] for kind in zip(kinds, sparse, strict=True)),
-        outer=_positions(config, dialect),
+        outer=(*_positions(config, dialect), *_narrow_tables(config)),
         outer_elements=2 * number(config, "hidden_size") * dialect.embedding_norm,
         tied=dialect.tied,
-        final_norm=dialect.final_norm,
+        final_norm=dialect.final_norm and config.get("do_layer_norm_before") is not False,
         final_norm_bias=dialect.norm_bias,
         head_bias=flag(config, dialect.head_bias),
         shared_rotary=dialect.shared_rotary,
         choices=_unsaid_counts(config, dialect),
         switches=tuple(name for name in _switches(dialect) if config.get(name) is None),
+    )
+
+
+def _narrow_tables(config: Config) -> tuple[Linear, ...]:
+    """Embeddings narrower than the hidden size are projected to it, and back before the head (``opt.py``)."""
+    hidden = number(config, "hidden_size")
+    width = number(config, "word_embed_proj_dim", default=hidden)
+    if width == hidden:
+        return ()
+    path = "model.decoder"
+    return (
+        Linear(f"{path}.project_in", (hidden,), width, plain=False),
+        Linear(f"{path}.project_out", (width,), hidden, plain=False, is_last=True),
     )
 
 
