@@ -7,6 +7,7 @@ from typing import Any
 from tools.launch import compose_start, container_scripts, pins
 from tools.launch.argv.vllm import vllm_argv
 from tools.launch.argv.vllm_environment import vllm_environment
+from tools.launch.argv.words import joined
 from tools.launch.compose_words import PORT, api_key, gateway_before, has_front, healthy_after, published
 from tools.launch.job import FIRST_PORT, Job, Unit, download_arguments
 from tools.launch.yaml_text import Block, EnvRef, Flow
@@ -23,17 +24,6 @@ def argv(job: Job, unit: Unit) -> list[str]:
     """The command that starts an engine inside its container."""
     everywhere = "0.0.0.0"  # noqa: S104 - in a network of its own
     return vllm_argv(unit.instance, host=everywhere, port=PORT, gpus=unit.gpus, cpu=job.choices.cpu)
-
-
-def _joined(words: list[str]) -> list[str]:
-    """The same words with a flag and its one value on one line: ``--max-num-seqs=4``."""
-    lines: list[list[str]] = []
-    for word in words:
-        if word.startswith("--") or not lines or not lines[-1][0].startswith("--"):
-            lines.append([word])
-        else:
-            lines[-1].append(word)
-    return [word for line in lines for word in (["=".join(line)] if len(line) == 2 else line)]
 
 
 def download(job: Job) -> dict[str, Any]:
@@ -59,7 +49,7 @@ def engine(job: Job, unit: Unit, before: dict[str, str]) -> dict[str, Any]:
         **_image(job, unit),
         "depends_on": {name: {"condition": condition} for name, condition in before.items()},
         "entrypoint": Flow(["python3", "/rigfit/start.py"]),
-        "command": _joined(argv(job, unit)),
+        "command": joined(argv(job, unit)),
         "configs": [{"source": "start", "target": "/rigfit/start.py"}],
         "environment": _environment(job, unit),
         "volumes": [_CACHE, _TORCH_CACHE],

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from tools.domain import Plan, Quantization, Rig
 from tools.errors import BadValue
 from tools.launch.argv.vllm import vllm_argv
+from tools.launch.argv.words import joined
 from tools.launch.checks.kubernetes import check_helm_values, check_kubernetes
 from tools.launch.choices import Choices
 from tools.launch.container_scripts import DOWNLOAD, SLEEP, WAIT
@@ -28,6 +29,7 @@ from tools.launch.targets import kubernetes
 from tools.units import GIB
 
 VALUES = "values-production-stack.yaml"
+START = ["python3", "/rigfit/start.py"]
 TWO_MACHINES = Rig((CARD, CARD, replace(CARD, node=1), replace(CARD, node=1)), nodes=2)
 
 
@@ -90,8 +92,8 @@ def two(**second: Any) -> Plan:
 def test_an_engine_gets_exactly_the_flags_of_the_builder():
     plan = two()
     container = engine(made(plan), "rigfit-qwen-a")
-    expected = vllm_argv(plan.placement().instances[0], host="0.0.0.0", port=8000)
-    assert expanded(container["command"] + container["args"]) == expected
+    expected = joined(vllm_argv(plan.placement().instances[0], host="0.0.0.0", port=8000))
+    assert expanded(container["command"] + container["args"]) == [*START, *expected]
     assert container["image"] == "vllm/vllm-openai:v0.32.0"
 
 
@@ -240,6 +242,7 @@ def test_weights_are_fetched_before_the_engine_and_only_there_with_the_token():
     assert first["args"] == ["Org/Same", "abc123", str(5 * GIB)]
     programs = objects(launch)["ConfigMap", "rigfit-programs"]["data"]
     assert (programs["download.py"], programs["wait.py"]) == (DOWNLOAD, WAIT)
+    assert "wanted_share" in programs["start.py"]  # looks at the free memory first
     token = next(entry for entry in first["env"] if entry["name"] == "HF_TOKEN")["valueFrom"]["secretKeyRef"]
     assert token == {"name": "rigfit-hf", "key": "token", "optional": True}
     assert "HF_TOKEN" not in str(engine(launch, "rigfit-a"))
@@ -313,10 +316,10 @@ def test_an_engine_across_machines_is_a_set_of_pods_that_know_their_rank():
     command = expanded(container["command"] + container["args"])
     for rank, expected in ((0, ["--host", "0.0.0.0", "--port", "8000"]), (1, ["--headless"])):
         said = run_as_pod(command, POD_INDEX=str(rank))
-        base = vllm_argv(plan.placement().instances[0])
+        base = joined(vllm_argv(plan.placement().instances[0]))
         head = "rigfit-big-0.rigfit-big-machines"
-        span = ["--nnodes", "2", "--master-addr", head, "--master-port", "29501"]
-        assert said == [*base, *span, *expected, "--node-rank", str(rank)]
+        span = ["--nnodes=2", f"--master-addr={head}", "--master-port=29501"]
+        assert said == [*START, *base, *span, *expected, "--node-rank", str(rank)]
 
 
 def run_as_pod(command: list[str], **env: str) -> list[str]:
@@ -442,7 +445,8 @@ def test_whatever_a_name_holds_it_comes_back_as_it_went_in(name: str, served: li
     instance = make_instance("a", tuple(served), checkpoint=make_checkpoint(repo, revision=revision))
     launch = unchecked(make_plan(instance))
     container = engine(launch, "rigfit-a")
-    assert expanded(container["command"] + container["args"]) == vllm_argv(instance, host="0.0.0.0", port=8000)
+    expected = joined(vllm_argv(instance, host="0.0.0.0", port=8000))
+    assert expanded(container["command"] + container["args"]) == [*START, *expected]
     first = pod(launch, "rigfit-a")["initContainers"][0]
     assert expanded(first["args"])[:2] == [repo, revision]
     (values,) = documents(texts(launch)[VALUES])

@@ -51,6 +51,17 @@ def wrapped(argv: Sequence[str], indent: str = "    ") -> str:
     return " \\\n".join(lines)
 
 
+def joined(words: Sequence[str]) -> list[str]:
+    """The same words with a flag and its one value in one word: ``--max-num-seqs=4``."""
+    lines: list[list[str]] = []
+    for word in words:
+        if word.startswith("--") or not lines or not lines[-1][0].startswith("--"):
+            lines.append([word])
+        else:
+            lines[-1].append(word)
+    return [word for line in lines for word in (["=".join(line)] if len(line) == 2 else line)]
+
+
 def _is_number(word: str) -> bool:
     try:
         float(word)

@@ -14,7 +14,7 @@ from tools.launch.cluster import cores, ram_gib, started_before
 from tools.launch.header import header
 from tools.launch.job import Job, Unit, checkpoint_words
 from tools.launch.targets import kubernetes_pods as pods
-from tools.launch.targets.kubernetes_cards import CONFIG_LABEL, RESOURCES, VISIBLE, cards_of, claims
+from tools.launch.targets.kubernetes_cards import CONFIG_LABEL, RESOURCES, Cards, cards_of, claims
 from tools.launch.yaml_text import Block, Commented, Flow, dump
 
 FILE = "values-production-stack.yaml"
@@ -84,7 +84,7 @@ def _model(job: Job, unit: Unit) -> dict[str, Any]:
         "shmSize": pods.SHM,
         "initContainer": _first(unit, started_before(job, unit)),
         "vllmConfig": _config(unit),
-        "env": _environment(unit, cards.visible),
+        "env": _environment(unit, cards),
     }
     if checkpoint.revision:
         model["modelRevision"] = pods.literal(checkpoint.revision)
@@ -94,12 +94,9 @@ def _model(job: Job, unit: Unit) -> dict[str, Any]:
     return model
 
 
-def _environment(unit: Unit, visible: tuple[int, ...]) -> list[dict[str, Any]]:
-    found = [{"name": "HF_HUB_OFFLINE", "value": "1"}, {"name": "VLLM_NO_USAGE_STATS", "value": "1"}]
-    if visible:
-        found.append({"name": VISIBLE[unit.vendor], "value": ",".join(map(str, visible))})
-        found.append({"name": "CUDA_DEVICE_ORDER", "value": "PCI_BUS_ID"})
-    return found
+def _environment(unit: Unit, cards: Cards) -> list[dict[str, Any]]:
+    values = {"HF_HUB_OFFLINE": "1", **pods.engine_variables(unit, cards)}
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def _first(unit: Unit, before: Unit | None) -> dict[str, Any]:

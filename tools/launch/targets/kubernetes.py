@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from tools.launch import container_scripts, pins
+from tools.launch import compose_start, container_scripts, pins
 from tools.launch.checks.kubernetes import check_helm_values, check_kubernetes
 from tools.launch.checks.shell import check_shell
 from tools.launch.checks.vllm import check_flags
@@ -113,7 +113,11 @@ def _disk(units: Iterable[Unit]) -> dict[str, Any]:
 
 
 def _programs(job: Job) -> Document:
-    programs = {"download.py": container_scripts.DOWNLOAD, "wait.py": container_scripts.WAIT}
+    programs = {
+        "download.py": container_scripts.DOWNLOAD,
+        "wait.py": container_scripts.WAIT,
+        "start.py": compose_start.program(job),
+    }
     if job.swaps:
         programs["sleep.py"] = container_scripts.SLEEP
     if has_front(job):

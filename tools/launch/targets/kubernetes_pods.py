@@ -8,6 +8,8 @@ from typing import Any
 
 from tools.launch import container_scripts, pins
 from tools.launch.argv.vllm import vllm_argv
+from tools.launch.argv.vllm_environment import vllm_environment
+from tools.launch.argv.words import joined
 from tools.launch.cluster import cores, ram_gib, started_before
 from tools.launch.job import Job, Unit, checkpoint_words
 from tools.launch.targets.kubernetes_cards import (
@@ -202,8 +204,9 @@ def _engine(job: Job, unit: Unit, cards: Cards) -> dict[str, Any]:
 
 
 def _command(unit: Unit) -> tuple[list[str], list[str]]:
-    """Return what runs and its words; a shell comes first only where something is to be done before."""
-    words = argv_of(unit)
+    """Return what runs and its words: the look at free memory becomes the engine; a shell does what comes before."""
+    words = ["python3", "/rigfit/start.py", *joined(argv_of(unit))]
+    first = words.index("serve") + 1
     script = ""
     if unit.needs_bnb:
         script += f"uv pip install --system --no-deps {' '.join(pins.BNB_PLUGIN)}\n"
@@ -211,17 +214,16 @@ def _command(unit: Unit) -> tuple[list[str], list[str]]:
         script += SPAN
     elif script:
         script += 'exec "$@"\n'
-    return (["sh", "-ec", script, "sh", *words[:2]], words[2:]) if script else (words[:2], words[2:])
+    return (["sh", "-ec", script, "sh", *words[:first]] if script else words[:first]), words[first:]
 
 
 def _environment(job: Job, unit: Unit, cards: Cards) -> list[dict[str, Any]]:
-    values = {"HF_HOME": _ROOT, "HF_HUB_OFFLINE": "1", "VLLM_CACHE_ROOT": f"{_ROOT}/vllm", "VLLM_NO_USAGE_STATS": "1"}
-    if unit.can_sleep:
-        values["VLLM_SERVER_DEV_MODE"] = "1"
-    if cards.visible:
-        values[VISIBLE[unit.vendor]] = ",".join(map(str, cards.visible))
-        if unit.vendor == "nvidia":
-            values["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    values = {
+        "HF_HOME": _ROOT,
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_CACHE_ROOT": f"{_ROOT}/vllm",
+        **engine_variables(unit, cards),
+    }
     found: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]
     found.append(_secret("VLLM_API_KEY", "rigfit-api-key", "key", optional=not job.choices.open))
     if len(unit.nodes) > 1:
@@ -229,6 +231,17 @@ def _environment(job: Job, unit: Unit, cards: Cards) -> list[dict[str, Any]]:
         found.append({"name": "POD_INDEX", "valueFrom": {"fieldRef": {"fieldPath": index}}})
         found.append({"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}})
     return found
+
+
+def engine_variables(unit: Unit, cards: Cards) -> dict[str, str]:
+    """Return an engine's environment in a pod that has ``cards``: which of them are its own, and vLLM's settings."""
+    values = vllm_environment(unit, pick_cards=False)
+    values.pop(VISIBLE["amd"], None)
+    if cards.visible:
+        values[VISIBLE[unit.vendor]] = ",".join(map(str, cards.visible))
+        if unit.vendor == "nvidia":
+            values["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    return values
 
 
 def _resources(job: Job, unit: Unit, cards: Cards) -> dict[str, Any]:
