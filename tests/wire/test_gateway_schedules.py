@@ -59,12 +59,14 @@ CALLS = st.lists(
 FAULTS = st.lists(st.builds(Fault, TIMES, MODELS, st.sampled_from(["wake", "sleep", "die", "hang"])), max_size=3)
 
 
-async def play(calls: list[Call], faults: list[Fault], policy: Policy) -> tuple[Found, list[SimulatedEngine]]:
+async def play(
+    calls: list[Call], faults: list[Fault], policy: Policy, switch_s: float
+) -> tuple[Found, list[SimulatedEngine]]:
     """Return the status and the time of each call that had patience, and the engines."""
     card = Card()
     behind = [SimulatedEngine(n, card, sleeping=n != "a", sleep_s=0.01, wake_s=0.02) for n in "abc"]
     found: Found = {}
-    async with fronted(*behind, groups=(("a", "b", "c"),), policy=policy, check_s=0.05, switch_s=0.3) as client:
+    async with fronted(*behind, groups=(("a", "b", "c"),), policy=policy, check_s=0.05, switch_s=switch_s) as client:
         async with asyncio.TaskGroup() as group:
             for number, call in enumerate(calls):
                 group.create_task(_call(client, number, call, found))
@@ -131,11 +133,10 @@ def check(calls: list[Call], found: Found, behind: list[SimulatedEngine]) -> Non
 @given(CALLS)
 def test_without_faults_everybody_is_served(calls: list[Call]) -> None:
     async def test() -> None:
-        found, behind = await play(calls, [], replace(POLICY, max_wait_s=20.0))
+        found, behind = await play(calls, [], replace(POLICY, max_wait_s=20.0), 10.0)
         check(calls, found, behind)
         assert not any(engine.asked_asleep for engine in behind)
-        refused = [status for status, _ in found.values() if status != 200]
-        assert not refused
+        assert {status for status, _ in found.values()} <= {200}
 
     run(test)
 
@@ -144,9 +145,9 @@ def test_without_faults_everybody_is_served(calls: list[Call]) -> None:
 @given(CALLS, FAULTS)
 def test_with_faults_every_request_comes_to_an_end(calls: list[Call], faults: list[Fault]) -> None:
     async def test() -> None:
-        found, behind = await play(calls, faults, POLICY)
+        found, behind = await play(calls, faults, POLICY, 0.3)
         check(calls, found, behind)
-        assert all(took < POLICY.max_wait_s + LONGEST_ANSWER_S + 2 for _, took in found.values()), "beyond the bound"
+        assert all(took < POLICY.max_wait_s + LONGEST_ANSWER_S + 5 for _, took in found.values()), "beyond the bound"
         if not any(fault.what == "die" for fault in faults):
             assert not any(engine.asked_asleep for engine in behind)
             assert {status for status, _ in found.values()} <= {200, 503}
