@@ -30,6 +30,7 @@ from tools.launch.checks.shell import check_shell
 from tools.launch.checks.slurm import check_sbatch
 from tools.launch.files import write
 from tools.launch.generate import generate
+from tools.launch.guard import CLASS
 from tools.launch.targets.slurm import BATCH
 
 CONTROL = Path(__file__).parents[2] / "scripts" / "proof" / "slurm.sh"
@@ -58,6 +59,9 @@ class Engine(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self):
+        if self.headers["Authorization"] != f"Bearer {{said['key']}}":
+            self.send_error(401)
+            return
         tell(asleep=self.path.startswith("/sleep"))
         self.do_GET()
 
@@ -127,7 +131,8 @@ class Run:
         while text not in self.log():
             state = self.folder / f"job-{self.job}"
             logs = [p.read_text(encoding="utf-8") for p in state.glob("*.log")] if state.exists() else []
-            assert time.monotonic() < until and "has stopped" not in self.log(), self.log() + "".join(logs)
+            alive = time.monotonic() < until and "has stopped" not in self.log()
+            assert alive, self.log() + "".join(logs)
             time.sleep(0.2)
 
     def said(self) -> list[dict[str, Any]]:
@@ -183,7 +188,7 @@ def test_engines_run_in_order_on_their_cards_and_stop_cleanly(slurm: None, tmp_p
     first, second = run.said()
     assert (first["cards"], second["cards"]) == ("0,1", "1")
     for said, instance in zip((first, second), plan.placement().instances, strict=True):
-        assert ["vllm", *said["words"]][:-2] == vllm_argv(instance, host="127.0.0.1", gpus=(CARD,))
+        assert ["vllm", *said["words"]][:-2] == vllm_argv(instance, host="127.0.0.1", gpus=(CARD,), middleware=CLASS)
         assert said["key"] == (tmp_path / f"job-{run.job}" / "api-key").read_text().strip()
     ports = {name: port for name, (_, port) in run.engines().items()}
     assert len(set(ports.values())) == 2

@@ -15,6 +15,7 @@ from launch_factory import CARD, make_checkpoint, make_instance, make_plan
 
 from tools.domain import Plan, Quantization, Rig
 from tools.errors import BadValue
+from tools.launch import guard
 from tools.launch.argv.vllm import vllm_argv
 from tools.launch.checks.slurm import check_sbatch, directives
 from tools.launch.choices import Choices
@@ -99,7 +100,11 @@ def test_machines_that_are_not_used_are_not_asked_for():
 def test_an_engine_gets_exactly_the_flags_of_the_builder():
     plan = make_plan(make_instance("a", ("qwen",)))
     words, _ = started(texts(made(plan))["serve-a.sh"], "20000", "20001", "n1", SLURMD_NODENAME="n1")
-    assert words == vllm_argv(plan.placement().instances[0], host="127.0.0.1", port=20000)
+    assert words == [
+        *vllm_argv(plan.placement().instances[0], host="127.0.0.1", middleware=guard.CLASS),
+        "--port",
+        "20000",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +132,7 @@ def test_an_engine_across_machines_knows_its_rank(machine: str, rank: str):
     launch = made(plan)
     assert steps(launch) == [("big", "0", ["0", "1"])]
     words, cards = started(texts(launch)["serve-big.sh"], "20000", "20001", "n1", "n2", SLURMD_NODENAME=machine)
-    base = vllm_argv(plan.placement().instances[0], host="127.0.0.1")
+    base = vllm_argv(plan.placement().instances[0], host="127.0.0.1", middleware=guard.CLASS)
     place = ["--nnodes", "2", "--node-rank", rank, "--master-addr", "n1", "--master-port", "20001"]
     assert words == [*base, *place, *(["--port", "20000"] if rank == "0" else ["--headless"])]
     assert cards["cuda"] == "0,1"
@@ -137,7 +142,7 @@ def test_ray_connects_the_machines_where_it_is_asked_for():
     plan = make_plan(make_instance("big", gpus=(0, 1, 2, 3), tp=2, pp=2), rig=TWO_MACHINES)
     script = texts(made(plan))["serve-big.sh"]
     words, _ = started(script, "20000", "20001", "n1", "n2", SLURMD_NODENAME="n2", BACKEND="ray")
-    base = vllm_argv(plan.placement().instances[0], host="127.0.0.1", port=20000)
+    base = [*vllm_argv(plan.placement().instances[0], host="127.0.0.1", middleware=guard.CLASS), "--port", "20000"]
     ray = ["ray", "symmetric-run", "--address", "n1:20001", "--min-nodes", "2", "--num-gpus", "2", "--"]
     assert words == [*ray, *base, "--distributed-executor-backend", "ray"]
 
@@ -157,13 +162,14 @@ def test_unequal_shares_of_machines_are_refused():
 
 
 def test_engines_stay_on_their_machine_unless_asked_and_always_want_a_key():
-    plan = make_plan(make_instance("a"), make_instance("b", order=1, awake=False), kind="swap")
     for choices, host in ((Choices(), "127.0.0.1"), (Choices(open=True), "0.0.0.0")):
-        launch = made(make_plan(make_instance("a")), choices=choices)
-        assert f"--host {host}\n" in texts(launch)["serve-a.sh"]
-        assert "export VLLM_API_KEY" in texts(launch)["rigfit.sbatch"]
-        # the routes that put an engine to sleep know no key
-        assert "--host 127.0.0.1\n" in texts(made(plan, choices=choices))["serve-b.sh"]
+        launch = texts(made(make_plan(make_instance("a")), choices=choices))
+        assert f"--host {host}\n" in launch["serve-a.sh"]
+        assert "export VLLM_API_KEY" in launch["rigfit.sbatch"]
+        # vLLM's own key leaves some routes open
+        assert "--middleware rigfit_guard.Key" in launch["serve-a.sh"]
+        assert launch[guard.FILE] == guard.PROGRAM
+        assert "VLLM_API_KEY" not in launch["serve-a.sh"]
 
 
 def test_in_a_swap_an_engine_sleeps_before_it_is_ready():
@@ -235,7 +241,7 @@ def test_whatever_a_name_holds_it_reaches_the_engine_as_it_is(name: str, served:
     instance = make_instance("a", tuple(served), checkpoint=make_checkpoint(repo, revision=revision))
     launch = texts(unchecked(make_plan(instance)))
     words, _ = started(launch["serve-a.sh"], "20000", "20001", "n1", SLURMD_NODENAME="n1")
-    assert words == vllm_argv(instance, host="127.0.0.1", port=20000)
+    assert words == [*vllm_argv(instance, host="127.0.0.1", middleware=guard.CLASS), "--port", "20000"]
     fetch = launch["fetch.sh"].splitlines()[-1].replace("run python3 download.py", "printf '%s\\0'")
     done = subprocess.run(["bash", "-c", fetch], capture_output=True, check=True, timeout=20)
     assert done.stdout.decode().split("\0")[:2] == [repo, revision]

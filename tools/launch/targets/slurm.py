@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from tools.launch import pins, preflight
+from tools.launch import guard, pins, preflight
 from tools.launch.argv.vllm import vllm_argv
 from tools.launch.argv.vllm_environment import vllm_environment
 from tools.launch.argv.words import wrapped
@@ -45,6 +45,7 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
     made.append(LaunchFile("fetch.sh", _fetch_sh(job), executable=True))
     if job.swaps:
         made.append(LaunchFile("swap.sh", _swap_sh(job), executable=True))
+    made.append(LaunchFile(guard.FILE, guard.PROGRAM))
     made.append(LaunchFile("preflight.py", preflight.program(job)))
     made.append(LaunchFile("download.py", DOWNLOAD))
     made.append(LaunchFile("README.md", _readme(job)))
@@ -58,10 +59,12 @@ def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
 
 
 def argv_of(job: Job, unit: Unit) -> list[str]:
-    """Return the words that start an engine, but for its port and its place among machines."""
-    everywhere = "0.0.0.0"  # noqa: S104 - only where it was asked for; every engine has a key
-    host = everywhere if job.choices.open and not unit.can_sleep else "127.0.0.1"
-    return vllm_argv(unit.instance, host=host, gpus=unit.gpus)
+    """Return the words that start an engine, but for its port and its place among machines.
+
+    Others may be on its machines, so every route asks for the key.
+    """
+    host = "0.0.0.0" if job.choices.open else "127.0.0.1"  # noqa: S104 - only where it was asked for
+    return vllm_argv(unit.instance, host=host, gpus=unit.gpus, middleware=guard.CLASS)
 
 
 def machines(job: Job) -> list[int]:
@@ -124,6 +127,7 @@ if [[ -z ${{VLLM_API_KEY:-}} ]]; then
 fi
 export VLLM_API_KEY
 printf '%s\\n' "$VLLM_API_KEY" >"$state/api-key"
+printf 'Authorization: Bearer %s\\n' "$VLLM_API_KEY" >"$state/header"
 
 {_comments(job.say("launch_cluster.ports"))}
 first_port=$(({_FIRST_PORT} + SLURM_JOB_ID % {_PORTS // stride} * {stride}))
@@ -211,6 +215,7 @@ def _serve_sh(job: Job, unit: Unit) -> str:
 set -euo pipefail
 cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")"
 . ./environment.sh
+export PYTHONPATH="$PWD/guard${{PYTHONPATH:+:$PYTHONPATH}}"
 port=$1
 {_between(unit)}shift 2
 nodes=("$@") rank=0
@@ -294,8 +299,12 @@ else
 fi"""
 
 
+_POST = "curl -sf -o /dev/null -X POST"
+"""The key reaches it in a file: what stands on a command line can be read by everybody on the machine."""
+
+
 def _ready(unit: Unit) -> str:
-    sleep = '            curl -sf -o /dev/null -X POST "http://127.0.0.1:$port/sleep?level=1&mode=wait"\n'
+    sleep = f'            {_POST} -H @"$RIGFIT_STATE/header" "http://127.0.0.1:$port/sleep?level=1&mode=wait"\n'
     return (sleep if unit.sleeps else "") + f'            touch "$RIGFIT_STATE"/{shlex.quote(unit.name + ".ready")}'
 
 
@@ -350,7 +359,7 @@ post() {{ # NAME PATH
     while read -r name node port; do
         if [[ $name == "$1" ]]; then
             srun --jobid="$id" --overlap --nodes=1 --ntasks=1 --nodelist="$node" \\
-                curl -sf -o /dev/null -X POST "http://127.0.0.1:$port$2" </dev/null
+                {_POST} -H "@$PWD/job-$id/header" "http://127.0.0.1:$port$2" </dev/null
         fi
     done <"job-$id/engines"
 }}
