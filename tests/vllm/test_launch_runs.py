@@ -149,7 +149,7 @@ def test_an_open_engine_does_not_start_without_a_key(files: LaunchFiles, engine_
     assert not (tmp_path / "logs" / "a.log").exists()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_files_start_answer_and_stop(files: LaunchFiles, plan: Plan, engine_bin: Path, home: Path, tmp_path: Path):
     assert all(check.ok is not False for check in files.checks), files.checks
     write(files, tmp_path)

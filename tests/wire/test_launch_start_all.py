@@ -26,21 +26,25 @@ from launch_factory import (  # pyright: ignore[reportMissingImports]
 
 from tools.domain import Plan
 from tools.launch import job
+from tools.launch.choices import DEFAULT, Choices
 from tools.launch.generate import generate, write
 
 pytestmark = pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="needs bash and curl")
 
 ENGINE = '''\
 #!{python}
-"""Answers like `vllm serve MODEL ... --port N`: /health after half a second, sleep routes in developer mode."""
+"""Answers like `vllm serve MODEL ... --port N`: /health after half a second, sleep routes in developer mode; and like
+`vllm preload --model MODEL ... --weight-cache-health-port N`."""
 import json, os, signal, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-port, began = int(sys.argv[sys.argv.index("--port") + 1]), time.time()
+flag = "--port" if sys.argv[1] == "serve" else "--weight-cache-health-port"
+port, began = int(sys.argv[sys.argv.index(flag) + 1]), time.time()
+name = sys.argv[2] if sys.argv[1] == "serve" else "weights"
 
 def log(event):
     with open({journal!r}, "a") as journal:
-        row = [event, sys.argv[2], time.time(), os.environ.get("HF_HUB_OFFLINE"), os.getpid()]
+        row = [event, name, time.time(), os.environ.get("HF_HUB_OFFLINE"), os.getpid()]
         print(json.dumps(row), file=journal)
 
 class Handler(BaseHTTPRequestHandler):
@@ -62,7 +66,7 @@ def stop(*_):
 
 signal.signal(signal.SIGTERM, stop)
 log("start")
-if "broken" in sys.argv[2]:
+if "broken" in name:
     sys.exit("CUDA out of memory")
 ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 '''
@@ -71,13 +75,15 @@ ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
 class Stage:
     """A folder with the files of a plan and a path where ``vllm`` and ``python3`` are stand-ins."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, choices: Choices = DEFAULT) -> None:
         self.folder, self.journal = folder / "files", folder / "journal"
-        write(generate(plan, target="vllm"), self.folder)
+        self.process: subprocess.Popen[str] | None = None
+        write(generate(plan, target="vllm", choices=choices, checked=False), self.folder)
         tools = folder / "bin"
         tools.mkdir()
         (tools / "vllm").write_text(ENGINE.format(python=sys.executable, journal=str(self.journal)))
-        (tools / "python3").write_text("#!/bin/sh\nexit 0\n")  # the download has tests of its own
+        # the download and the look at the cards have tests of their own; the latter may fail here
+        (tools / "python3").write_text("#!/bin/sh\ncase $1 in *preflight.py) exit ${CARDS_FULL:-0} ;; esac\n")
         for tool in tools.iterdir():
             tool.chmod(0o755)
         self.env = {"PATH": f"{tools}:{os.environ['PATH']}"}
@@ -91,6 +97,8 @@ class Stage:
 
     def clear(self) -> None:
         """End what is left after a failed test: engines share the script's process group."""
+        if self.process is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate(timeout=20)
@@ -114,15 +122,15 @@ def port(monkeypatch: pytest.MonkeyPatch) -> int:
     return base
 
 
-Stages = Callable[[Plan], Stage]
+Stages = Callable[..., Stage]
 
 
 @pytest.fixture
 def stages(tmp_path: Path, port: int) -> Iterator[Stages]:
     made: list[Stage] = []
 
-    def make(plan: Plan) -> Stage:
-        made.append(Stage(tmp_path, plan))
+    def make(plan: Plan, choices: Choices = DEFAULT) -> Stage:
+        made.append(Stage(tmp_path, plan, choices))
         return made[-1]
 
     yield make
@@ -221,3 +229,51 @@ def test_a_port_in_use_is_said(stages: Stages, port: int):
     assert process.returncode == 1
     assert f"port {port}" in err
     assert stage.events() == []
+
+
+def test_a_full_card_stops_the_start(stages: Stages, port: int):
+    stage = stages(pair())
+    stage.env["CARDS_FULL"] = "1"
+    process = stage.start()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "logs/a.log" in err
+    assert stage.events() == []
+
+
+def test_what_holds_the_weights_starts_first_and_stops_last(stages: Stages, port: int):
+    plan = make_plan(make_instance("a", ("x", "y"), gpu_memory_utilization=0.6))
+    stage = stages(plan, Choices(share="weights"))
+    process = stage.start()
+    wait_for(process, f"a-2: http://127.0.0.1:{port + 1}/v1")
+    repo = "Org/Model-8B"
+    assert stage.events() == [("start", "weights"), ("start", repo), ("start", repo)]
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stage.events()[3:] == [("stop", repo), ("stop", repo), ("stop", "weights")]
+
+
+def test_ctrl_c_while_the_weights_load_ends_it(stages: Stages, port: int):
+    """There is no engine yet to stop before them."""
+    stage = stages(make_plan(make_instance("a", ("x", "y"), gpu_memory_utilization=0.6)), Choices(share="weights"))
+    process = stage.start()
+    wait_for(process, "logs/weights.log")
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not is_open(port + 2)
+
+
+def test_a_service_manager_waits_for_an_engine_and_puts_it_to_sleep(stages: Stages, port: int):
+    stage = stages(pair(awake=False))
+    engine = subprocess.Popen(["./serve-b.sh"], cwd=stage.folder, env=stage.env, stderr=subprocess.DEVNULL)
+    try:
+        wait = ["./wait-ready.sh", str(port), "20", "sleep"]
+        subprocess.run(wait, cwd=stage.folder, env=stage.env, timeout=30, check=True)
+        assert stage.events() == [("start", "Org/Second"), ("/sleep?level=1&mode=wait", "Org/Second")]
+    finally:
+        engine.terminate()
+        engine.wait(timeout=20)
+    late = subprocess.run(["./wait-ready.sh", str(port), "1"], cwd=stage.folder, env=stage.env, timeout=30, check=False)
+    assert late.returncode == 1

@@ -82,6 +82,19 @@ def test_extra_flags_override():
     assert flags["seed"] == "3"
 
 
+@pytest.mark.parametrize(
+    "words", [("x",), ("--",), ("--A",), ("--a b",), ("--a", "x\x00"), ("--a=x\ny",), ("--$(id)",)]
+)
+def test_extra_flags_no_command_line_can_carry_are_refused(words: tuple[str, ...]):
+    with pytest.raises(BadValue, match="bad_word"):
+        vllm_flags(make_instance(extra_flags=words))
+
+
+def test_an_extra_value_may_be_empty_or_negative():
+    words = vllm_argv(make_instance(extra_flags=("--a=-1", "--b=", "--c.d=1")))
+    assert words[-5:] == ["--a=-1", "--b", "", "--c.d", "1"]
+
+
 @pytest.mark.parametrize("name", ["", "-rf", "a\nb", "a\x00b", "a\x1b[0m", "a\u2028b"])
 def test_a_word_no_command_line_can_carry_is_refused(name: str):
     with pytest.raises(BadValue, match="bad_word"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 
 from tools.domain import Checkpoint, Deployment, Gpu, InstancePlan
@@ -272,8 +273,11 @@ def _extra(words: tuple[str, ...]) -> _Flags:
     values: dict[str, list[str]] = {}
     current: list[str] | None = None
     for word in words:
+        checked_word(f"={word}")  # a value may be empty or begin with a dash
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
+            if not _FLAG.fullmatch(name):
+                raise BadValue("errors_launch.bad_word", value=word)
             current = values[name] = [value] if equals else []
         elif current is None:
             raise BadValue("errors_launch.bad_word", value=word)
@@ -282,6 +286,10 @@ def _extra(words: tuple[str, ...]) -> _Flags:
     return {
         name: True if not found else found[0] if len(found) == 1 else tuple(found) for name, found in values.items()
     }
+
+
+_FLAG = re.compile(r"[a-z0-9][a-z0-9._-]*")
+"""Names of flags; dotted ones set a field of a JSON value (``--speculative-config.method``)."""
 
 
 def flag_words(flags: _Flags) -> list[str]:
