@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from grid import Made, accepted
 
 from tools.domain import Deployment
+from tools.launch.argv.vllm_context import overrides_for
 from tools.launch.checks.shell import check_shell
 from tools.launch.checks.systemd import check_units
 from tools.launch.checks.vllm import check_flags
@@ -200,3 +202,57 @@ def test_vllm_does_refuse_what_is_wrong(words: list[str], step: str, engine: Eng
     assert found
     case = {"words": ["vllm", "serve", "X", *words], "config": found[0], "capability": "7.5", "memory_bytes": 11 * GIB}
     assert engine.reads(case)["step"] == step
+
+
+def families() -> list[dict[str, Any]]:
+    file = ROOT / "tools" / "launch" / "data" / "parsers.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))["family"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("family", families(), ids=lambda family: family["names"][0])
+def test_vllm_has_the_parsers_of_every_family(family: dict[str, Any], engine: Engine):
+    words = ["vllm", "serve", "X"]
+    words += ["--reasoning-parser", family["reasoning"]] if "reasoning" in family else []
+    words += ["--enable-auto-tool-choice", "--tool-call-parser", family["tools"]] if "tools" in family else []
+    said = engine.reads({"words": words, "config": None})
+    assert said["ok"], said
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "Qwen/Qwen3-30B-A3B", "Qwen/Qwen2.5-7B-Instruct"])
+def test_vllm_takes_a_context_that_yarn_reaches(name: str, engine: Engine, models: ModelCatalogue):
+    spec = models.find(name).spec
+    checkpoint = next(one for one in spec.checkpoints if one.repo == name)
+    overrides = overrides_for(Deployment(spec, checkpoint, max_model_len=100_000))
+    assert overrides
+    found = models.own_config(name)
+    assert found
+    words = ["vllm", "serve", "X", "--max-model-len", "100000"]
+    case = {"config": found[0], "capability": "9.0", "memory_bytes": 80 * GIB}
+    assert engine.reads(case | {"words": words})["step"] == "engine"
+    said = engine.reads(case | {"words": [*words, "--hf-overrides", overrides]})
+    assert said["ok"], said
+    assert said["resolved"]["max_model_len"] == 100_000
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["--speculative-config", '{"method": "mtp", "num_speculative_tokens": 1}'], "deepseek-ai/DeepSeek-V3"),
+        (["--cpu-offload-gb", "4.25", "--cpu-offload-params", "experts"], "Qwen/Qwen3-30B-A3B"),
+        (["--offload-group-size", "8", "--offload-num-in-group", "2", "--offload-prefetch-step", "1"], "Qwen/Qwen3-8B"),
+        (["--load-format", "ipc_cache", "--model-loader-extra-config", '{"fallback": false}'], "Qwen/Qwen3-8B"),
+        (["--data-parallel-size", "2", "--enable-expert-parallel"], "Qwen/Qwen3-30B-A3B"),
+        (["--pipeline-parallel-size", "2"], "Qwen/Qwen3-8B"),
+        (["--disable-hybrid-kv-cache-manager", "--no-enable-prefix-caching", "--block-size", "32"], "Qwen/Qwen3-8B"),
+        (["--quantization", "fp8_per_tensor"], "Qwen/Qwen3-8B"),
+    ],
+)
+def test_vllm_takes_what_plans_of_other_kinds_set(words: list[str], name: str, engine: Engine, models: ModelCatalogue):
+    found = models.own_config(name)
+    assert found
+    case = {"words": ["vllm", "serve", "X", *words], "config": found[0], "capability": "9.0", "memory_bytes": 80 * GIB}
+    said = engine.reads(case)
+    assert said["ok"], said
