@@ -86,7 +86,7 @@ class GatewayConfig:
     origins: tuple[str, ...] = ()
     far: bool = False
     language: str = "en"
-    check_s: float = 2.0
+    check_s: float = 5.0
     limits: Limits = Limits()
     groups: tuple[tuple[str, ...], ...] = ()
     policy: Policy = field(default_factory=Policy)
