@@ -145,8 +145,7 @@ def prepare(
     chosen = option or plan.recommended
     placement = _placement(plan, chosen)
     units = _units(plan, placement, cluster=cluster)
-    if choices.cpu:
-        units = tuple(_awake(unit) for unit in units)
+    units = tuple(_awake(unit) for unit in units) if choices.cpu else _with_an_image(units)
     nodes = [0] if cluster else sorted({unit.node for unit in units})
     return tuple(
         Job(
@@ -193,6 +192,13 @@ def _units(plan: Plan, placement: Placement, *, cluster: bool) -> tuple[Unit, ..
     return units
 
 
+def _with_an_image(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+    for unit in units:
+        if unit.instance.deployment.engine == "vllm" and unit.vendor in _OTHER_VENDORS:
+            raise BadValue("errors_launch.no_image", card=(*(gpu.name for gpu in unit.gpus), unit.vendor)[0])
+    return units
+
+
 def _awake(unit: Unit) -> Unit:
     """On the processor all stay awake: vLLM's sleep mode knows cards alone (``platforms/interface.py``, 0.32.0)."""
     deployment = replace(unit.instance.deployment, sleep_mode=False)
@@ -219,7 +225,7 @@ def _unit(plan: Plan, placement: Placement, instance: InstancePlan, index: int, 
     gpus = tuple(card.gpu for card in cards if card.gpu)
     if deployment.engine == "vllm":
         check_cards(deployment, gpus)
-    vendors, nodes = {_vendor(card, deployment.engine) for card in cards}, tuple(sorted({card.node for card in cards}))
+    vendors, nodes = {_vendor(card) for card in cards}, tuple(sorted({card.node for card in cards}))
     if len(vendors) != 1:
         raise BadValue("errors_launch.spans_machines", name=instance.name)
     first = {node: next((i for i, g in enumerate(plan.request.rig.gpus) if g.node == node), 0) for node in nodes}
@@ -273,12 +279,9 @@ def _card(plan: Plan, placement: Placement, index: int) -> _Card:
     return _Card(name, name.lower().partition(" ")[0], node)
 
 
-def _vendor(card: _Card, engine: str) -> str:
+def _vendor(card: _Card) -> str:
     """Maker of a card; a card known only by its memory is taken for NVIDIA's."""
-    known = card.vendor if card.vendor in pins.IMAGES or card.vendor in _OTHER_VENDORS else "nvidia"
-    if engine == "vllm" and known in _OTHER_VENDORS:
-        raise BadValue("errors_launch.no_image", card=card.name)
-    return known
+    return card.vendor if card.vendor in pins.IMAGES or card.vendor in _OTHER_VENDORS else "nvidia"
 
 
 _OTHER_VENDORS = frozenset({"apple", "intel", "qualcomm", "cpu"})

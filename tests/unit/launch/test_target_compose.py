@@ -322,6 +322,8 @@ def test_amd_cards_get_their_image_and_devices():
 def test_cards_without_a_vllm_image_are_refused(vendor: str):
     with pytest.raises(BadValue, match="no_image"):
         generate(make_plan(make_instance(), rig=Rig((replace(CARD, vendor=vendor),))))
+    plan = make_plan(make_instance("a"), rig=Rig((replace(CARD, vendor=vendor),)))
+    assert compose(plan, choices=Choices(cpu=True))["services"]["a"]["image"].startswith("vllm/vllm-openai-cpu:")
 
 
 def test_bitsandbytes_is_added_to_the_image():

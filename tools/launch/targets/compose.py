@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from typing import Any
 
 from tools.launch import compose_start, container_scripts, pins
@@ -23,7 +22,6 @@ from tools.launch.yaml_text import Block, Commented, comment_line, dump
 
 def files(job: Job) -> tuple[LaunchFile, ...]:
     """Return ``compose.yaml``, ``.env.example``, ``README.md`` and, where engines take turns by hand, ``swap.sh``."""
-    job = _adapted(job)
     made = [
         LaunchFile("compose.yaml", compose_yaml(job)),
         LaunchFile(".env.example", _env_example(job)),
@@ -36,7 +34,7 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
 
 def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
     """Return what the validators say about the files of ``files(job)``."""
-    job, text = _adapted(job), made[0].content
+    text = made[0].content
     return (
         check_yaml(text),
         check_compose_schema(text),
@@ -44,18 +42,6 @@ def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
         check_flags([argv(job, unit) for unit in job.units]),
         *check_shell(made),
     )
-
-
-def _adapted(job: Job) -> Job:
-    """A processor keeps every engine awake: vLLM's sleep mode knows cards alone (``platforms/interface.py``)."""
-    if not job.choices.cpu:
-        return job
-    return replace(job, units=tuple(_awake(unit) for unit in job.units))
-
-
-def _awake(unit: Unit) -> Unit:
-    deployment = replace(unit.instance.deployment, sleep_mode=False)
-    return replace(unit, sleeps=False, instance=replace(unit.instance, deployment=deployment, awake=True))
 
 
 def compose_yaml(job: Job) -> str:
