@@ -55,6 +55,50 @@ def say(job: Job, code: str) -> str:
     return shlex.quote(comment_line(job.say(f"launch_local.{code}")))
 
 
+def needs(job: Job, *tools: str) -> str:
+    """Return the lines that end a script where a program is not there."""
+    return f"""\
+for tool in {shlex.join(tools)}; do
+    command -v "$tool" >/dev/null || {{ echo {say(job, "no_tool")} "$tool" >&2; exit 1; }}
+done"""
+
+
+def supervised(job: Job) -> str:
+    """Return the functions that keep a list of processes, ``pids``, and stop all of them when the script ends."""
+    return f"""\
+pids=()
+
+# shellcheck disable=SC2317,SC2329  # the traps call it
+stop() {{
+    trap - EXIT
+    trap '' INT TERM
+    echo {say(job, "stopping")}
+    if ((${{#pids[@]}})); then
+        kill -TERM "${{pids[@]}}" 2>/dev/null || true
+        wait "${{pids[@]}}" 2>/dev/null || true
+    fi
+}}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+all_alive() {{
+    local pid
+    for pid in "${{pids[@]}}"; do kill -0 "$pid" 2>/dev/null || return 1; done
+}}
+"""
+
+
+def until_stopped(job: Job) -> str:
+    """Return a script's end: everything is ready, and stays so until one process ends or Ctrl-C is pressed."""
+    return f"""\
+echo {say(job, "ready")}
+while all_alive; do sleep 1; done
+echo {say(job, "died")} logs/ >&2
+exit 1
+"""
+
+
 def fetch_files(job: Job) -> tuple[LaunchFile, ...]:
     """Return ``fetch.sh`` and, where a file has to be converted, ``make-gguf.sh``."""
     made = [LaunchFile("fetch.sh", _fetch_sh(job), executable=True)]
@@ -119,17 +163,19 @@ def weight_bytes(unit: Unit) -> int:
 
 def _made_first(job: Job) -> str:
     made = sorted({MADE + made_name(c) for c in job.checkpoints if is_made(c)})
-    if not made:
-        return ""
     calls = "\n".join(shlex.join(["made", file]) for file in made)
-    return f"""
+    return f"\n{made_function(job)}{calls}\n" if made else ""
+
+
+def made_function(job: Job) -> str:
+    """Return the function ``made FILE``, which ends a script where a converted file is not there yet."""
+    return f"""\
 made() {{ # FILE
     if [[ ! -e $1 ]]; then
         echo {say(job, "not_made")} "$1" >&2
         exit 1
     fi
 }}
-{calls}
 """
 
 

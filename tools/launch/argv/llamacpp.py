@@ -45,8 +45,6 @@ def llamacpp_flags(instance: InstancePlan) -> dict[str, FlagValue]:
     deployment, options = instance.deployment, instance.deployment.options
     users = deployment.max_num_seqs or 1
     batch = deployment.max_num_batched_tokens
-    keys = cache_type(deployment.kv_dtype)
-    values = cache_type(options.value_dtype) if options.value_dtype else keys
     wanted: dict[str, FlagValue | None] = {
         **source(deployment.checkpoint),
         "alias": aliases(instance),
@@ -57,11 +55,7 @@ def llamacpp_flags(instance: InstancePlan) -> dict[str, FlagValue]:
         "gpu-layers": "all" if options.gpu_layers is None else options.gpu_layers,
         "n-cpu-moe": options.experts_in_ram or None,
         **_cards(instance),
-        "cache-type-k": keys,
-        "cache-type-v": values,
-        "flash-attn": _flash(options.flash_attention, values),
-        "no-kv-offload": options.cache_in_ram or None,
-        "swa-full": options.full_windows or None,
+        **_cache(deployment),
         "batch-size": batch if batch and batch > BATCH else None,
         "ubatch-size": batch,
         "fit": "off",
@@ -192,11 +186,24 @@ def _reach(deployment: Deployment) -> dict[str, FlagValue | None]:
     return {"rope-scaling": "yarn", "rope-scale": f"{factor:g}", "yarn-orig-ctx": yarn.trained}
 
 
-def _flash(asked: bool | None, values: str | None) -> str | None:
-    """Quantised values need it: "quantized V cache requires flash_attn to be enabled" (``src/llama-context.cpp``)."""
-    if asked is None:
-        return "on" if values not in {None, "f32", "f16", "bf16"} else None
-    return "on" if asked else "off"
+def _cache(deployment: Deployment) -> dict[str, FlagValue | None]:
+    """Types of keys and values. Quantised values need flash attention.
+
+    "quantized V cache requires flash_attn to be enabled" (``src/llama-context.cpp``)
+    """
+    options = deployment.options
+    keys = cache_type(deployment.kv_dtype)
+    values = cache_type(options.value_dtype) if options.value_dtype else keys
+    flash = options.flash_attention
+    if flash is None and values not in {None, "f32", "f16", "bf16"}:
+        flash = True
+    return {
+        "cache-type-k": keys,
+        "cache-type-v": values,
+        "flash-attn": None if flash is None else "on" if flash else "off",
+        "no-kv-offload": options.cache_in_ram or None,
+        "swa-full": options.full_windows or None,
+    }
 
 
 def _cards(instance: InstancePlan) -> dict[str, FlagValue | None]:

@@ -24,6 +24,7 @@ from tools.launch.local_scripts import (
     enough,
     enough_lines,
     fetch_files,
+    needs,
     readme_words,
     say,
     weight_bytes,
@@ -173,9 +174,7 @@ export LLAMA_SWAP_API_KEY
     checks = "\n".join([enough(job), *enough_lines(job, _awake(job))])
     return f"""\
 {begin(job, job.say("launch_local.swap_start"))}{key}
-for tool in llama-swap llama-server; do
-    command -v "$tool" >/dev/null || {{ echo {say(job, "no_tool")} "$tool" >&2; exit 1; }}
-done
+{needs(job, "llama-swap", "llama-server")}
 ./fetch.sh
 {checks}
 exec {shlex.join(command)} "$@"

@@ -10,7 +10,19 @@ from tools.launch.checks.llamacpp import check_llama_flags
 from tools.launch.checks.shell import check_shell
 from tools.launch.files import Check, LaunchFile
 from tools.launch.job import Job, Unit
-from tools.launch.local_scripts import begin, cards_of, comments, enough, enough_lines, fetch_files, readme_words, say
+from tools.launch.local_scripts import (
+    begin,
+    cards_of,
+    comments,
+    enough,
+    enough_lines,
+    fetch_files,
+    needs,
+    readme_words,
+    say,
+    supervised,
+    until_stopped,
+)
 from tools.launch.readme import readme
 
 _LOCAL = "127.0.0.1"
@@ -81,37 +93,27 @@ def _needs_key(job: Job) -> list[str]:
 
 def _start_all_sh(job: Job) -> str:
     together = [unit.name for unit in job.units if not unit.sleeps] or [job.units[-1].name]
-    rows = "\n".join(_row(job, unit) for unit in job.units)
     return f"""\
 {begin(job, job.say("launch_local.start_all"))}
-for tool in llama-server curl; do
-    command -v "$tool" >/dev/null || {{ echo {say(job, "no_tool")} "$tool" >&2; exit 1; }}
-done
+{needs(job, "llama-server", "curl")}
 ./fetch.sh
 mkdir -p logs
 
-pids=()
-
-# shellcheck disable=SC2317,SC2329  # the traps call it
-stop() {{
-    trap - EXIT
-    trap '' INT TERM
-    echo {say(job, "stopping")}
-    if ((${{#pids[@]}})); then
-        kill -TERM "${{pids[@]}}" 2>/dev/null || true
-        wait "${{pids[@]}}" 2>/dev/null || true
-    fi
-}}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-all_alive() {{
-    local pid
-    for pid in "${{pids[@]}}"; do kill -0 "$pid" 2>/dev/null || return 1; done
-}}
-
+{supervised(job)}
 {enough(job)}
+{_start_functions(job)}
+{comments(job.say("launch_local.in_order"))}
+if (($# == 0)); then
+    set -- {shlex.join(together)}
+fi
+for name in "$@"; do start_named "$name"; done
+
+{until_stopped(job)}"""
+
+
+def _start_functions(job: Job) -> str:
+    rows = "\n".join(_row(job, unit) for unit in job.units)
+    return f"""\
 start() {{ # NAME PORT
     echo {say(job, "starting")} "$1 (logs/$1.log)"
     if curl -s -o /dev/null --max-time 2 "http://{_LOCAL}:$2/"; then
@@ -141,17 +143,6 @@ start_named() {{
         ;;
     esac
 }}
-
-{comments(job.say("launch_local.in_order"))}
-if (($# == 0)); then
-    set -- {shlex.join(together)}
-fi
-for name in "$@"; do start_named "$name"; done
-
-echo {say(job, "ready")}
-while all_alive; do sleep 1; done
-echo {say(job, "died")} logs/ >&2
-exit 1
 """
 
 

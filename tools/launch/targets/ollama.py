@@ -28,9 +28,13 @@ from tools.launch.local_scripts import (
     enough,
     enough_lines,
     is_unified,
+    made_function,
     make_gguf_sh,
+    needs,
     readme_words,
     say,
+    supervised,
+    until_stopped,
     weight_bytes,
 )
 from tools.launch.readme import readme
@@ -195,32 +199,10 @@ def _start_all_sh(job: Job, started: tuple[Server, ...]) -> str:
     checks = "\n".join([enough(job), *enough_lines(job, awake)])
     return f"""\
 {begin(job, job.say("launch_local.ollama_start"))}
-for tool in ollama curl; do
-    command -v "$tool" >/dev/null || {{ echo {say(job, "no_tool")} "$tool" >&2; exit 1; }}
-done
+{needs(job, "ollama", "curl")}
 mkdir -p logs
 
-pids=()
-
-# shellcheck disable=SC2317,SC2329  # the traps call it
-stop() {{
-    trap - EXIT
-    trap '' INT TERM
-    echo {say(job, "stopping")}
-    if ((${{#pids[@]}})); then
-        kill -TERM "${{pids[@]}}" 2>/dev/null || true
-        wait "${{pids[@]}}" 2>/dev/null || true
-    fi
-}}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-all_alive() {{
-    local pid
-    for pid in "${{pids[@]}}"; do kill -0 "$pid" 2>/dev/null || return 1; done
-}}
-
+{supervised(job)}
 {checks}
 
 start() {{ # SETTINGS ADDRESS
@@ -248,17 +230,16 @@ start() {{ # SETTINGS ADDRESS
 {starts}
 ./create.sh
 
-echo {say(job, "ready")}
-while all_alive; do sleep 1; done
-echo {say(job, "died")} logs/ >&2
-exit 1
-"""
+{until_stopped(job)}"""
 
 
 def _create_sh(job: Job, started: tuple[Server, ...], named: dict[str, tuple[str, ...]]) -> str:
-    steps = [step for server in started for step in _steps(job, server, named)]
+    steps = "\n".join(step for server in started for step in _steps(job, server, named))
+    return f"{begin(job, job.say('launch_local.ollama_create'))}\n{_create_functions(job)}{steps}\n"
+
+
+def _create_functions(job: Job) -> str:
     return f"""\
-{begin(job, job.say("launch_local.ollama_create"))}
 on() {{ # ADDRESS
     export OLLAMA_HOST=$1
     if ! curl -sf -o /dev/null --max-time 5 "http://$1/api/version"; then
@@ -278,13 +259,7 @@ room() {{ # MODEL KIB
     fi
 }}
 
-made() {{ # FILE
-    if [[ ! -e $1 ]]; then
-        echo {say(job, "not_made")} "$1" >&2
-        exit 1
-    fi
-}}
-
+{made_function(job)}
 loaded() {{ # MODEL PLACED
     local row
     ollama run "$1" "" </dev/null >/dev/null
@@ -296,7 +271,6 @@ loaded() {{ # MODEL PLACED
         exit 1
     fi
 }}
-{chr(10).join(steps)}
 """
 
 
