@@ -129,7 +129,7 @@ def check(calls: list[Call], found: Found, behind: list[SimulatedEngine]) -> Non
     assert patient <= set(found), "lost"
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS)
 def test_without_faults_everybody_is_served(calls: list[Call]) -> None:
     async def test() -> None:
@@ -141,7 +141,7 @@ def test_without_faults_everybody_is_served(calls: list[Call]) -> None:
     run(test)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, FAULTS)
 def test_with_faults_every_request_comes_to_an_end(calls: list[Call], faults: list[Fault]) -> None:
     async def test() -> None:
