@@ -250,6 +250,8 @@ def _check_loads(deployment: Deployment) -> None:
         raise BadValue("errors_launch.no_repository", name=checkpoint.repo)
     if deployment.engine != "vllm":
         return
+    if checkpoint.hypothetical:
+        raise BadValue("errors_launch.no_checkpoint", name=checkpoint.repo, precision=checkpoint.precision)
     method = checkpoint.quantization.method
     if method in _OTHER_ENGINES:
         raise BadValue("errors_launch.no_vllm_format", precision=checkpoint.precision)

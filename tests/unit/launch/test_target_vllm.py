@@ -335,6 +335,12 @@ def test_the_validators_take_every_choice(choices: Choices):
         assert all(check.ok is not False for check in launch.checks), launch.checks
 
 
+def test_a_format_of_which_no_repository_is_known_is_said_to_be_needed():
+    checkpoint = make_checkpoint(precision="w8a16", quantization=Quantization("w8a16", 8), hypothetical=True)
+    with pytest.raises(BadValue, match="no_checkpoint"):
+        scripts(make_plan(make_instance(checkpoint=checkpoint)))
+
+
 # --- what the card makes of it ---------------------------------------------------------------------------------------
 
 
