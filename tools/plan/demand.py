@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 from tools.domain import Checkpoint, Footprint, Gpu, ModelSpec
 from tools.plan.engines import engine
 from tools.plan.kernels import cache_runs, runs_on
+from tools.units import GIB
 
 RANKS = (1, 2, 3, 4, 6, 8)
 """Numbers of cards of one machine over which a model may be split."""
+
+
+ROOM_STEP = GIB // 4
+"""Layers are shared out by what is free in such steps, so that nearly equal cases are worked out once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +127,16 @@ class Sizer:
             self._demands[key] = family.demand(choice, gpu, ranks, self.engine_version)
         return self._demands[key]
 
-    def demand_by_layers(self, choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int]) -> Demand | None:
+    def demand_by_layers(
+        self, choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int], *, holding: bool = False
+    ) -> Demand | None:
         """Return what ``choice`` needs where cards hold whole layers, shared out by the room on them.
 
         Args:
             choice: what runs; its engine places layers.
             cards: of one machine, perhaps unequal.
             rooms: bytes free on each; a single card's need does not depend on it.
+            holding: only what may hold is worked out.
 
         Raises:
             NotYetExact: the model or its format is not covered exactly.
@@ -136,9 +144,10 @@ class Sizer:
         from tools.plan.families import layers
 
         kinds = tuple((gpu.name, gpu.cuda_total_bytes) for gpu in cards)
-        key = (*choice.key, kinds, tuple(rooms) if len(cards) > 1 else ())
+        steps = tuple(room // ROOM_STEP * ROOM_STEP for room in rooms) if len(cards) > 1 else ()
+        key = (*choice.key, kinds, steps, holding and len(cards) > 1)
         if key not in self._demands:
-            self._demands[key] = layers.demand(choice, cards, rooms, self.engine_version)
+            self._demands[key] = layers.demand(choice, cards, steps or rooms, self.engine_version, holding=holding)
         return self._demands[key]
 
     def runs(self, choice: Choice, gpu: Gpu, ranks: int) -> bool:

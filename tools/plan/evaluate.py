@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tools.domain import Placement
-from tools.plan.demand import Sizer
+from tools.plan.demand import ROOM_STEP, Sizer
 from tools.plan.engines import engine
 from tools.plan.families.common import family_module
 from tools.plan.moves import State
@@ -20,9 +20,15 @@ LARGE_RIG_STEPS = 40
 """Seats tried for one variant on a larger rig: enough for one descent and some turning back."""
 
 
+LAYER_STEPS = 40
+"""The same for engines that place layers: they fill whatever room there is, so turning back rarely finds more."""
+
+
 def search_steps(state: State) -> int:
     """Seats that may be tried for one variant of a state, so that the whole search stays short."""
-    return SEARCH_STEPS if len(state.choices) * len(state.gpus) <= SMALL_RIG else LARGE_RIG_STEPS
+    if len(state.choices) * len(state.gpus) > SMALL_RIG:
+        return LARGE_RIG_STEPS
+    return LAYER_STEPS if engine(state.engine).uneven else SEARCH_STEPS
 
 
 def evaluate(state: State, sizer: Sizer, *, steps: int = SEARCH_STEPS) -> Placement | None:
@@ -57,7 +63,14 @@ def best_effort(state: State, sizer: Sizer) -> Placement:
 
 
 def missing_bytes(state: State, sizer: Sizer) -> int:
-    """Return what a state lacks on its cards, reserve included; 0 where only kernels or splits are in the way."""
+    """Return what a state lacks on its cards, reserve included; 0 where only kernels or splits are in the way.
+
+    Of engines that place layers it is what all instances need beyond all room, for layers go wherever there is any.
+    """
+    if state.gpus and engine(state.engine).uneven:
+        alone = (sizer.demand_by_layers(choice, state.gpus[:1], (0,)) for choice in state.choices)
+        needed = sum(demand.total_bytes for demand in alone if demand)
+        return max(ROOM_STEP, needed - sum(max(0, room_bytes(gpu)) for gpu in state.gpus))
     used = [0] * len(state.gpus)
     for seat in place_anyhow(state.choices, state.gpus, sizer):
         for card, need in seat.takes():

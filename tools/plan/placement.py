@@ -8,7 +8,7 @@ the largest share left.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -187,9 +187,12 @@ class _Search:
             return
         if self._least[depth] > sum(left for left in free if left > 0):
             return
+        done, rest = sum(seat.effort for seat in seats), len(self.order) - depth - 1
         for seat in self._seats(self.order[depth], free):
             self.steps -= 1
             if self.steps < 0:
+                return
+            if self._score and done + seat.effort + rest > -self._score[0]:  # they come easiest first
                 return
             left = list(free)
             _take(left, seat)
@@ -216,13 +219,14 @@ class _Search:
         choice = self.choices[seat.index]
         return all(self.sizer.runs(choice, self.gpus[card], seat.ranks) for card in seat.cards)
 
-    def _seats(self, index: int, free: Sequence[int]) -> list[Seat]:
+    def _seats(self, index: int, free: Sequence[int]) -> Iterable[Seat]:
         """Seats that hold, fewest ranks first, emptiest cards first; equal ones once."""
         choice, found = self.choices[index], list[Seat]()
-        if self.sizer.places_layers(choice) or choice.machines > 1:
-            found = [s for s in self.every_seat(index, free) if _holds(s, free) and self.has_kernels(s)]
-            found.sort(key=_easiest(free))
-            return found
+        if self.sizer.places_layers(choice):
+            return self._holding_layers(index, free)
+        if choice.machines > 1:
+            found = [s for s in self._across(index, free) if _holds(s, free) and self.has_kernels(s)]
+            return sorted(found, key=_easiest(free))
         for group in self._groups:
             gpu = self.gpus[group[0]]
             for ranks in RANKS:
@@ -253,11 +257,33 @@ class _Search:
                 if demand:
                     yield Seat(index, cards, demand)
 
-    def _by_layers(self, index: int, free: Sequence[int]) -> Iterator[Seat]:
+    def _holding_layers(self, index: int, free: Sequence[int]) -> Iterator[Seat]:
+        """Seats of an engine that places layers that hold; those over several cards are worked out when it is time."""
+        alone = [cards for cards in self._sets_by_layers(index, free) if len(cards) == 1]
+        wide = [cards for cards in self._sets_by_layers(index, free) if len(cards) > 1]
+        singles = [s for s in self._by_layers(index, free, alone) if _holds(s, free) and self.has_kernels(s)]
+        yield from sorted(singles, key=_easiest(free))
+        least = self.sizer.demand_by_layers(self.choices[index], self.gpus[:1], (0,))
+        for cards in sorted(wide, key=len):
+            if least and sum(max(0, free[card]) for card in cards) >= least.total_bytes:
+                seats = self._by_layers(index, free, [cards], holding=True)
+                yield from (seat for seat in seats if _holds(seat, free) and self.has_kernels(seat))
+
+    def _by_layers(
+        self,
+        index: int,
+        free: Sequence[int],
+        sets: Iterable[tuple[int, ...]] | None = None,
+        *,
+        holding: bool = False,
+    ) -> Iterator[Seat]:
         """Seats of an engine that places layers: single cards, and the emptiest of a machine, equal or not."""
-        for cards in self._sets_by_layers(index, free):
+        for cards in self._sets_by_layers(index, free) if sets is None else sets:
             demand = self.sizer.demand_by_layers(
-                self.choices[index], [self.gpus[card] for card in cards], [free[card] for card in cards]
+                self.choices[index],
+                [self.gpus[card] for card in cards],
+                [free[card] for card in cards],
+                holding=holding,
             )
             if demand:
                 yield Seat(index, cards, demand)

@@ -16,7 +16,7 @@ OFFLOAD_STEP = GIB // 4
 MAX_OFFLOADED = 0.85
 """Share of a model that may be held in RAM; beyond, a card is no help."""
 
-TRIES = 6
+BEYOND = (0, 1, 3)
 """Further layers tried beyond those whose bytes make up what is missing: their cache and rounding count too."""
 
 
@@ -105,7 +105,7 @@ def layers_in_ram(choice: Choice, missing_bytes: int) -> Iterator[Variant]:
 def _ever_more(choice: Choice, sizes: tuple[int, ...], missing_bytes: int, *, by_experts: bool) -> Iterator[Variant]:
     name = short_name(choice.model)
     start = _count(sizes, missing_bytes)
-    for count in range(start, min(start + TRIES, len(sizes)) + 1):
+    for count in (start + more for more in BEYOND if start + more <= len(sizes)):
         size = sum(sizes[:count])
         changed = replace(choice, offload_bytes=size, **{"experts_in_ram" if by_experts else "layers_in_ram": count})
         code = "plan.title_experts_in_ram" if by_experts else "plan.title_layers_in_ram"

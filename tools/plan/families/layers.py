@@ -18,14 +18,22 @@ from tools.plan.demand import Choice, Demand, Sizer
 from tools.plan.engines import cache_type
 from tools.plan.families.common import deficit_bytes, held, in_start_order, met, use_of
 from tools.plan.placement import Seat
+from tools.units import GIB
 from tools.vram.engines.by_card import bytes_by_card, slot_bytes
+from tools.vram.engines.llamacpp import CONTEXT_GIB
 from tools.vram.estimate import estimate
 
-MOVES = 12
-"""Layers moved from a card that is over-full to the one with most room, after the first sharing out."""
+MOVES = 3
+"""Times that layers are moved from a card that is over-full to the one with most room, after the first sharing out."""
 
 
-def demand(choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int], version: str | None) -> Demand | None:
+KEPT_BYTES = GIB * 3 // 4
+"""Of each card's room, for its context and buffers, before layers are shared out; what they take is counted after."""
+
+
+def demand(
+    choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int], version: str | None, *, holding: bool = False
+) -> Demand | None:
     """Return what a choice needs of each of its cards; None where it can't lie on them so.
 
     Args:
@@ -33,17 +41,20 @@ def demand(choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int], version: 
         cards: of one machine, perhaps unequal.
         rooms: bytes free on each.
         version: of the engine; None = the newest supported.
+        holding: only what may hold is worked out.
 
     Raises:
         NotYetExact: the model or its format is not covered exactly.
     """
     bare = deployment(choice, len(cards), version)
     largest = max(cards, key=lambda gpu: gpu.cuda_total_bytes)
+    if holding and not _may_hold(bare, largest, rooms):
+        return None
     try:
         whole = len(cards) == 1 or choice.checkpoint.quantization.method != "gguf"
         settled = bare if whole else shared_out(bare, largest, rooms)
         footprint = estimate(settled, largest)
-        on_cards = bytes_by_card(settled, largest)
+        on_cards = bytes_by_card(settled, largest) if len(cards) > 1 else ()
     except BadValue:
         return None
     bands = (footprint.activation_bytes, footprint.context_bytes)
@@ -53,7 +64,7 @@ def demand(choice: Choice, cards: Sequence[Gpu], rooms: Sequence[int], version: 
         outside_bytes=0,
         kv_bytes=footprint.kv_needed_bytes,
         doubt_bytes=math.ceil(math.sqrt(sum((band.high - band.value) ** 2 for band in bands))),
-        by_card=on_cards if len(cards) > 1 else (),
+        by_card=on_cards,
     )
 
 
@@ -90,27 +101,33 @@ def shared_out(bare: Deployment, gpu: Gpu, rooms: Sequence[int]) -> Deployment:
     Args:
         bare: the deployment; its options say which layers stay in RAM.
         gpu: the largest card.
-        rooms: bytes free on each card.
+        rooms: bytes free on each card; each keeps some for its context and buffers.
 
     Returns:
         The deployment with ``options.split``: the number of slots (layers in order, the output last) of each card.
     """
     slots = slot_bytes(bare, gpu)
-    counts = _proportional(slots, rooms)
-    tried: set[tuple[int, ...]] = set()
+    counts = _proportional(slots, [room - KEPT_BYTES for room in rooms])
+    size = max(1, max(slots))
     settled = _split(bare, counts)
     for _ in range(MOVES):
         over = [need - room for need, room in zip(bytes_by_card(settled, gpu), rooms, strict=True)]
         worst, best = max(range(len(over)), key=over.__getitem__), min(range(len(over)), key=over.__getitem__)
-        tried.add(tuple(counts))
-        if over[worst] <= 0 or counts[worst] <= 1 or over[best] >= 0:
+        moved = min(-(-over[worst] // size), -over[best] // size, counts[worst] - 1)
+        if over[worst] <= 0 or moved <= 0:
             break
-        counts[worst] -= 1
-        counts[best] += 1
-        if tuple(counts) in tried:
-            break
+        counts[worst] -= moved
+        counts[best] += moved
         settled = _split(bare, counts)
     return settled
+
+
+def _may_hold(bare: Deployment, gpu: Gpu, rooms: Sequence[int]) -> bool:
+    """Tell at once where not even all layers and a context a card find room on the cards together."""
+    if len(rooms) == 1 or bare.checkpoint.quantization.method != "gguf":
+        return True
+    contexts = len(rooms) * round(CONTEXT_GIB[1] * GIB)
+    return sum(slot_bytes(bare, gpu)) + contexts <= sum(max(0, room) for room in rooms)
 
 
 def _split(bare: Deployment, counts: Sequence[int]) -> Deployment:

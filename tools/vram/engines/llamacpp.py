@@ -84,13 +84,13 @@ def place(
     whole = math.fsum(shares) or 1.0
     ends = [math.fsum(shares[: card + 1]) for card in range(cards)]
 
-    def card_of(slot: int) -> int:
-        if slot < start or slot - start >= used:
-            return cards
-        return next((card for card, end in enumerate(ends) if (slot - start) * whole < end * used), cards - 1)
-
-    places = tuple(map(card_of, range(layers + 1)))
-    return Placement(places[:-1], places[-1])
+    places: list[int] = [cards] * (layers + 1)
+    card = 0
+    for slot in range(start, min(start + used, layers + 1)):
+        while card < cards - 1 and (slot - start) * whole >= ends[card] * used:
+            card += 1
+        places[slot] = card
+    return Placement(tuple(places[:-1]), places[-1])
 
 
 def mixture_of(deployment: Deployment) -> str:
