@@ -313,6 +313,7 @@ def test_copies_of_one_checkpoint_on_the_same_cards_map_it_too():
         ((make_instance("a"), make_instance("b", order=1, checkpoint=make_checkpoint("Org/B"))), "nothing_shared"),
         ((make_instance("a"), make_instance("b", order=1, gpus=(1,))), "nothing_shared"),
         ((make_instance("a"), make_instance("b", order=1, awake=False)), "nothing_shared"),
+        ((make_instance("a", ("x", "y"), cpu_offload_bytes=GIB),), "nothing_shared"),
         (
             (make_instance("a", ("x", "y"), checkpoint=make_checkpoint(quantization=Quantization("awq", 4))),),
             "weights_format",

@@ -35,18 +35,22 @@ def with_shared_weights(job: Job) -> Job:
         BadValue: there is nothing to share; a format that can't be mapped; too little memory.
     """
     alike = [unit for unit in job.units if _what_is_loaded(unit) == _what_is_loaded(job.units[0])]
-    if len(job.units) == 1 and len(job.units[0].instance.served_names) > 1:
-        _check_format(job.units[0])
-        return replace(job, units=_apart(job.units[0]))
-    if len(alike) != len(job.units) or len(alike) < 2 or any(unit.can_sleep for unit in alike):
+    several = len(job.units[0].instance.served_names) > 1
+    if len(alike) != len(job.units) or (len(alike) < 2 and not several) or any(map(_moves_weights, alike)):
         raise BadValue("errors_launch.weights_nothing_shared")
     _check_format(alike[0])
-    return replace(job, units=tuple(_mapping(unit) for unit in alike))
+    return replace(job, units=tuple(map(_mapping, alike)) if len(alike) > 1 else _apart(alike[0]))
 
 
 def _what_is_loaded(unit: Unit) -> tuple[object, ...]:
     deployment, checkpoint = unit.instance.deployment, unit.checkpoint
     return (checkpoint.repo, checkpoint.revision, checkpoint.precision, unit.devices, deployment.ranks)
+
+
+def _moves_weights(unit: Unit) -> bool:
+    """Whether an engine takes weights off the card, which are not its own then."""
+    deployment = unit.instance.deployment
+    return bool(deployment.sleep_mode or deployment.cpu_offload_bytes or deployment.prefetch)
 
 
 def _check_format(unit: Unit) -> None:
