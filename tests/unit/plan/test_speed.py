@@ -118,3 +118,21 @@ def test_level_two_reads_the_disk_and_a_restart_starts_the_engine_too():
     assert deep.value == pytest.approx(30 * GIB / 2.5e9 + 0.06, abs=0.1)
     assert deep.high > shallow.high
     assert restart_seconds(30 * GIB).value == pytest.approx(50 + 30 * GIB / 2.5e9, abs=0.1)
+
+
+def test_layers_on_cards_and_in_ram(plan_for):
+    """Qwen3-30B-A3B in Q4_K_M on an RTX 3090: (1.85 + 0.4 GiB) / (0.75 x 936 GB/s) + 48 x 100 us = 8.1 ms."""
+    alone = plan_for(["Qwen/Qwen3-30B-A3B@gguf-Q4_K_M"], ["RTX 3090"], engine="llama.cpp", users=1)
+    gpu = alone.request.rig.gpus[0]
+    (fast,) = alone.as_asked.instances
+    speed = speed_of(fast.footprint, gpu)
+    assert speed is not None
+    assert speed.decode_tokens_per_s.value == pytest.approx(123, rel=0.03)
+    tight = plan_for(["Qwen/Qwen3-30B-A3B@gguf-Q4_K_M"], ["RTX 3060"], engine="llama.cpp", users=1)
+    (slow,) = next(option for option in tight.options if option.kind == "offload").placement.instances
+    apart = speed_of(slow.footprint, gpu)
+    assert apart is not None
+    assert apart.decode_tokens_per_s.value < 0.7 * speed.decode_tokens_per_s.value
+    assert apart.prefill_tokens_per_s is not None
+    assert speed.prefill_tokens_per_s is not None
+    assert apart.prefill_tokens_per_s.value < speed.prefill_tokens_per_s.value
