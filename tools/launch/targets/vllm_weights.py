@@ -14,9 +14,10 @@ from tools.errors import BadValue
 from tools.launch.job import Job, Unit
 from tools.units import gib
 
-_FORMATS = frozenset({"none", "fp8_block", "fp8_tensor", "nvfp4", "mxfp4"})
-"""Storage methods whose processed weights can be mapped: ``supports_pre_processed_weights`` in vLLM 0.32.0's
-``quantization/{fp8,modelopt,mxfp4}.py`` and the unquantised methods."""
+_WRITERS = {"fp8_block": "fp8", "fp8_tensor": "fp8", "nvfp4": "modelopt"}
+"""Who must have written a quantised checkpoint so that its processed weights can be mapped: methods with
+``supports_pre_processed_weights`` in vLLM 0.32.0's ``quantization/fp8.py`` and ``modelopt.py`` (NVFP4); those of
+compressed-tensors, GPTQ and AWQ have it not. A writer that is not known is taken for another."""
 
 
 def shares_weights(job: Job) -> bool:
@@ -54,8 +55,9 @@ def _moves_weights(unit: Unit) -> bool:
 
 
 def _check_format(unit: Unit) -> None:
-    method, kind = unit.checkpoint.quantization.method, unit.instance.deployment.model.model_type
-    if method not in _FORMATS or unit.checkpoint.in_flight or (method == "mxfp4" and kind == "gpt_oss"):
+    stored = unit.checkpoint.quantization
+    known = stored.method in _WRITERS and stored.extra.get("writer") == _WRITERS[stored.method]
+    if (stored.method != "none" and not known) or unit.checkpoint.in_flight:
         raise BadValue("errors_launch.weights_format", precision=unit.checkpoint.precision)
 
 
