@@ -77,6 +77,8 @@ def plans(draw: st.DrawFn, target: str) -> tuple[Plan, Choices, str]:
     count = draw(st.integers(1, 2))
     names = draw(st.lists(words, min_size=count, max_size=count))
     found = [draw(instances(engine, name, order)) for order, name in enumerate(names)]
+    if target == "ray":  # Ray Serve keeps all of its models awake and refuses others
+        found = [replace(instance, awake=True) for instance in found]
     card = replace(CARD, name=draw(st.one_of(words, st.just(CARD.name))))
     needs = tuple(note("errors_launch.bad_word", value=draw(words)) for _ in range(draw(st.integers(0, 2))))
     plan = make_plan(
