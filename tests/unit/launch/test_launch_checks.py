@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tools.launch.checks import compose as compose_check
 from tools.launch.checks import shell as shell_check
 from tools.launch.checks.compose import check_compose_schema
 from tools.launch.checks.shell import check_shell
+from tools.launch.checks.systemd import check_units
 from tools.launch.checks.vllm import check_flags
 from tools.launch.checks.yaml import check_yaml
 from tools.launch.files import LaunchFile
@@ -80,3 +82,38 @@ def test_a_missing_validator_never_says_yes(monkeypatch: pytest.MonkeyPatch, tmp
     found = [*check_shell([LaunchFile("x.sh", "", True)]), check_compose_schema("services: {}")]
     assert [check.ok for check in found] == [None, None]
     assert all("not there" in check.detail for check in found)
+
+
+UNIT = "[Service]\nType=exec\nExecStart=%h/here/run.sh\n"
+RUN = LaunchFile("run.sh", "#!/bin/sh\n", executable=True)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+@pytest.mark.parametrize(
+    ("unit", "good"),
+    [
+        (UNIT, True),
+        (UNIT + "KillMode=sometimes\n", False),
+        (UNIT + "NoSuchSetting=1\n", False),
+        (UNIT.replace("run.sh", "absent.sh"), False),
+        ("[Unit]\nAfter=\n", False),
+    ],
+)
+def test_units_are_judged_by_systemd_itself(unit: str, good: bool):
+    (check,) = check_units([LaunchFile("a.service", unit), RUN], "%h/here")
+    assert check.ok is good, check.detail
+
+
+def test_without_units_or_without_systemd_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch):
+    assert check_units([RUN], "%h/here") == ()
+    monkeypatch.setenv("PATH", "")
+    (check,) = check_units([LaunchFile("a.service", UNIT), RUN], "%h/here")
+    assert check.ok is None
+
+
+def test_names_of_parsers_are_checked_as_the_server_does():
+    for flag, name, good in (("reasoning", "qwen3", True), ("reasoning", "nosuch", False)):
+        assert check_flags([["vllm", "serve", "M", f"--{flag}-parser", name]]).ok is good
+    assert check_flags([["vllm", "serve", "M", "--tool-call-parser", "nosuch"]]).ok is False
+    assert check_flags([["vllm", "preload", "--model", "M", "--weight-cache-health-port", "1"]]).ok is True
+    assert check_flags([["vllm", "serve", "M", "--weight-cache-health-port", "1"]]).ok is False

@@ -39,12 +39,11 @@ def check_units(files: Iterable[LaunchFile], home: str) -> tuple[Check, ...]:
 
 def _verdict(tool: str, folder: str, paths: list[str]) -> Check:
     """It ends with 0 where it only ignores a setting, so whatever it says is a fault."""
-    environment = {**os.environ, "HOME": folder, "XDG_RUNTIME_DIR": folder, "XDG_CONFIG_HOME": f"{folder}/.config"}
-    environment["SYSTEMD_UNIT_PATH"] = os.path.dirname(paths[0]) + ":"
+    beside = ("HOME=" + folder, "XDG_RUNTIME_DIR=" + folder, "XDG_CONFIG_HOME=" + folder + "/.config")
+    command = ["env", *beside, f"SYSTEMD_UNIT_PATH={os.path.dirname(paths[0])}:", tool, "--user", "--man=no"]
     try:
         done = subprocess.run(  # noqa: S603
-            [tool, "--user", "--man=no", "--generators=no", "verify", *paths],
-            env=environment,
+            [*command, "--generators=no", "verify", *paths],
             capture_output=True,
             text=True,
             timeout=60,
