@@ -65,11 +65,20 @@ def cores(job: Job, unit: Unit) -> int:
     return 2 + workers(job, unit)
 
 
+SERVER_GIB, WORKER_GIB = 4, 6
+"""Assumed RAM of the engine with its server, and of a worker: PyTorch, the driver's context, a shard on its way.
+
+Schedulers kill what takes more, so it is generous; weights that are only read pass through the page cache.
+"""
+
+
 def ram_gib(job: Job, unit: Unit) -> int:
     """Return the RAM that an engine is given on each of its machines, in GiB.
 
-    6 for its processes, and the weights that are offloaded or sleep there.
+    For its processes, and the weights that are offloaded or sleep there: with 2 workers that offload 10 GiB each,
+    4 + 2 x (6 + 10) = 36.
     """
     deployment, footprint = unit.instance.deployment, unit.instance.footprint
     asleep = footprint.weights_bytes if deployment.sleep_mode else 0
-    return 6 + math.ceil((deployment.cpu_offload_bytes + asleep) * workers(job, unit) / GIB)
+    count = workers(job, unit)
+    return SERVER_GIB + WORKER_GIB * count + math.ceil((deployment.cpu_offload_bytes + asleep) * count / GIB)

@@ -80,7 +80,7 @@ def test_the_job_asks_for_what_its_engines_take():
     wanted = asked(made(plan))
     assert (wanted["nodes"], wanted["ntasks-per-node"], wanted["gres"]) == ("2", "1", "gpu:2")
     assert wanted["cpus-per-task"] == "7"  # a: 2 + 2, b: 2 + 1 on one machine
-    assert wanted["mem"] == "16G"  # c: 6 and what it offloads
+    assert wanted["mem"] == "26G"  # a: 4 + 2 x 6, b: 4 + 6; c alone: 4 + 6 + 10
     assert wanted["signal"] == "B:TERM@120"
 
 
