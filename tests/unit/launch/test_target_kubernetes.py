@@ -190,9 +190,7 @@ def test_in_a_swap_the_next_engine_puts_the_one_before_to_sleep():
     assert objects(launch)["ConfigMap", "rigfit-programs"]["data"]["sleep.py"] == SLEEP
     for name in ("rigfit-awake", "rigfit-asleep"):
         assert environment(engine(launch, name))["VLLM_SERVER_DEV_MODE"] == "1"
-        assert (
-            int(engine(launch, name)["resources"]["requests"]["memory"].removesuffix("Gi")) == 4 + 6 + 16
-        )  # weights in RAM
+        assert int(engine(launch, name)["resources"]["requests"]["memory"].removesuffix("Gi")) == 4 + 6 + 16
     assert VALUES not in texts(launch)
 
 
