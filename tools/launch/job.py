@@ -243,11 +243,22 @@ def _unit(plan: Plan, placement: Placement, instance: InstancePlan, index: int, 
     )
 
 
+def is_hub_id(repo: str) -> bool:
+    """Tell whether a name is one of the hub's: ``owner/name`` (``utils/_validators.py``, huggingface_hub 2.4)."""
+    return bool(_HUB_ID.fullmatch(repo)) and "--" not in repo and ".." not in repo and not repo.endswith(".git")
+
+
+_HUB_WORD = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_HUB_ID = re.compile(f"{_HUB_WORD}/{_HUB_WORD}")
+
+
 def _check_loads(deployment: Deployment) -> None:
     """Refuse what the hub does not have (a model known by its config alone) and what vLLM has no loader for."""
     checkpoint = deployment.checkpoint
     if "/" not in checkpoint.repo:
         raise BadValue("errors_launch.no_repository", name=checkpoint.repo)
+    if not is_hub_id(checkpoint.repo):
+        raise BadValue("errors_launch.bad_hub_id", name=checkpoint.repo[:120])
     if deployment.engine != "vllm":
         return
     if checkpoint.hypothetical:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,12 @@ from tools.domain import (
 from tools.units import GIB
 
 CARD = Gpu("NVIDIA RTX PRO 6000 Blackwell", "nvidia", 97_887 << 20, 95 * GIB, compute_capability="12.0")
+
+
+def hub_id(name: str) -> str:
+    """A name of the model hub with what such a name may hold of any text."""
+    kept = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-") or "model"
+    return f"{kept}/{kept}"
 
 
 def make_checkpoint(repo: str = "Org/Model-8B", **changes: Any) -> Checkpoint:

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from launch_factory import make_instance, make_plan
+from launch_factory import make_checkpoint, make_instance, make_plan
 
 from tools.errors import BadValue, StorageError
 from tools.launch.files import LaunchFile
@@ -109,3 +109,30 @@ def test_a_zip_is_the_same_every_time_and_keeps_modes():
         assert archive.namelist() == [file.path for file in launch.files]
         assert archive.getinfo("start-all.sh").external_attr >> 16 == 0o100755
         assert archive.read("README.md").decode() == launch.files[-1].content
+
+
+@pytest.mark.parametrize(
+    "repo",
+    [
+        "/etc/passwd",
+        "../../x",
+        "Org/a..b",
+        "Org/--help",
+        "Org/x.git",
+        "Org/мод",
+        "Org/$(id)",
+        "a/b/c",
+        "Org/x y",
+        "Org/" + "a" * 97,
+    ],
+)
+def test_only_names_of_the_hub_reach_files(repo: str):
+    plan = make_plan(make_instance(checkpoint=make_checkpoint(repo)))
+    for target in ("compose", "vllm", "kubernetes", "slurm", "ray"):
+        with pytest.raises(BadValue, match="bad_hub_id"):
+            generate(plan, target=target, checked=False)
+
+
+@pytest.mark.parametrize("repo", ["Qwen/Qwen3-8B", "a/b", "unsloth/gemma-3-27b-it-GGUF", "Org_1/x.y_z-1"])
+def test_names_of_the_hub_are_known(repo: str):
+    assert generate(make_plan(make_instance(checkpoint=make_checkpoint(repo))), checked=False).files

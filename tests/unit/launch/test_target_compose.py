@@ -12,7 +12,7 @@ import pytest
 import yaml as pyyaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from launch_factory import CARD, make_checkpoint, make_instance, make_plan
+from launch_factory import CARD, hub_id, make_checkpoint, make_instance, make_plan
 from ruamel.yaml import YAML
 
 from tools.domain import Plan, Quantization, Rig, note
@@ -452,7 +452,7 @@ CHOSEN = (Choices(), Choices(page="rigfit"), Choices(open=True, page="open-webui
 def test_whatever_a_name_holds_it_comes_back_as_it_went_in(
     name: str, served: list[str], revision: str, users: int, cache: int, choices: Choices
 ):
-    repo = f"{name}/{name}"
+    repo = hub_id(name)
     checkpoint = make_checkpoint(repo, revision=revision, file_bytes=cache)
     changes: dict[str, Any] = {"max_num_seqs": users, "kv_cache_memory_bytes": cache}
     first = make_instance("a", tuple(served), checkpoint=checkpoint, **changes)

@@ -12,7 +12,7 @@ import pytest
 import yaml as pyyaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from launch_factory import CARD, make_checkpoint, make_instance, make_plan
+from launch_factory import CARD, hub_id, make_checkpoint, make_instance, make_plan
 from ruamel.yaml import YAML
 
 from tools.domain import Plan, Quantization, Rig
@@ -441,7 +441,7 @@ printable = st.text(
 @example("0x1F", ["1e3", "12:30:45"], "null")
 @example("$", ["$$", "\u00a0"], "2026-01-01")
 def test_whatever_a_name_holds_it_comes_back_as_it_went_in(name: str, served: list[str], revision: str):
-    repo = f"{name}/{name}"
+    repo = hub_id(name)
     instance = make_instance("a", tuple(served), checkpoint=make_checkpoint(repo, revision=revision))
     launch = unchecked(make_plan(instance))
     container = engine(launch, "rigfit-a")

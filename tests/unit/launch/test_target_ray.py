@@ -9,7 +9,7 @@ import pytest
 import yaml as pyyaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from launch_factory import CARD, make_checkpoint, make_instance, make_plan
+from launch_factory import CARD, hub_id, make_checkpoint, make_instance, make_plan
 from ruamel.yaml import YAML
 
 from tools.domain import Band, Plan, Quantization, Rig
@@ -227,7 +227,7 @@ printable = st.text(
 @example("a\ufeffb", "null", "1e3")
 @example("a", "b", '{"a": 1}')
 def test_whatever_a_name_holds_it_comes_back_as_it_went_in(name: str, served: str, revision: str):
-    repo = f"{name}/{name}"
+    repo = hub_id(name)
     instance = make_instance("a", (served,), checkpoint=make_checkpoint(repo, revision=revision))
     launch = unchecked(make_plan(instance))
     (model,) = models(launch)

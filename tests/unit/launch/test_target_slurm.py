@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from launch_factory import CARD, make_checkpoint, make_instance, make_plan
+from launch_factory import CARD, hub_id, make_checkpoint, make_instance, make_plan
 
 from tools.domain import Plan, Quantization, Rig
 from tools.errors import BadValue
@@ -237,7 +237,7 @@ printable = st.text(
 @example("' ; reboot #", ['"', "\\"], "!!")
 @example("a \\", ["b \\"], "c")
 def test_whatever_a_name_holds_it_reaches_the_engine_as_it_is(name: str, served: list[str], revision: str):
-    repo = f"{name}/{name}"
+    repo = hub_id(name)
     instance = make_instance("a", tuple(served), checkpoint=make_checkpoint(repo, revision=revision))
     launch = texts(unchecked(make_plan(instance)))
     words, _ = started(launch["serve-a.sh"], "20000", "20001", "n1", SLURMD_NODENAME="n1")

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from launch_factory import CARD, make_checkpoint, make_instance, make_plan
+from launch_factory import CARD, hub_id, make_checkpoint, make_instance, make_plan
 
 from tools.domain import InstancePlan, Plan, Quantization, Rig
 from tools.errors import BadValue
@@ -110,7 +110,7 @@ def test_scripts_please_bash_and_shellcheck(language: str, awake: bool):
 @example("$(touch /tmp/x)", ["a'b", '"; exit'], "`id`")
 @example("a b\\", ["!!", "#x"], "~")
 def test_whatever_a_name_holds_the_shell_reads_it_back(name: str, served: list[str], revision: str):
-    repo = f"{name}/{name}"
+    repo = hub_id(name)
     instance = make_instance("a", tuple(served), checkpoint=make_checkpoint(repo, revision=revision))
     launch = unchecked(make_plan(instance))
     assert command_of(text_of(launch, "serve-a.sh")) == [*vllm_argv(instance, host="127.0.0.1", port=8000), "$@"]
@@ -253,7 +253,7 @@ def test_a_unit_puts_its_sleeper_to_sleep():
 @given(name=printable, revision=printable)
 @example(name="x\\", revision="%h $HOME %%")
 def test_nothing_foreign_stands_in_a_unit_but_in_its_comments(language: str, name: str, revision: str):
-    checkpoint = make_checkpoint(f"{name}/{name}", revision=revision, precision=name)
+    checkpoint = make_checkpoint(hub_id(name), revision=revision, precision=name)
     plan = make_plan(make_instance(name, (name,), checkpoint=checkpoint))
     job = prepare(plan, None, language)[0]
     same = prepare(make_plan(make_instance(job.units[0].name)), None, language)[0]
