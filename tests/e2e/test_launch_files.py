@@ -62,6 +62,7 @@ def test_a_target_that_cannot_serve_an_option_says_why(open_page: Open) -> None:
     page = open_page("en")
     say(page, QUESTION)
     page.locator('[data-rf-option="swap"]').click()
+    expect(page.locator('[data-rf-option="swap"]')).to_have_attribute("aria-pressed", "true")
     page.locator('[data-rf-target="ray"]').click()
     expect(page.locator(".rf-targets ~ .rf-note[role=status]")).to_contain_text("Ray")
     expect(page.locator(".rf-files")).to_have_count(0)
