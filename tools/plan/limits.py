@@ -40,7 +40,12 @@ def version_of(engine: str) -> str | None:
     """Return the version that is planned for where none is stated; None = the newest whose rules are known."""
     from tools.launch import pins
 
-    known = {"llama.cpp": pins.LLAMACPP, "ollama": pins.OLLAMA, "text-generation-webui": pins.WEBUI}
+    known = {
+        "llama.cpp": pins.LLAMACPP,
+        "ollama": pins.OLLAMA,
+        "text-generation-webui": pins.WEBUI,
+        "sglang": pins.SGLANG,
+    }
     return known.get(engine)
 
 
@@ -52,7 +57,9 @@ def engine_of(word: str | None) -> tuple[str, tuple[Note, ...]]:
     """
     if word is None:
         return ENGINE, (note("plan.assume_engine"),)
-    asked = word.strip().lower()
+    from tools.vram.engines.words import engine_name
+
+    asked = engine_name(word)
     if asked not in ENGINES:
         raise BadValue("errors_plan.bad_engine", value=word[:60], allowed=", ".join(ENGINES))
     if asked in engines.ENGINES:

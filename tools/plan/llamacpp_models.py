@@ -31,7 +31,7 @@ UnlimitedOCR Voxtral Xverse Youtu YoutuVL
 """
 """Class names without their ending; those of encoders, drafts, classifiers and speech codecs are left out."""
 
-_TEXT_OF_WRAPPERS = ("LightOnOCR", "Idefics3", "SmolVLM", "InternVL", "Lfm2Vl", "MiniMaxM3")
+_TEXT_OF_WRAPPERS = ("LightOnOCR", "Idefics3", "SmolVLM", "InternVL", "InternVLChat", "Lfm2Vl", "MiniMaxM3")
 """Wrappers whose text model is converted by its own class (``get_model_architecture`` reads ``text_config``), or that
 have another name there."""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from tools.domain import ModelSpec, note
 from tools.errors import UnknownModel
 from tools.plan.checkpoints import as_asked
+from tools.plan.demand import Choice
 from tools.plan.moves import State, levels, plain_name, short_name
 
 _SIZE = re.compile(r"[-_]?(?<![a-z0-9.])a?\d+(?:\.\d+)?[bm](?=[-_]|$)", re.IGNORECASE)
@@ -48,6 +49,7 @@ def smaller_model(state: State) -> Iterator[State]:
             else choice
             for choice, longest in ((choice, sibling.max_context) for choice in state.choices)
         )
+        native = _told_apart(native)
         name = short_name(sibling)
         title = note("plan.title_smaller_model", model=name, instead=short_name(largest))
         moved = state.then("smaller_model", LOSS + step, title, tag=f"smaller-{_words(name)}", brief=name)
@@ -55,6 +57,23 @@ def smaller_model(state: State) -> Iterator[State]:
         lowest = tuple(replace(choice, checkpoint=levels(choice, state.gpus)[-1].checkpoint) for choice in native)
         if lowest != native:
             yield replace(moved, choices=lowest, loss=moved.loss + 0.5, tag=f"{moved.tag}-4bit")
+
+
+def _told_apart(choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+    """Number served names that became the same as another model's."""
+    taken: set[str] = set()
+    found: list[Choice] = []
+    for choice in choices:
+        names: list[str] = []
+        for name in choice.served:
+            number, free = 1, name
+            while free in taken:
+                number += 1
+                free = f"{name}-{number}"
+            taken.add(free)
+            names.append(free)
+        found.append(replace(choice, served=tuple(names)))
+    return tuple(found)
 
 
 def smaller_siblings(model: ModelSpec) -> Iterator[ModelSpec]:

@@ -43,6 +43,10 @@ PCIE_BYTES_PER_S = (12e9, 24e9, 50e9)
 """What a card reads from pinned RAM: PCIe 4.0 x16 moves at most 31.5 GB/s one way, 5.0 x16 63 GB/s (PCI-SIG); a slot
 with 8 lanes or PCIe 3.0 x16 about half of the former. Some 80 % of it is reached."""
 
+PASCAL_FP32 = 64
+"""Cards of capability 6.1 compute in 32 bits so many times faster than in 16 (CUDA C programming guide, arithmetic
+throughput: 128 to 2 a cycle); llama.cpp does so there."""
+
 CHUNK_TOKENS = 2048
 """Tokens of a prompt computed in one step where the deployment says nothing (vLLM's default on most cards)."""
 
@@ -136,7 +140,7 @@ def prefill_tokens_per_s(footprint: Footprint, gpu: Gpu) -> Band | None:
         talk = exchanges * _exchange_s(2 * tokens * deployment.model.hidden_size, deployment.tp, gpu, index)
         fetched = chunks * outside / PCIE_BYTES_PER_S[index]
         rates.append(tokens / (operations / (peak * efficiency) + talk + fetched))
-    return Band(*(round(rate) for rate in rates))
+    return Band(*(max(1, round(rate)) for rate in rates))
 
 
 def operations_a_token(deployment: Deployment, context: float) -> float:
@@ -210,6 +214,8 @@ def _exchange_s(message: float, ranks: int, gpu: Gpu, index: int) -> float:
 def _faster(deployment: Deployment, gpu: Gpu) -> int:
     """How much faster than 16-bit arithmetic the checkpoint's own type runs on the card."""
     method = deployment.checkpoint.quantization.method
+    if method == "gguf" and gpu.compute_capability == "6.1":
+        return PASCAL_FP32
     if method.startswith(("fp8", "mxfp8")) and gpu.fp8:
         return 2
     return 4 if method == "nvfp4" and gpu.fp4 else 1

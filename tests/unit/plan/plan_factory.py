@@ -152,8 +152,10 @@ def check_plan(plan: Plan) -> None:
             assert placement.deficit_bytes == 0
             assert check_starts(placement) == []
             for instance in placement.instances:
-                assert instance.footprint.max_concurrency is not None
-                assert instance.footprint.max_concurrency >= (instance.deployment.max_num_seqs or 1)
+                crowd = instance.footprint.max_concurrency
+                # SGLang divides a pool among windows and full layers in a way that is not known
+                assert crowd is not None or instance.deployment.engine == "sglang"
+                assert crowd is None or crowd >= (instance.deployment.max_num_seqs or 1)
                 assert len(instance.gpu_indices) == instance.deployment.tp * instance.deployment.pp
     for option in plan.options:
         assert option.placement.verdict == "fits"

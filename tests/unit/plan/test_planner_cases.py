@@ -210,3 +210,11 @@ def test_a_free_card_is_better_than_a_neighbour(plan_for):
     plan = plan_for(["Qwen3-8B", "Llama-3.3-70B-Instruct@awq"], ["RTX 4090", "RTX PRO 6000"])
     assert plan.as_asked.verdict == "fits"
     assert [instance.gpu_indices for instance in plan.as_asked.instances] == [(0,), (1,)]
+
+
+def test_a_smaller_sibling_that_is_asked_for_too_gets_a_name_of_its_own(plan_for):
+    plan = plan_for(["google/gemma-3-27b-it", "google/gemma-3-12b-it"], ["RTX 3090"], engine="llama.cpp")
+    smaller = [option for option in plan.options if option.kind == "smaller_model"]
+    for option in smaller:
+        names = [name for one in option.placement.instances for name in one.served_names]
+        assert len(set(names)) == 2
