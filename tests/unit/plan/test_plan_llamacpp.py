@@ -168,6 +168,10 @@ def test_a_plans_file_is_planned_again_for_its_engine(
     plan = plan_for(["Qwen/Qwen3-14B"], ["RTX 3090", "RTX 3060"], engine=engine, kv_dtype="auto")
     written = json.loads(json.dumps(plan_json(plan)))
     assert written["asked"]["engine"] == engine
+    (only,) = written["as_asked"]["footprints"]
+    assert only["engine"] == engine
+    assert max(only["bytes_by_gpu"]) == only["total_bytes_per_gpu"]
+    assert len(only["bytes_by_gpu"]) == len(only["gpu_indices"])
     again = plan_from_json(written, models, gpus)
     assert again.request.engine == engine
     assert plan_json(again)["as_asked"] == written["as_asked"]
