@@ -31,8 +31,8 @@ _FOREIGN = re.compile(r"/(?:file|proxy|stream)[=/]*https?:", re.IGNORECASE)
 """Gradio's file routes also fetch web addresses for whoever asks; this page hands out its own files only."""
 
 
-def require_free_port(host: str, port: int) -> None:
-    """Check that the page can listen there, before anything slow is loaded.
+def require_free_port(host: str, port: int, command: str = "ui") -> None:
+    """Check that a command of Rigfit's can listen there, before anything slow is loaded.
 
     Raises:
         BadValue: the port is taken, or the host is no address of this machine.
@@ -51,7 +51,7 @@ def require_free_port(host: str, port: int) -> None:
             raise BadValue("errors_ui.bad_port", value=port) from error
         except OSError as error:
             taken = "errors_ui.port_taken" if error.errno in _TAKEN else "errors_ui.bad_host"
-            raise BadValue(taken, host=host, port=port, other=port % 65535 + 1) from error
+            raise BadValue(taken, host=host, port=port, other=port % 65535 + 1, command=command) from error
 
 
 _TAKEN = {98, 48, 10048}

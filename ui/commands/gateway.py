@@ -62,7 +62,7 @@ def run(arguments: Namespace) -> int:
 
     language = chosen_language(arguments.lang)
     config = _config(arguments, language)
-    require_free_port(config.host, config.port)
+    require_free_port(config.host, config.port, "gateway")
     if not config.keys and not is_loopback(config.host):
         _notice(text(language, "serving.exposed", host=config.host))
 

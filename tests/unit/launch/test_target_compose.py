@@ -24,7 +24,7 @@ from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.generate import LaunchFiles, generate
 from tools.launch.job import prepare
 from tools.launch.targets.compose import compose_yaml
-from tools.units import GIB
+from tools.units import GIB, gib
 
 OURS = "HF_TOKEN|HF_ENDPOINT|HF_CACHE|ENDPOINT_PORT|VLLM_API_KEY|PAGE_PORT|CPU_ARCH|WEBUI_AUTH|WEBUI_SECRET_KEY"
 SAFE_REFERENCE = re.compile(rf"\$\{{(?:(?:{OURS}):-[^${{}}]*|(?:VLLM_API_KEY|RIGFIT_SOURCE):\?[^${{}}]*)\}}")
@@ -182,6 +182,24 @@ def test_in_a_swap_each_sleeps_before_the_next_starts():
         assert services[name]["restart"] == "no"
     assert [name for name, service in services.items() if "ports" in service] == ["endpoint"]
     assert next(file for file in launch.files if file.path == "swap.sh").executable
+
+
+@pytest.mark.parametrize("endpoint", ["nginx", "gateway"])
+def test_models_that_take_turns_need_ram_for_all_of_them(endpoint: str):
+    """vLLM keeps what has slept (vllm-project/vllm#16663), so the plan's figure, for those asleep, is not all."""
+    instances = (make_instance("a", awake=False, tp=2, gpus=(0, 1)), make_instance("b", order=1))
+    needs = (note("plan.needs_ram", gib=1.5),)
+    plan = make_plan(*instances, rig=Rig((CARD,) * 2), kind="swap", needs=needs)
+    weights = sum(i.footprint.weights_bytes * len(i.gpu_indices) for i in instances)
+    readme = text_of(generate(plan, choices=Choices(endpoint=endpoint)), "README.md")
+    assert f"Free RAM: {gib(weights)}." in readme
+    assert "1.5 GiB" not in readme
+    assert "Free RAM" not in text_of(generate(two()), "README.md")
+
+
+def test_an_open_readme_tells_where_the_commands_take_the_key_from():
+    assert "export VLLM_API_KEY=" in text_of(generate(two(), choices=Choices(open=True)), "README.md")
+    assert "export VLLM_API_KEY=" not in text_of(generate(two()), "README.md")
 
 
 def test_sleep_mode_keeps_to_an_allocator_that_can_free_its_memory():

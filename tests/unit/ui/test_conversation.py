@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from prompts import text
+from tools.errors import BadValue
 from tools.settings import Settings
 from tools.specs.gpus import GpuCatalogue
 from ui.assistants import AssistantKeeper
@@ -170,3 +172,15 @@ def test_a_free_port_is_no_error() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     assert require_free_port("127.0.0.1", port) is None
+
+
+@pytest.mark.parametrize("command", ["ui", "gateway"])
+def test_a_taken_port_names_the_command_that_wants_it(command: str) -> None:
+    import socket
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        with pytest.raises(BadValue) as refused:
+            require_free_port("127.0.0.1", holder.getsockname()[1], command)
+    assert f"rigfit {command} --port" in text("en", refused.value.code, **refused.value.params)

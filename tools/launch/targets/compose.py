@@ -18,6 +18,7 @@ from tools.launch.header import header
 from tools.launch.job import FIRST_PORT, SLEEPER, Job, Unit
 from tools.launch.readme import readme
 from tools.launch.yaml_text import Block, Commented, comment_line, dump
+from tools.units import gib
 
 
 def files(job: Job) -> tuple[LaunchFile, ...]:
@@ -113,8 +114,28 @@ def _readme(job: Job) -> str:
         address=address,
         paths=[f"{address}/{unit.name}/v1" for unit in job.units] if by_path else [],
         rigfit_built=_builds_rigfit(job),
+        needs=_needs(job),
+        in_ram=gib(_weights_in_ram(job)),
         unified=any(gpu.unified for gpu in job.plan.request.rig.gpus),
     )
+
+
+def _needs(job: Job) -> list[str]:
+    """What the option needs, less the RAM of engines that take turns, which the README counts over time."""
+    needs = job.chosen.needs if job.chosen else ()
+    return [job.note(note) for note in needs if not (job.swaps and note.code == "plan.needs_ram")]
+
+
+def _weights_in_ram(job: Job) -> int:
+    """Bytes of RAM once every engine that takes turns has slept, beside the weights that always lie there.
+
+    PyTorch keeps pinned memory for the next sleep, so waking gives none back (vllm-project/vllm#16663).
+    """
+    total = 0
+    for unit in job.units:
+        asleep = unit.instance.footprint.weights_bytes if unit.can_sleep else 0
+        total += (asleep + unit.instance.deployment.cpu_offload_bytes) * len(unit.instance.gpu_indices)
+    return total
 
 
 def _builds_rigfit(job: Job) -> bool:
