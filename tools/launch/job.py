@@ -106,8 +106,9 @@ class Job:
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """What has to be downloaded, each once."""
-        return tuple({(u.checkpoint.repo, u.checkpoint.revision): u.checkpoint for u in self.units}.values())
+        """What has to be downloaded, each once: a repository may hold several types of GGUF file."""
+        checkpoints = [unit.checkpoint for unit in self.units]
+        return tuple({(c.repo, c.revision, c.quantization.extra.get("type")): c for c in checkpoints}.values())
 
     def say(self, code: str, /, **params: Any) -> str:
         """Render a message in the job's language."""
@@ -145,7 +146,7 @@ def prepare(
     chosen = option or plan.recommended
     placement = _placement(plan, chosen)
     units = _units(plan, placement, cluster=cluster)
-    units = tuple(_awake(unit) for unit in units) if choices.cpu else _with_an_image(units)
+    units = tuple(_on_the_processor(unit) for unit in units) if choices.cpu else _with_an_image(units)
     nodes = [0] if cluster else sorted({unit.node for unit in units})
     return tuple(
         Job(
@@ -199,8 +200,13 @@ def _with_an_image(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
     return units
 
 
-def _awake(unit: Unit) -> Unit:
-    """On the processor all stay awake: vLLM's sleep mode knows cards alone (``platforms/interface.py``, 0.32.0)."""
+def _on_the_processor(unit: Unit) -> Unit:
+    """All stay awake there: vLLM's sleep mode knows cards alone (``platforms/interface.py``, 0.32.0).
+
+    Nor has it bitsandbytes there (docs.vllm.ai, features/quantization, Supported Hardware).
+    """
+    if unit.needs_bnb and unit.instance.deployment.engine == "vllm":
+        raise BadValue("errors_launch.no_bnb_on_cpu", name=unit.instance.name)
     deployment = replace(unit.instance.deployment, sleep_mode=False)
     return replace(unit, sleeps=False, instance=replace(unit.instance, deployment=deployment, awake=True))
 

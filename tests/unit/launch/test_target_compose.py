@@ -327,6 +327,15 @@ def test_figures_stand_in_a_file_once():
     assert text.count("KV cache") == 2  # one line an engine
 
 
+def test_bitsandbytes_is_refused_on_the_processor():
+    checkpoint = make_checkpoint(precision="bnb-4bit", in_flight=True, quantization=Quantization("bnb_nf4", 4))
+    plan = make_plan(make_instance("a", checkpoint=checkpoint))
+    for target in ("compose", "vllm"):
+        with pytest.raises(BadValue, match="no_bnb_on_cpu"):
+            generate(plan, target=target, choices=Choices(cpu=True))
+    assert generate(plan).files
+
+
 def test_amd_cards_get_their_image_and_devices():
     rig = Rig((replace(CARD, vendor="amd"),))
     service = compose(make_plan(make_instance("a"), rig=rig))["services"]["a"]
