@@ -1,11 +1,11 @@
-"""Shell that the targets of llama.cpp share: fetching GGUF files, converting them, asking cards for free memory."""
+"""Shell that plain scripts share: starting and stopping engines, fetching and converting GGUF files, asking cards."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tools.domain import Checkpoint
 from tools.launch.argv.llamacpp import MADE, device_environment, gguf_type, is_made, llamacpp_flags, made_name
@@ -14,6 +14,8 @@ from tools.launch.header import header
 from tools.launch.job import Job, Unit
 from tools.launch.yaml_text import comment_line
 from tools.units import MIB
+
+LOCAL = "127.0.0.1"
 
 CONVERTED = {"F32": "f32", "F16": "f16", "BF16": "bf16", "Q8_0": "q8_0", "MXFP4": "auto"}
 """Types that ``convert_hf_to_gguf.py --outtype`` writes by itself; others are made from BF16 by ``llama-quantize``."""
@@ -47,24 +49,50 @@ def readme_words(job: Job) -> dict[str, Any]:
     return {
         "converted": any(is_made(checkpoint) for checkpoint in job.checkpoints),
         "unified": any(map(is_unified, job.units)) and not job.choices.cpu,
+        "asks": asks_cards(job),
     }
 
 
-def say(job: Job, code: str) -> str:
-    """Return a message as one word of shell."""
-    return shlex.quote(comment_line(job.say(f"launch_local.{code}")))
+def say(job: Job, code: str, **params: str) -> str:
+    """Return a message as one word of shell; a code without a dot is one of ``launch_local``."""
+    return shlex.quote(comment_line(job.say(code if "." in code else f"launch_local.{code}", **params)))
+
+
+def awake(units: Sequence[Unit]) -> tuple[Unit, ...]:
+    """Return the engines that start at once; of those that all take turns, the last."""
+    return tuple(unit for unit in units if not unit.sleeps) or tuple(units[-1:])
+
+
+def key_needed(job: Job, *variables: str) -> list[str]:
+    """Return the lines that end a script where other machines may ask and a secret is not set."""
+    lines: list[str] = []
+    for name in variables if job.choices.open else ():
+        lines += [
+            f"if [[ -z ${{{name}:-}} ]]; then",
+            f"    echo {say(job, 'needs_key', variable=name)} >&2",
+            "    exit 1",
+            "fi",
+            f"export {name}",
+        ]
+    return lines
 
 
 def needs(job: Job, *tools: str) -> str:
     """Return the lines that end a script where a program is not there."""
     return f"""\
 for tool in {shlex.join(tools)}; do
-    command -v "$tool" >/dev/null || {{ echo {say(job, "no_tool")} "$tool" >&2; exit 1; }}
+    command -v "$tool" >/dev/null || {{ echo {say(job, "launch.no_tool")} "$tool" >&2; exit 1; }}
 done"""
 
 
-def supervised(job: Job) -> str:
-    """Return the functions that keep a list of processes, ``pids``, and stop all of them when the script ends."""
+def supervised(job: Job, *, groups: bool = False) -> str:
+    """Return the functions that keep a list of processes, ``pids``, and stop all of them when the script ends.
+
+    Args:
+        job: what is started.
+        groups: stop each with all that it started itself; the script needs ``set -m``.
+    """
+    stopped = "${pids[@]/#/-}" if groups else "${pids[@]}"
     return f"""\
 pids=()
 
@@ -72,9 +100,9 @@ pids=()
 stop() {{
     trap - EXIT
     trap '' INT TERM
-    echo {say(job, "stopping")}
+    echo {say(job, "launch.stopping")}
     if ((${{#pids[@]}})); then
-        kill -TERM "${{pids[@]}}" 2>/dev/null || true
+        kill -TERM -- "{stopped}" 2>/dev/null || true
         wait "${{pids[@]}}" 2>/dev/null || true
     fi
 }}
@@ -89,22 +117,102 @@ all_alive() {{
 """
 
 
+def begun(job: Job) -> str:
+    """Return the lines that end a script where a port is taken, and say what starts: of a function NAME PORT."""
+    return f"""\
+    echo {say(job, "launch.starting")} "$1 (logs/$1.log)"
+    if curl -s -o /dev/null --max-time 2 "http://{LOCAL}:$2/"; then
+        echo {say(job, "launch.busy")} "$2" >&2
+        exit 1
+    fi"""
+
+
+def not_yet(job: Job, limit: str = "") -> str:
+    """Return the body of a loop that waits for the engine ``$1`` of process ``$pid``.
+
+    Args:
+        job: what is started.
+        limit: seconds it may take, as shell reads them; empty = any time.
+    """
+    late = f"""
+        if ((SECONDS - since > {limit})); then
+            echo {say(job, "launch.late")} "logs/$1.log" >&2
+            exit 1
+        fi"""
+    return f"""\
+        if ! kill -0 "$pid" 2>/dev/null; then
+            tail -n 30 "logs/$1.log" >&2
+            echo {say(job, "launch.died")} "logs/$1.log" >&2
+            exit 1
+        fi{late if limit else ""}
+        sleep 1"""
+
+
+def start_function(job: Job, *, limited: bool = False) -> str:
+    """Return the function ``start NAME PORT [LIMIT_S]``, which runs ``serve-NAME.sh`` and waits until it is ready."""
+    since = " since=$SECONDS" if limited else ""
+    return f"""\
+start() {{ # NAME PORT{" LIMIT_S" if limited else ""}
+{begun(job)}
+    "./serve-$1.sh" >"logs/$1.log" 2>&1 &
+    local pid=$!{since}
+    pids+=("$pid")
+    until curl -sf -o /dev/null --max-time 5 "http://{LOCAL}:$2/health"; do
+{not_yet(job, "$3" if limited else "")}
+    done
+    echo "  $1: http://{LOCAL}:$2/v1"
+}}
+"""
+
+
+def start_each(job: Job, steps: Mapping[str, Sequence[str]]) -> str:
+    """Return the lines that start the engines named on the command line, else those that start at once, in order.
+
+    Args:
+        job: what is started.
+        steps: by engine name, lines of shell.
+    """
+    rows = "\n".join(
+        "\n".join([f"    {shlex.quote(name)})", *(f"        {line}" for line in lines), "        ;;"])
+        for name, lines in steps.items()
+    )
+    return f"""\
+start_named() {{
+    case $1 in
+{rows}
+    *)
+        echo {say(job, "unknown")} "$1" >&2
+        exit 2
+        ;;
+    esac
+}}
+
+{comments(job.say("launch_local.in_order"))}
+if (($# == 0)); then
+    set -- {shlex.join(unit.name for unit in awake(job.units))}
+fi
+for name in "$@"; do start_named "$name"; done
+"""
+
+
 def until_stopped(job: Job) -> str:
     """Return a script's end: everything is ready, and stays so until one process ends or Ctrl-C is pressed."""
     return f"""\
-echo {say(job, "ready")}
+echo {say(job, "launch.ready")}
 while all_alive; do sleep 1; done
-echo {say(job, "died")} logs/ >&2
+echo {say(job, "launch.died")} logs/ >&2
 exit 1
 """
 
 
 def fetch_files(job: Job) -> tuple[LaunchFile, ...]:
     """Return ``fetch.sh`` and, where a file has to be converted, ``make-gguf.sh``."""
-    made = [LaunchFile("fetch.sh", _fetch_sh(job), executable=True)]
-    if any(is_made(checkpoint) for checkpoint in job.checkpoints):
-        made.append(LaunchFile("make-gguf.sh", make_gguf_sh(job), executable=True))
-    return tuple(made)
+    return (LaunchFile("fetch.sh", _fetch_sh(job), executable=True), *make_files(job, conversions(job)))
+
+
+def make_files(job: Job, made: Sequence[Conversion]) -> tuple[LaunchFile, ...]:
+    """Return ``make-gguf.sh`` where something has to be converted."""
+    return (LaunchFile("make-gguf.sh", make_gguf_sh(job, made), executable=True),) if made else ()
 
 
 def _fetch_sh(job: Job) -> str:
@@ -162,9 +270,13 @@ def weight_bytes(unit: Unit) -> int:
 
 
 def _made_first(job: Job) -> str:
-    made = sorted({MADE + made_name(c) for c in job.checkpoints if is_made(c)})
-    calls = "\n".join(shlex.join(["made", file]) for file in made)
-    return f"\n{made_function(job)}{calls}\n" if made else ""
+    calls = made_calls(step.file for step in conversions(job))
+    return f"\n{made_function(job)}{calls}\n" if calls else ""
+
+
+def made_calls(files: Iterable[str]) -> str:
+    """Return a call of ``made`` for each file."""
+    return "\n".join(shlex.join(["made", file]) for file in sorted(set(files)))
 
 
 def made_function(job: Job) -> str:
@@ -179,19 +291,35 @@ made() {{ # FILE
 """
 
 
-def make_gguf_sh(job: Job) -> str:
+class Conversion(NamedTuple):
+    """A GGUF file that is made of a repository: the folder that this is fetched into, and the file."""
+
+    checkpoint: Checkpoint
+    source: str
+    file: str
+
+
+def conversions(job: Job) -> list[Conversion]:
+    """Return what has to be converted before the engines start."""
+    made = {made_name(one): one for one in job.checkpoints if is_made(one)}
+    return [
+        Conversion(one, MADE + name.removesuffix(f"-{gguf_type(one)}.gguf"), MADE + name)
+        for name, one in sorted(made.items())
+    ]
+
+
+def make_gguf_sh(job: Job, made: Iterable[Conversion]) -> str:
     """Return the script that converts repositories of which no GGUF file is known."""
-    made = {made_name(c): c for c in job.checkpoints if is_made(c)}
-    steps = "\n".join(shlex.join(_step(name, checkpoint)) for name, checkpoint in sorted(made.items()))
+    steps = "\n".join(shlex.join(_step(conversion)) for conversion in made)
     return f"""{begin(job, job.say("launch_local.make_gguf"))}
 if [[ ! -e ${{LLAMA_CPP:-}}/convert_hf_to_gguf.py ]]; then
     echo {say(job, "no_source")} >&2
     exit 1
 fi
-mkdir -p {MADE}
 
 make() {{ # REPOSITORY FOLDER FILE WRITTEN_AS TYPE
     if [[ -e $3 ]]; then return; fi
+    mkdir -p "$(dirname "$3")"
     hf download "$1" --local-dir "$2" --exclude 'original/*' --exclude '*.gguf' --exclude '*.pth'
     python3 "$LLAMA_CPP/convert_hf_to_gguf.py" "$2" --outtype "$4" --outfile "$3.part"
     if [[ -n $5 ]]; then
@@ -204,11 +332,10 @@ make() {{ # REPOSITORY FOLDER FILE WRITTEN_AS TYPE
 """
 
 
-def _step(name: str, checkpoint: Checkpoint) -> list[str]:
-    kind = gguf_type(checkpoint)
-    source = MADE + name.removesuffix(f"-{kind}.gguf")
+def _step(made: Conversion) -> list[str]:
+    kind = gguf_type(made.checkpoint)
     quantised = "" if kind in CONVERTED else kind
-    return ["make", checkpoint.repo, source, MADE + name, CONVERTED.get(kind, "bf16"), quantised]
+    return ["make", made.checkpoint.repo, made.source, made.file, CONVERTED.get(kind, "bf16"), quantised]
 
 
 ENOUGH = """\

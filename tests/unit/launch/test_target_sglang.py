@@ -70,14 +70,23 @@ def test_engines_start_in_order_and_pass_the_validators() -> None:
 
 def test_one_that_waits_its_turn_is_not_started() -> None:
     made = {f.path: f.content for f in sglang.files(job(instance("a"), instance("b", order=1, awake=False)))}
-    assert "start b" not in made["start-all.sh"]
+    assert "set -- a\n" in made["start-all.sh"]
     assert "not started" in made["README.md"]
+
+
+def test_cards_that_sglang_is_not_published_for() -> None:
+    apple = job(instance())
+    with pytest.raises(BadValue, match="no_card"):
+        sglang.files(replace(apple, units=tuple(replace(unit, vendor="apple") for unit in apple.units)))
 
 
 def test_open_to_the_network_needs_a_key() -> None:
     made = {file.path: file.content for file in sglang.files(job(instance(), choices=Choices(open=True)))}
     assert "--host 0.0.0.0" in made["serve-a.sh"]
     assert '--api-key "$SGLANG_API_KEY"' in made["serve-a.sh"]
+    assert "$SGLANG_API_KEY" in made["README.md"]
+    assert "SGLANG_API_KEY" in made["start-all.sh"]
+    assert not any("VLLM" in text for path, text in made.items() if path.endswith((".sh", ".md")))
     assert made["serve-a.sh"].index("exit 1") < made["serve-a.sh"].index("exec ")
 
 

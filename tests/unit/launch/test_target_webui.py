@@ -96,9 +96,12 @@ def test_a_file_that_nobody_published_is_made_by_commands() -> None:
     one = instance()
     checkpoint = replace(one.deployment.checkpoint, hypothetical=True, repo="Org/Model-8B")
     made = by_path(webui.files(job(replace(one, deployment=replace(one.deployment, checkpoint=checkpoint)))))
-    said = made["README-rigfit.md"]
-    assert "llama-quantize user_data/models/Org_Model-8B-Q4_K_M-source/model-BF16.gguf" in said
-    assert "fetch_models.py" not in made["start-models.sh"].split("start_wanted()")[1]
+    step = made["make-gguf.sh"].rstrip().splitlines()[-1]
+    file = "user_data/models/Org_Model-8B-Q4_K_M/model-Q4_K_M.gguf"
+    assert step == f"make Org/Model-8B rigfit-sources/Org_Model-8B-Q4_K_M {file} bf16 Q4_K_M"
+    assert f"made {file}" in made["start-models.sh"]
+    assert "make-gguf.sh" in made["README-rigfit.md"]
+    assert "fetch_models.py" not in made["start-models.sh"]
 
 
 @pytest.mark.parametrize("words", ["--nope 1", "--ctx-size many", "--split-mode diagonal", "--api yes", "--ctx-size"])
@@ -116,6 +119,9 @@ def test_open_pages_are_said_and_the_key_stays_out_of_files() -> None:
     from tools.launch.choices import Choices
 
     made = webui.files(job(instance(), choices=Choices(open=True)))
+    start = by_path(made)["start-models.sh"]
+    assert start.index("WEBUI_API_KEY:-") < start.index("WEBUI_LOGIN:-") < start.index("start()")
+    assert "$WEBUI_API_KEY" in by_path(made)["README-rigfit.md"]
     assert "--listen\n" in by_path(made)["user_data/CMD_FLAGS.txt"]
     assert all("--api-key " not in file.content for file in made if file.path.endswith("CMD_FLAGS.txt"))
 
@@ -135,8 +141,8 @@ def test_every_file_reads_back(repo: str, served: str, context: int, users: int)
     assert words[words.index("--ctx-size") + 1] == str(context * users)
     assert check_cmd_flags("x", made["user_data/CMD_FLAGS.txt"]).ok
     assert check_user_config(made["user_data/models/config-user.yaml"]).ok
-    for line in made["start-models.sh"].splitlines()[:8]:
-        assert line.startswith("#") or line.startswith("set ")
+    for line in made["start-models.sh"].split("set -euo pipefail")[0].splitlines():
+        assert line.startswith("#")
 
 
 def test_memory_words_name_the_engine() -> None:

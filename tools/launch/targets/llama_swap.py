@@ -19,14 +19,15 @@ from tools.launch.files import Check, LaunchFile
 from tools.launch.header import header
 from tools.launch.job import FIRST_PORT, Job, Unit
 from tools.launch.local_scripts import (
+    awake,
     begin,
     cards_of,
     enough,
     enough_lines,
     fetch_files,
+    key_needed,
     needs,
     readme_words,
-    say,
     weight_bytes,
 )
 from tools.launch.readme import readme
@@ -124,11 +125,7 @@ def _routing(job: Job) -> dict[str, Any]:
 
 
 def _first(job: Job) -> Flow:
-    return Flow(unit.name for unit in _awake(job))
-
-
-def _awake(job: Job) -> tuple[Unit, ...]:
-    return tuple(unit for unit in job.units if not unit.sleeps) or job.units[-1:]
+    return Flow(unit.name for unit in awake(job.units))
 
 
 def together(job: Job) -> tuple[tuple[Unit, ...], ...]:
@@ -137,7 +134,7 @@ def together(job: Job) -> tuple[tuple[Unit, ...], ...]:
     A set fits where on each card the sum of what its engines take is no more than the card has for them. What the plan
     keeps together is always one of them; where taking turns was asked for, nothing more is.
     """
-    found = [frozenset(unit.name for unit in _awake(job))]
+    found = [frozenset(unit.name for unit in awake(job.units))]
     for size in range(len(job.units), 0, -1) if len(job.units) <= MOST else (1,):
         for units in combinations(job.units, size):
             names = frozenset(unit.name for unit in units)
@@ -162,19 +159,11 @@ def _may_meet(job: Job, units: Sequence[Unit]) -> bool:
 def _start_sh(job: Job) -> str:
     host = "0.0.0.0" if job.choices.open else "127.0.0.1"  # noqa: S104 - asked for, and only with an API key
     command = ["llama-swap", "--config", "config.yaml", "--listen", f"{host}:{FIRST_PORT}"]
-    key = ""
-    if job.choices.open:
-        key = f"""
-if [[ -z ${{LLAMA_SWAP_API_KEY:-}} ]]; then
-    echo {say(job, "swap_needs_key")} >&2
-    exit 1
-fi
-export LLAMA_SWAP_API_KEY
-"""
-    checks = "\n".join([enough(job), *enough_lines(job, _awake(job))])
+    before = "\n".join([needs(job, "llama-swap", "llama-server"), *key_needed(job, "LLAMA_SWAP_API_KEY")])
+    checks = "\n".join([enough(job), *enough_lines(job, awake(job.units))])
     return f"""\
-{begin(job, job.say("launch_local.swap_start"))}{key}
-{needs(job, "llama-swap", "llama-server")}
+{begin(job, job.say("launch_local.swap_start"))}
+{before}
 ./fetch.sh
 {checks}
 exec {shlex.join(command)} "$@"

@@ -11,21 +11,21 @@ from tools.launch.checks.shell import check_shell
 from tools.launch.files import Check, LaunchFile
 from tools.launch.job import Job, Unit
 from tools.launch.local_scripts import (
+    LOCAL,
     begin,
     cards_of,
-    comments,
     enough,
     enough_lines,
     fetch_files,
+    key_needed,
     needs,
     readme_words,
-    say,
+    start_each,
+    start_function,
     supervised,
     until_stopped,
 )
 from tools.launch.readme import readme
-
-_LOCAL = "127.0.0.1"
 
 
 def files(job: Job) -> tuple[LaunchFile, ...]:
@@ -33,7 +33,7 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
     made = [LaunchFile(f"serve-{unit.name}.sh", _serve_sh(job, unit), executable=True) for unit in job.units]
     made.append(LaunchFile("start-all.sh", _start_all_sh(job), executable=True))
     made += fetch_files(job)
-    bases = {unit.name: f"http://{_LOCAL}:{unit.port}" for unit in job.units}
+    bases = {unit.name: f"http://{LOCAL}:{unit.port}" for unit in job.units}
     waiting = [unit.name for unit in job.units if unit.sleeps]
     made.append(LaunchFile("README.md", readme(job, "llamacpp", bases=bases, waiting=waiting, **readme_words(job))))
     return tuple(made)
@@ -46,7 +46,7 @@ def check(job: Job, made: tuple[LaunchFile, ...]) -> tuple[Check, ...]:
 
 def argv(job: Job, unit: Unit) -> list[str]:
     """Return the command of one engine."""
-    host = "0.0.0.0" if job.choices.open else _LOCAL  # noqa: S104 - asked for, and only with an API key
+    host = "0.0.0.0" if job.choices.open else LOCAL  # noqa: S104 - asked for, and only with an API key
     return [*llamacpp_argv(unit.instance, host=host, port=unit.port), *chosen_flags(job, keyed=job.choices.open)]
 
 
@@ -71,28 +71,17 @@ def _serve_sh(job: Job, unit: Unit) -> str:
     lines = [
         begin(job, *notes, unit=unit).rstrip(),
         *(f"export {name}={shlex.quote(value)}" for name, value in cards.items()),
-        *_needs_key(job),
+        *key_needed(job, "LLAMA_API_KEY"),
         f"exec {wrapped(argv(job, unit))} \\",
         '    "$@"',
     ]
     return "\n".join(lines) + "\n"
 
 
-def _needs_key(job: Job) -> list[str]:
-    """llama-server reads ``LLAMA_API_KEY`` by itself (``--api-key``, ``common/arg.cpp``)."""
-    if not job.choices.open:
-        return []
-    return [
-        "if [[ -z ${LLAMA_API_KEY:-} ]]; then",
-        f"    echo {say(job, 'needs_key')} >&2",
-        "    exit 1",
-        "fi",
-        "export LLAMA_API_KEY",
-    ]
-
-
 def _start_all_sh(job: Job) -> str:
-    together = [unit.name for unit in job.units if not unit.sleeps] or [job.units[-1].name]
+    steps = {
+        unit.name: [*enough_lines(job, [unit]), shlex.join(["start", unit.name, str(unit.port)])] for unit in job.units
+    }
     return f"""\
 {begin(job, job.say("launch_local.start_all"))}
 {needs(job, "llama-server", "curl")}
@@ -101,53 +90,6 @@ mkdir -p logs
 
 {supervised(job)}
 {enough(job)}
-{_start_functions(job)}
-{comments(job.say("launch_local.in_order"))}
-if (($# == 0)); then
-    set -- {shlex.join(together)}
-fi
-for name in "$@"; do start_named "$name"; done
-
+{start_function(job)}
+{start_each(job, steps)}
 {until_stopped(job)}"""
-
-
-def _start_functions(job: Job) -> str:
-    rows = "\n".join(_row(job, unit) for unit in job.units)
-    return f"""\
-start() {{ # NAME PORT
-    echo {say(job, "starting")} "$1 (logs/$1.log)"
-    if curl -s -o /dev/null --max-time 2 "http://{_LOCAL}:$2/"; then
-        echo {say(job, "busy")} "$2" >&2
-        exit 1
-    fi
-    "./serve-$1.sh" >"logs/$1.log" 2>&1 &
-    local pid=$!
-    pids+=("$pid")
-    until curl -sf -o /dev/null --max-time 5 "http://{_LOCAL}:$2/health"; do
-        if ! kill -0 "$pid" 2>/dev/null; then
-            tail -n 30 "logs/$1.log" >&2
-            echo {say(job, "died")} "logs/$1.log" >&2
-            exit 1
-        fi
-        sleep 1
-    done
-    echo "  $1: http://{_LOCAL}:$2/v1"
-}}
-
-start_named() {{
-    case $1 in
-{rows}
-    *)
-        echo {say(job, "unknown")} "$1" >&2
-        exit 2
-        ;;
-    esac
-}}
-"""
-
-
-def _row(job: Job, unit: Unit) -> str:
-    steps = [*enough_lines(job, [unit]), shlex.join(["start", unit.name, str(unit.port)])]
-    return "\n".join(
-        [f"    {shlex.quote(unit.name)})", *(f"        {step}" for step in steps), "        ;;"],
-    )

@@ -23,13 +23,15 @@ from tools.launch.files import Check, LaunchFile
 from tools.launch.header import header
 from tools.launch.job import Job, Unit
 from tools.launch.local_scripts import (
+    awake,
     begin,
     comments,
+    conversions,
     enough,
     enough_lines,
     is_unified,
     made_function,
-    make_gguf_sh,
+    make_files,
     needs,
     readme_words,
     say,
@@ -69,7 +71,7 @@ class Server:
     @property
     def first(self) -> tuple[Unit, ...]:
         """What it loads at once, in order."""
-        return tuple(unit for unit in self.units if not unit.sleeps) or self.units[-1:]
+        return awake(self.units)
 
 
 def files(job: Job) -> tuple[LaunchFile, ...]:
@@ -81,8 +83,7 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
     made.append(LaunchFile("create.sh", _create_sh(job, started, named), executable=True))
     if len(started) == 1:
         made.append(LaunchFile("systemd/ollama.service.d/rigfit.conf", _dropin(job, started[0])))
-    if any(is_made(checkpoint) for checkpoint in job.checkpoints):
-        made.append(LaunchFile("make-gguf.sh", make_gguf_sh(job), executable=True))
+    made += make_files(job, conversions(job))
     made.append(LaunchFile("README.md", _readme(job, started, named)))
     return tuple(made)
 
@@ -185,12 +186,18 @@ def _modelfile(job: Job, unit: Unit) -> str:
 
 def _env(job: Job, server: Server) -> str:
     lines = [f"{name}={value}" for name, value in server.settings.items()]
-    return "\n".join([comments(*header(job), job.say("launch_local.ollama_env")), *lines]) + "\n"
+    return "\n".join([comments(*_header(job, server), job.say("launch_local.ollama_env")), *lines]) + "\n"
+
+
+def _header(job: Job, server: Server) -> tuple[str, ...]:
+    return header(replace(job, units=server.units))
 
 
 def _dropin(job: Job, server: Server) -> str:
     lines = [f'Environment="{name}={value}"' for name, value in server.settings.items()]
-    return "\n".join([comments(*header(job), job.say("launch_local.ollama_dropin")), "[Service]", *lines]) + "\n"
+    return (
+        "\n".join([comments(*_header(job, server), job.say("launch_local.ollama_dropin")), "[Service]", *lines]) + "\n"
+    )
 
 
 def _start_all_sh(job: Job, started: tuple[Server, ...]) -> str:
@@ -221,7 +228,7 @@ start() {{ # SETTINGS ADDRESS
     until curl -sf -o /dev/null --max-time 5 "http://$2/api/version"; do
         if ! all_alive; then
             tail -n 30 "$log" >&2
-            echo {say(job, "died")} "$log" >&2
+            echo {say(job, "launch.died")} "$log" >&2
             exit 1
         fi
         sleep 1
@@ -300,8 +307,9 @@ def _placed(job: Job, unit: Unit) -> str:
 def _readme(job: Job, started: tuple[Server, ...], named: dict[str, tuple[str, ...]]) -> str:
     bases = {unit.name: f"http://{server.address}" for server in started for unit in server.units}
     units = (replace(u, instance=replace(u.instance, served_names=named[u.name])) for u in job.units)
+    keyless = replace(job.choices, open=False)
     return readme(
-        replace(job, units=tuple(units)),
+        replace(job, units=tuple(units), choices=keyless),
         "ollama",
         bases=bases,
         servers=started,

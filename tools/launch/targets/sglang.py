@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from dataclasses import replace
 
+from tools.errors import BadValue
 from tools.launch import preflight
 from tools.launch.argv.llamacpp import device_environment
 from tools.launch.argv.sglang import sglang_argv
@@ -14,26 +14,46 @@ from tools.launch.checks.sglang import check_sglang_flags
 from tools.launch.checks.shell import check_shell
 from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.files import Check, LaunchFile
-from tools.launch.header import header
 from tools.launch.job import Job, Unit
+from tools.launch.local_scripts import (
+    LOCAL,
+    begin,
+    key_needed,
+    needs,
+    start_each,
+    start_function,
+    supervised,
+    until_stopped,
+)
 from tools.launch.readme import readme
-from tools.launch.targets.vllm_scripts import EVERYWHERE, LOCAL, comments, fetch_sh, start_all_sh
+from tools.launch.targets.vllm_scripts import EVERYWHERE, fetch_sh
 
 FREED_AFTER_START = 0.98
 """Share of what an engine takes that must be free before it starts; the rest is the figures' own doubt."""
 
 
+VENDORS = frozenset({"nvidia", "amd"})
+"""Makers of cards for which SGLang is published ready to use; for others it is built from its source (docs.sglang.io,
+Hardware platforms)."""
+
+
 def files(job: Job) -> tuple[LaunchFile, ...]:
-    """Return ``serve-<name>.sh`` for each engine, what fetches and starts them, ``README.md``."""
-    awake = replace(job, units=tuple(unit for unit in job.units if not unit.sleeps) or job.units[:1])
+    """Return ``serve-<name>.sh`` for each engine, what fetches and starts them, ``README.md``.
+
+    Raises:
+        BadValue: SGLang is not published for the cards.
+    """
+    if job.vendor not in VENDORS:
+        raise BadValue("launch_sglang.no_card", vendor=job.vendor.capitalize())
     bases = {unit.name: f"http://{LOCAL}:{unit.port}" for unit in job.units}
+    capped = all(unit.instance.deployment.options.total_tokens for unit in job.units)
     return (
         *(LaunchFile(f"serve-{unit.name}.sh", _serve_sh(job, unit), executable=True) for unit in job.units),
-        LaunchFile("start-all.sh", start_all_sh(awake, tools="python3 curl"), executable=True),
+        LaunchFile("start-all.sh", _start_all_sh(job), executable=True),
         LaunchFile("fetch.sh", fetch_sh(job), executable=True),
         LaunchFile("preflight.py", preflight.program(job)),
         LaunchFile("download.py", DOWNLOAD),
-        LaunchFile("README.md", readme(job, "sglang", bases=bases)),
+        LaunchFile("README.md", readme(job, "sglang", bases=bases, capped=capped)),
     )
 
 
@@ -48,29 +68,32 @@ def argv(job: Job, unit: Unit) -> list[str]:
 
 
 def _serve_sh(job: Job, unit: Unit) -> str:
-    exports = [f"export {k}={shlex.quote(v)}" for k, v in device_environment(unit.vendor, unit.devices).items()]
-    key = ' --api-key "$SGLANG_API_KEY"' if job.choices.open else ""
     lines = [
-        "#!/usr/bin/env bash",
-        comments(*header(job, unit), job.say("launch.serve_more")),
-        "set -euo pipefail",
-        'here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)',
-        *(_key_needed(job) if job.choices.open else ()),
-        *exports,
-        f'python3 "$here"/{shlex.join(["preflight.py", *_needed(unit)])}',
-        f"exec {wrapped(argv(job, unit))}{key} \\",
+        begin(job, job.say("launch.serve_more"), unit=unit).rstrip(),
+        *key_needed(job, "SGLANG_API_KEY"),
+        *(f"export {k}={shlex.quote(v)}" for k, v in device_environment(unit.vendor, unit.devices).items()),
+        shlex.join(["python3", "preflight.py", *_needed(unit)]),
+        f"exec {wrapped(argv(job, unit))} \\",
+        *(['    --api-key "$SGLANG_API_KEY" \\'] * job.choices.open),
         '    "$@"',
     ]
     return "\n".join(lines) + "\n"
 
 
-def _key_needed(job: Job) -> tuple[str, ...]:
-    return (
-        "if [[ -z ${SGLANG_API_KEY:-} ]]; then",
-        f"    echo {shlex.quote(job.say('launch_sglang.no_key'))} >&2",
-        "    exit 1",
-        "fi",
-    )
+def _start_all_sh(job: Job) -> str:
+    steps = {unit.name: [shlex.join(["start", unit.name, str(unit.port), str(unit.load_s)])] for unit in job.units}
+    before = "\n".join([needs(job, "python3", "curl"), *key_needed(job, "SGLANG_API_KEY")])
+    return f"""\
+{begin(job, job.say("launch_local.start_all"))}
+{before}
+./fetch.sh
+export HF_HUB_OFFLINE=1
+mkdir -p logs
+
+{supervised(job)}
+{start_function(job, limited=True)}
+{start_each(job, steps)}
+{until_stopped(job)}"""
 
 
 def _needed(unit: Unit) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from tools.domain import Checkpoint
 from tools.launch.argv.llamacpp import device_environment, gguf_type
 from tools.launch.argv.webui import folder_name, loader_of, must_be_made, webui_flags
 from tools.launch.argv.words import FlagValue
@@ -13,9 +14,28 @@ from tools.launch.checks.webui import check_cmd_flags, check_user_config, record
 from tools.launch.files import Check, LaunchFile
 from tools.launch.header import header
 from tools.launch.job import Job, Unit
+from tools.launch.local_scripts import (
+    LOCAL,
+    Conversion,
+    begin,
+    begun,
+    comments,
+    enough,
+    enough_lines,
+    key_needed,
+    made_calls,
+    made_function,
+    make_files,
+    not_yet,
+    readme_words,
+    start_each,
+    supervised,
+    until_stopped,
+    weight_bytes,
+)
 from tools.launch.readme import readme
 from tools.launch.webui_scripts import FETCH
-from tools.launch.yaml_text import comment_line, dump
+from tools.launch.yaml_text import dump
 
 FIRST_PAGE, FIRST_API = 7860, 5000
 """Ports of the first page and of its API, the page's own defaults; the next model has the next ones."""
@@ -32,10 +52,11 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
     ]
     made += [
         LaunchFile(f"{FIRST_DATA}/models/config-user.yaml", _user_config(job)),
-        LaunchFile("fetch_models.py", "\n".join(f"# {comment_line(line)}" for line in header(job)) + "\n" + FETCH),
+        LaunchFile("fetch_models.py", comments(*header(job)) + "\n" + FETCH),
         LaunchFile("start-models.sh", _start(job), executable=True),
+        *make_files(job, _conversions(job)),
     ]
-    bases = {unit.name: f"http://127.0.0.1:{FIRST_API + number}" for number, unit in enumerate(job.units)}
+    bases = {unit.name: f"http://{LOCAL}:{FIRST_API + number}" for number, unit in enumerate(job.units)}
     made.append(LaunchFile("README-rigfit.md", readme(job, "webui", bases=bases, **_more(job))))
     return tuple(made)
 
@@ -63,7 +84,7 @@ def _cmd_flags(job: Job, number: int, unit: Unit) -> str:
     }
     if job.choices.open:
         flags["listen"] = True
-    lines = [f"# {comment_line(line)}" for line in header(job, unit)]
+    lines = [comments(*header(job, unit))]
     for name, value in flags.items():
         lines.append(f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}")
     return "\n".join(lines) + "\n"
@@ -102,153 +123,101 @@ def _fetch_words(job: Job) -> list[str]:
         if not must_be_made(checkpoint):
             kind = gguf_type(checkpoint) if loader_of(checkpoint) == "llama.cpp" else ""
             folder = folder_name(checkpoint)
-            size = str(checkpoint.file_bytes or 0)
+            size = str(checkpoint.file_bytes or (0 if checkpoint.in_flight else weight_bytes(unit)))
             words[folder] = [checkpoint.repo, checkpoint.revision or "", f"{FIRST_DATA}/models/{folder}", kind, size]
     return [word for row in words.values() for word in row]
 
 
-_SAID = ("starting", "died", "late", "ready", "stopping", "busy", "not_here", "made_first", "nothing")
-
-
 def _start(job: Job) -> str:
-    say = {name: shlex.quote(job.say(f"launch_webui.{name}")) for name in _SAID}
-    calls = "\n".join(_call(job, number, unit) for number, unit in enumerate(job.units))
-    awake = shlex.join(unit.name for unit in job.units if not unit.sleeps)
-    fetched = _fetch_words(job)
-    fetch = f"python3 fetch_models.py {shlex.join(fetched)}" if fetched else ":"
-    comments = "\n".join(f"# {comment_line(line)}" for line in (*header(job), job.say("launch_webui.start")))
-    return _START.format(comments=comments, say=say, calls=calls, awake=awake, fetch=fetch, first=FIRST_DATA)
+    steps = {unit.name: _steps(job, number, unit) for number, unit in enumerate(job.units)}
+    script = "start_macos.sh" if job.vendor == "apple" else "start_linux.sh"
+    return f"""\
+{begin(job, job.say("launch_webui.start"))}
+set -m
+if [[ ! -f {script} || ! -f server.py ]]; then
+    echo {shlex.quote(job.say("launch_webui.not_here", script=script))} >&2
+    exit 1
+fi
+{NEWLINE.join([*key_needed(job, "WEBUI_API_KEY", "WEBUI_LOGIN"), *_fetch(job)])}
+mkdir -p logs
+
+{supervised(job, groups=True)}
+{made_function(job) if _conversions(job) else ""}
+{enough(job)}
+{_start_function(job, script)}
+{start_each(job, steps)}
+{until_stopped(job)}"""
 
 
-def _call(job: Job, number: int, unit: Unit) -> str:
+NEWLINE = "\n"
+
+
+def _fetch(job: Job) -> list[str]:
+    """The page's own Python has what fetches from the hub."""
+    words = _fetch_words(job)
+    if not words:
+        return []
+    return [
+        "python=installer_files/env/bin/python",
+        "if [[ ! -x $python ]]; then python=python3; fi",
+        f'"$python" {shlex.join(["fetch_models.py", *words])}',
+    ]
+
+
+def _start_function(job: Job, script: str) -> str:
+    return f"""\
+loaded() {{ # API_PORT MODEL
+    curl -sf --max-time 5 -H "Authorization: Bearer ${{WEBUI_API_KEY:-}}" \\
+        "http://{LOCAL}:$1/v1/internal/model/info" 2>/dev/null | grep -qF "\\"$2\\""
+}}
+
+start() {{ # NAME API_PORT LIMIT_S DATA MODEL [VARIABLE=VALUE ...]
+{begun(job)}
+    local port=$2 limit=$3 data=$4 model=$5 words=(--user-data-dir "$4")
+    if [[ -n ${{WEBUI_API_KEY:-}} ]]; then words+=(--api-key "$WEBUI_API_KEY"); fi
+    if [[ -n ${{WEBUI_LOGIN:-}} ]]; then words+=(--gradio-auth "$WEBUI_LOGIN"); fi
+    if [[ $data != {FIRST_DATA} ]]; then
+        for part in {FIRST_DATA}/*; do
+            if [[ $part != {FIRST_DATA}/models && ! -e $data/${{part##*/}} ]]; then cp -r "$part" "$data/"; fi
+        done
+    fi
+    env "${{@:6}}" ./{script} "${{words[@]}}" >"logs/$1.log" 2>&1 &
+    local pid=$! since=$SECONDS
+    pids+=("$pid")
+    until loaded "$port" "$model"; do
+{not_yet(job, "limit")}
+    done
+}}
+"""
+
+
+def _steps(job: Job, number: int, unit: Unit) -> list[str]:
     visible = [f"{name}={value}" for name, value in device_environment(unit.vendor, unit.devices).items()]
-    words = [unit.name, data_folder(job, unit), folder_name(unit.checkpoint), str(FIRST_API + number), str(unit.load_s)]
-    return shlex.join(["start_wanted", *words, *visible])
+    port, folder = str(FIRST_API + number), folder_name(unit.checkpoint)
+    words = [unit.name, port, str(unit.load_s), data_folder(job, unit), folder, *visible]
+    made = made_calls([_conversion(unit.checkpoint).file] if must_be_made(unit.checkpoint) else [])
+    return [*([made] if made else []), *enough_lines(job, [unit]), shlex.join(["start", *words])]
+
+
+def _conversion(checkpoint: Checkpoint) -> Conversion:
+    folder = folder_name(checkpoint)
+    file = f"{FIRST_DATA}/models/{folder}/model-{gguf_type(checkpoint)}.gguf"
+    return Conversion(checkpoint, f"rigfit-sources/{folder}", file)
+
+
+def _conversions(job: Job) -> list[Conversion]:
+    return [_conversion(checkpoint) for checkpoint in job.checkpoints if must_be_made(checkpoint)]
 
 
 def _more(job: Job) -> dict[str, Any]:
     """What the README says beside what every README does."""
-    made = {folder_name(u.checkpoint): u.checkpoint for u in job.units if must_be_made(u.checkpoint)}
-    return {
-        "pages": [
-            {
-                "name": unit.name,
-                "page": f"http://127.0.0.1:{FIRST_PAGE + number}",
-                "data": data_folder(job, unit),
-                "loader": loader_of(unit.checkpoint),
-                "folder": folder_name(unit.checkpoint),
-            }
-            for number, unit in enumerate(job.units)
-        ],
-        "conversions": [_conversion(folder, checkpoint) for folder, checkpoint in made.items()],
-    }
-
-
-def _conversion(folder: str, checkpoint: Any) -> dict[str, str]:
-    """The commands that make a GGUF file: to 16 bits (or Q8_0) at once, other types through a 16-bit file."""
-    kind = gguf_type(checkpoint)
-    source, made = f"{FIRST_DATA}/models/{folder}-source", f"{FIRST_DATA}/models/{folder}"
-    direct = kind.lower() if kind in {"BF16", "F16", "F32", "Q8_0"} else "bf16"
-    convert = ["python3", "llama.cpp/convert_hf_to_gguf.py", source, "--outtype", direct, "--outfile"]
-    lines = [
-        shlex.join(["hf", "download", checkpoint.repo, "--local-dir", source]),
-        shlex.join(["mkdir", "-p", made]),
+    pages = [
+        {
+            "name": unit.name,
+            "page": f"http://{LOCAL}:{FIRST_PAGE + number}",
+            "data": data_folder(job, unit),
+            "loader": loader_of(unit.checkpoint),
+        }
+        for number, unit in enumerate(job.units)
     ]
-    if kind.lower() == direct:
-        lines.append(shlex.join([*convert, f"{made}/model-{kind}.gguf"]))
-    else:
-        lines.append(shlex.join([*convert, f"{source}/model-BF16.gguf"]))
-        lines.append(shlex.join(["llama-quantize", f"{source}/model-BF16.gguf", f"{made}/model-{kind}.gguf", kind]))
-    return {"folder": folder, "repo": checkpoint.repo, "kind": kind, "commands": "\n".join(lines)}
-
-
-_START = """\
-#!/usr/bin/env bash
-{comments}
-set -euo pipefail
-set -m
-cd "$(dirname "${{BASH_SOURCE[0]}}")"
-if [[ ! -f start_linux.sh || ! -f server.py ]]; then
-    echo {say[not_here]} >&2
-    exit 1
-fi
-mkdir -p logs
-
-wanted=("$@")
-if ((${{#wanted[@]}} == 0)); then wanted=({awake}); fi
-
-pids=()
-secret=()
-if [[ -n ${{WEBUI_API_KEY:-}} ]]; then secret=(--api-key "$WEBUI_API_KEY"); fi
-
-# shellcheck disable=SC2317,SC2329  # the traps call it
-stop() {{
-    trap - EXIT
-    trap '' INT TERM
-    echo {say[stopping]}
-    for pid in "${{pids[@]}}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-}}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-loaded() {{ # API_PORT MODEL
-    curl -sf --max-time 5 -H "Authorization: Bearer ${{WEBUI_API_KEY:-}}" \\
-        "http://127.0.0.1:$1/v1/internal/model/info" 2>/dev/null | grep -qF "\\"$2\\""
-}}
-
-start() {{ # NAME DATA MODEL API_PORT LIMIT_S [VARIABLE=VALUE ...]
-    local name=$1 data=$2 model=$3 port=$4 limit=$5
-    shift 5
-    echo {say[starting]} "$name (logs/$name.log)"
-    if curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$port/"; then
-        echo {say[busy]} "$port" >&2
-        exit 1
-    fi
-    if [[ ! -d {first}/models/$model ]]; then
-        echo {say[made_first]} "{first}/models/$model" >&2
-        exit 1
-    fi
-    if [[ $data != {first} ]]; then
-        for part in {first}/*; do
-            if [[ $part != {first}/models && $part != {first}/CMD_FLAGS.txt ]]; then cp -rn "$part" "$data/"; fi
-        done
-    fi
-    env "$@" ./start_linux.sh --user-data-dir "$data" "${{secret[@]}}" >"logs/$name.log" 2>&1 &
-    local pid=$! deadline=$((SECONDS + limit))
-    pids+=("$pid")
-    until loaded "$port" "$model"; do
-        if ! kill -0 "$pid" 2>/dev/null; then
-            tail -n 30 "logs/$name.log" >&2
-            echo {say[died]} "logs/$name.log" >&2
-            exit 1
-        fi
-        if ((SECONDS > deadline)); then
-            echo {say[late]} "logs/$name.log" >&2
-            exit 1
-        fi
-        sleep 2
-    done
-}}
-
-start_wanted() {{
-    local one
-    for one in "${{wanted[@]}}"; do
-        if [[ $one == "$1" ]]; then start "$@"; fi
-    done
-}}
-
-{fetch}
-
-{calls}
-
-if ((${{#pids[@]}} == 0)); then
-    echo {say[nothing]} >&2
-    exit 2
-fi
-echo {say[ready]}
-wait -n || true
-echo {say[died]} logs/ >&2
-exit 1
-"""
+    return {**readme_words(job), "converted": bool(_conversions(job)), "pages": pages}
