@@ -9,7 +9,7 @@ from typing import Any
 
 from tools.domain import Note, Plan
 from tools.errors import BadValue
-from tools.launch.choices import DEFAULT, Choices
+from tools.launch.choices import DEFAULT, NAMES, Choices
 from tools.launch.files import Check, LaunchFile, LaunchFiles, write, zip_bytes
 from tools.launch.job import prepare
 
@@ -77,7 +77,7 @@ def generate(
 
     Returns:
         Files with relative paths (a folder each where the plan spans machines), one check a validator, and notes on
-        what was changed for the target's engine.
+        what was changed for the target's engine, and on choices that its files do not know.
 
     Raises:
         BadValue: unknown target, cards or an engine that it cannot serve, a name that cannot be written safely.
@@ -87,11 +87,12 @@ def generate(
     wanted = TARGETS.get(target)
     if wanted is None:
         raise BadValue("errors_launch.unknown_target", target=target[:60], allowed=", ".join(TARGETS))
-    notes: tuple[Note, ...] = ()
+    notes = _of_no_use(choices, target)
     if plan.request.engine != wanted.engine:
         from tools.plan.other_engine import replan
 
-        plan, option, notes = replan(plan, option, wanted.engine)
+        plan, option, changed = replan(plan, option, wanted.engine)
+        notes += changed
     module: Any = import_module(wanted.module)
     jobs = prepare(
         plan,
@@ -109,3 +110,13 @@ def generate(
         files += [replace(file, path=job.folder + file.path) for file in made]
         checks += [replace(check, name=job.folder + check.name) for check in said]
     return LaunchFiles(target, jobs[0].option, tuple(files), tuple(checks), notes)
+
+
+def _of_no_use(choices: Choices, target: str) -> tuple[Note, ...]:
+    """A note on each choice that changes nothing in a target's files."""
+    taken = {name: getattr(choices, name) for name in NAMES if getattr(choices, name) != getattr(DEFAULT, name)}
+    return tuple(
+        Note("launch.choice_unused", {"choice": name if word is True else f"{name}={word}", "target": target})
+        for name, word in taken.items()
+        if name not in TARGETS[target].choices
+    )

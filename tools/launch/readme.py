@@ -80,7 +80,7 @@ def _context(job: Job, bases: Mapping[str, str]) -> dict[str, Any]:
         "needs": [job.note(note) for note in chosen.needs] if chosen else [],
         "rows": [_row(job, unit, bases[unit.name]) for unit in job.units],
         "downloads": [{"repo": c.repo, "size": _size(job, c), "sibling_of": c.sibling_of} for c in job.checkpoints],
-        "cards": [gpu for gpu in job.placement.gpus if any(gpu.index in u.instance.gpu_indices for u in job.units)],
+        "cards": _cards(job),
         "gib": gib,
         "bnb": any(unit.needs_bnb for unit in job.units),
         "bnb_packages": " ".join(pins.BNB_PLUGIN),
@@ -88,6 +88,20 @@ def _context(job: Job, bases: Mapping[str, str]) -> dict[str, Any]:
         "sleepers": [unit.name for unit in job.units if unit.sleeps],
         "swappers": [unit.name for unit in job.units if unit.can_sleep],
     }
+
+
+def _cards(job: Job) -> list[dict[str, Any]]:
+    """What is on each card, once for neighbours that are alike: those from ``index`` to ``last``."""
+    found: list[dict[str, Any]] = []
+    for gpu in job.placement.gpus:
+        if not any(gpu.index in unit.instance.gpu_indices for unit in job.units):
+            continue
+        row = {name: getattr(gpu, name) for name in ("name", "total_bytes", "reserved_bytes", "free_bytes")}
+        if found and found[-1]["last"] == gpu.index - 1 and row.items() <= found[-1].items():
+            found[-1]["last"] = gpu.index
+        else:
+            found.append({"index": gpu.index, "last": gpu.index, **row})
+    return found
 
 
 def _size(job: Job, checkpoint: Checkpoint) -> str:

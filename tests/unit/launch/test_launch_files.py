@@ -12,6 +12,7 @@ import pytest
 from launch_factory import make_checkpoint, make_instance, make_plan
 
 from tools.errors import BadValue, StorageError
+from tools.launch.choices import Choices
 from tools.launch.files import LaunchFile
 from tools.launch.generate import generate, write, zip_bytes
 
@@ -136,3 +137,18 @@ def test_only_names_of_the_hub_reach_files(repo: str):
 @pytest.mark.parametrize("repo", ["Qwen/Qwen3-8B", "a/b", "unsloth/gemma-3-27b-it-GGUF", "Org_1/x.y_z-1"])
 def test_names_of_the_hub_are_known(repo: str):
     assert generate(make_plan(make_instance(checkpoint=make_checkpoint(repo))), checked=False).files
+
+
+def test_a_choice_that_a_target_does_not_know_is_said():
+    plan = make_plan(make_instance("a"))
+    said = generate(plan, target="ray", choices=Choices(open=True, share="weights"), checked=False).notes
+    assert {note.params["choice"] for note in said} == {"open", "share=weights"}
+    assert {note.code for note in said} == {"launch.choice_unused"}
+    assert not generate(plan, target="slurm", choices=Choices(open=True), checked=False).notes
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "Cards 0–1 ({}) have"), ("ru", "Карты 0–1 ({}): на каждой")])
+def test_cards_that_are_alike_are_named_once(language: str, said: str):
+    launch = generate(make_plan(make_instance("a", gpus=(0, 1))), target="vllm", language=language, checked=False)
+    text = next(file.content for file in launch.files if file.path == "README.md")
+    assert text.count(said.format("NVIDIA RTX PRO 6000 Blackwell")) == 1

@@ -367,6 +367,13 @@ def test_the_charts_values_say_the_same_as_the_objects():
     assert expanded([next(e["value"] for e in second["env"] if e["name"] == "DOWNLOAD")]) == [DOWNLOAD]
 
 
+def test_an_open_way_in_is_not_the_charts_router_and_its_key_is_at_hand():
+    found = texts(made(two(), choices=Choices(open=True)))
+    (values,) = documents(found[VALUES])
+    assert values["routerSpec"]["serviceType"] == "ClusterIP"
+    assert 'export VLLM_API_KEY="$(openssl rand -hex 32)"' in found["README.md"]
+
+
 def test_the_chart_says_once_whether_prompts_are_cached():
     launch = made(make_plan(make_instance("a", prefix_caching=False)))
     (values,) = documents(texts(launch)[VALUES])

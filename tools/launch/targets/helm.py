@@ -60,7 +60,8 @@ def values_yaml(job: Job) -> str:
     router = {
         "tag": f"v{pins.PRODUCTION_STACK}",
         "imagePullPolicy": "IfNotPresent",
-        "serviceType": "LoadBalancer" if job.choices.open else "ClusterIP",
+        # it passes on routes for which engines ask for no key (/tokenize, /rerank, /score; routers/main_router.py)
+        "serviceType": "ClusterIP",
     }
     top = (*header(job), job.say("launch_cluster.helm", version=pins.PRODUCTION_STACK, release=RELEASE, file=FILE))
     document = {"servingEngineSpec": {**engines, "modelSpec": models}, "routerSpec": router}

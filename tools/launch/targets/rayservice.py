@@ -61,7 +61,7 @@ def _here(job: Job, node: int) -> list[Unit]:
 def _service(job: Job, serve_config: str) -> dict[str, Any]:
     head = {
         "rayStartParams": {"num-cpus": "0", "num-gpus": "0"},
-        "template": {"spec": _pod(_container("ray-head", {"cpu": "2", "memory": "8Gi"}))},
+        "template": {"spec": _pod(_container("ray-head", {"cpu": "2", "memory": "8Gi"}, disk=False))},
     }
     cluster = {
         "rayVersion": pins.RAY,
@@ -110,11 +110,15 @@ def _pod(container: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _container(name: str, wanted: dict[str, str], *, limits: dict[str, str] | None = None) -> dict[str, Any]:
+def _container(
+    name: str, wanted: dict[str, str], *, limits: dict[str, str] | None = None, disk: bool = True
+) -> dict[str, Any]:
+    """Where there is no disk for weights the hub's cache stays at home, where the image's user may write."""
+    home = [{"name": "HF_HOME", "value": _ROOT}] if disk else []
     return {
         "name": name,
         "image": pins.RAY_IMAGE,
-        "env": [{"name": "HF_HOME", "value": _ROOT}, _token()],
+        "env": [*home, _token()],
         "resources": {"requests": wanted, **({"limits": limits} if limits else {})},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": Flow(["ALL"])}},
     }

@@ -378,6 +378,7 @@ def _readme(job: Job) -> str:
         "slurm",
         bases={unit.name: f"http://127.0.0.1:{unit.port}" for unit in job.units},
         machines=len(machines(job)),
+        cards_each=max(len(cards_of(job, node)) for node in machines(job)),
         spans=[unit.name for unit in job.units if len(unit.nodes) > 1],
         width=max((workers(job, unit) for unit in job.units if len(unit.nodes) > 1), default=1),
         tunnel=_tunnel(job.units),
