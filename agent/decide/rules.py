@@ -12,6 +12,7 @@ from agent.logs import is_about_log, log_arguments, log_in
 from agent.rigs import current_rig
 from agent.smalltalk import is_thanks
 from agent.state import State, artifact, failures, tool_calls
+from tools.launch.generate import TARGETS as LAUNCH_TARGETS
 from tools.rough import is_unnamed
 
 TARGETS = {
@@ -124,7 +125,7 @@ def _lacks_card(state: State) -> bool:
 
 
 def plan_arguments(reading: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``calculate_vram`` for a reading: what was said, and nothing more."""
+    """Return the arguments of ``calculate_vram``: what was said, and the engine of the files that are asked for."""
     plain = (
         "models_relation", "gpus_relation", "same_model", "context", "users", "ram_gb", "reserved_gb", "nodes",
         "engine", "kv_cache",
@@ -135,6 +136,8 @@ def plan_arguments(reading: Mapping[str, Any]) -> dict[str, Any]:
         "question": reading.get("intent", "fit"),
     }
     arguments.update({key: reading[key] for key in plain if reading.get(key) is not None})
+    if "engine" not in arguments and reading.get("config_kind") not in {None, *ON_VLLM}:
+        arguments["engine"] = LAUNCH_TARGETS[TARGETS[reading["config_kind"]]].engine
     return arguments
 
 

@@ -44,13 +44,18 @@ def fold(turns: Sequence[Said]) -> State:
             _join(state.said, said)
         history.append(list(state.said.gpus))
         state.intent = _intent(state.intent, said, number)
-        state.kinds += said.kinds
+        state.kinds = _kinds(state.kinds, said)
         state.keys |= said.keys
         state.same = False if "different" in said.keys else True if "same" in said.keys else state.same
         state.asked_intents |= frozenset(said.intents)
         state.models_total = said.models_total or state.models_total
         _spread_total(state)
     return state
+
+
+def _kinds(known: tuple[str, ...], said: Said) -> tuple[str, ...]:
+    """Kinds of files named last; another engine named since has files of its own."""
+    return said.kinds or (() if said.engine not in {None, "vllm"} else known)
 
 
 def _intent(known: str | None, said: Said, number: int) -> str | None:

@@ -64,6 +64,9 @@ def _plan(arguments: Namespace) -> Plan:
     if arguments.plan is None:
         from ui.commands.plan import plan_from_words
 
+        target = TARGETS.get(arguments.target)
+        if target and arguments.engine is None and arguments.option is None:
+            arguments.engine = target.engine  # an option's id is one of the plan that rigfit plan showed
         return plan_from_words(arguments)
     if arguments.models or any(getattr(arguments, name) is not None for name in PLAN_WORDS):
         raise BadValue("errors_ui.plan_twice")

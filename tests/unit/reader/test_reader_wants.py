@@ -46,3 +46,16 @@ def test_beside_a_price_the_other_question_is_answered() -> None:
     assert reading.intent == "fit"
     assert read(["сколько 4090 нужно под ламу 70б?"]).intent == "how_many_gpus"
     assert read(["Qwen3-8B on a 4090?", "how much is a 5090?"]).intent == "other"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("сделай для oobabooga в 4 бита", "webui"),
+        ("give me llama-swap config", "llama_swap"),
+        ("а через llama.cpp?", "llama_cpp"),
+        ("а с контекстом 32k?", "docker_compose"),
+    ],
+)
+def test_files_named_last_are_the_ones_wanted(text: str, kind: str) -> None:
+    assert read([PAIR + ", make a docker compose file", text]).config_kind == kind
