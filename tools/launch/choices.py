@@ -19,7 +19,7 @@ ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """A target takes from these what it knows and leaves the rest.
+    """A target takes from these what it knows and leaves the rest, which ``generate`` says.
 
     Attributes:
         endpoint: what stands in front of several engines: ``nginx`` or Rigfit's own ``gateway``.

@@ -127,7 +127,8 @@ def _row(job: Job, unit: Unit, base: str) -> dict[str, Any]:
 
 
 def _curl(job: Job, base: str, model: str) -> str:
-    body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 64}
+    # a model that thinks needs most of the tokens before its answer
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 512}
     words = shlex.join(["curl", f"{base}/v1/chat/completions", "-H", "Content-Type: application/json"])
     key = ' \\\n  -H "Authorization: Bearer $VLLM_API_KEY"' if job.choices.open else ""
     return words + key + " \\\n  -d " + shlex.quote(json.dumps(body, ensure_ascii=False))
