@@ -9,6 +9,7 @@ from tools.plan.engines import engine
 from tools.plan.evaluate import asleep_bytes
 from tools.plan.kernels import runs_on
 from tools.plan.moves import State, bits_of, short_name
+from tools.plan.sizes import weight_bytes
 from tools.plan.speed import PCIE_BYTES_PER_S, Speed, speed_of
 from tools.plan.waiting import switch_seconds, wake_seconds
 from tools.specs.checkpoints import native
@@ -36,6 +37,8 @@ def needs_of(state: State, placement: Placement) -> tuple[Note, ...]:
     ram = ram_bytes(state)
     if ram:
         notes.append(note("plan.needs_ram", gib=ram / GIB))
+    if state.swap and asleep_bytes(state):  # PyTorch keeps pinned memory for the next sleep (vllm-project/vllm#16663)
+        notes.append(note("plan.ram_kept", gib=sum(map(weight_bytes, state.choices)) / GIB))
     offloaded = sum(choice.offload_bytes for choice in state.choices)
     if offloaded:
         sparse = all(

@@ -123,7 +123,7 @@ def _readme(job: Job) -> str:
 def _needs(job: Job) -> list[str]:
     """What the option needs, less the RAM of engines that take turns, which the README counts over time."""
     needs = job.chosen.needs if job.chosen else ()
-    return [job.note(note) for note in needs if not (job.swaps and note.code == "plan.needs_ram")]
+    return [job.note(note) for note in needs if not (job.swaps and note.code in {"plan.needs_ram", "plan.ram_kept"})]
 
 
 def _weights_in_ram(job: Job) -> int:
