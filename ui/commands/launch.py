@@ -15,7 +15,7 @@ from ui.arguments import PLAN_WORDS, Parser
 from ui.output import chosen_language, print_json, print_lines, read_json
 
 if TYPE_CHECKING:
-    from tools.domain import Plan
+    from tools.domain import Note, Plan
 
 ABOUT = "Write the files that run a plan, and check them."
 EXAMPLE = 'rigfit launch 2xQwen/Qwen3-30B-A3B@fp8 --gpu "RTX PRO 6000" --target compose --out two-qwens'
@@ -50,7 +50,7 @@ def run(arguments: Namespace) -> int:
         "target": made.target,
         "option": made.option,
         "files": [str(out / file.path) for file in made.files],
-        "notes": [text(language, note.code, **note.params) for note in made.notes],
+        "notes": [text(language, note.code, **note.params) for note in (*_mapped(plan), *made.notes)],
         "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in made.checks],
     }
     if arguments.json:
@@ -58,6 +58,11 @@ def run(arguments: Namespace) -> int:
     else:
         print_lines(_human(result, language))
     return 0
+
+
+def _mapped(plan: Plan) -> Iterator[Note]:
+    """What the plan says of formats that were asked for and that its engine does not load."""
+    return (note for note in plan.assumptions if note.code in {"plan.precision_mapped", "plan.precision_mapped_to"})
 
 
 def _plan(arguments: Namespace) -> Plan:

@@ -187,6 +187,13 @@ def test_launch_takes_a_plan_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert all(check["ok"] is not False for check in made["checks"])
 
 
+def test_a_target_is_planned_for_its_own_engine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ("launch", "Qwen/Qwen3-8B@awq", "--gpu", "RTX 3090", "--target", "ollama", "--out", str(tmp_path))
+    made = answer(*words, capsys=capsys)
+    assert "gguf-Q4_K_M" in " ".join(made["notes"])
+    assert "FROM hf.co/" in (tmp_path / "Modelfile.qwen3-8b").read_text(encoding="utf-8")
+
+
 def test_specs_carry_their_source(capsys: pytest.CaptureFixture[str]) -> None:
     card = answer("specs", "gpu", "rtx", "pro", "6000", capsys=capsys)
     assert card["memory_bytes"] == 97_887 << 20
