@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tools.domain import Checkpoint, Footprint, Gpu, ModelSpec
 from tools.plan.engines import engine
+from tools.plan.kernel_data import NO_HALF
 from tools.plan.kernels import cache_runs, runs_on
 from tools.units import GIB
 
@@ -154,7 +155,8 @@ class Sizer:
         """Tell whether the engine has kernels for ``choice`` on such cards, and it may take so many."""
         if ranks < choice.least_ranks or (choice.kv_dtype != "auto" and not cache_runs(gpu, choice.engine)):
             return False
-        return runs_on(choice.checkpoint, gpu, choice.engine).runs
+        found = runs_on(choice.checkpoint, gpu, choice.engine)
+        return found.runs and not (found.half and choice.model.model_type in NO_HALF)
 
     def places_layers(self, choice: Choice) -> bool:
         """Tell whether the engine places whole layers, so that its cards may be unequal."""

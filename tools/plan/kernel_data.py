@@ -122,3 +122,6 @@ LOADERS: dict[str, dict[str, Capability]] = {
 }
 """Least compute capability by method and maker, for ExLlamaV3, Transformers and bitsandbytes; other makers: not at all,
 and (0, 0) asks for nothing."""
+
+NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
+"""Types of models that vLLM refuses in float16 (``_FLOAT16_NOT_SUPPORTED_MODELS``, vllm/config/model.py 0.32.0)."""

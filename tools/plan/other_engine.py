@@ -21,7 +21,8 @@ def replan(plan: Plan, option: str | None, engine_name: str) -> tuple[Plan, str,
 
     Args:
         plan: a plan for any engine.
-        option: an option's id, ``"as_asked"``, or None for the recommended one.
+        option: an option's id, ``"as_asked"``, or None where none was chosen: then what was asked is planned again, not
+            the changes that the first engine called for.
         engine_name: the command line's word for the other engine.
 
     Returns:
@@ -33,7 +34,8 @@ def replan(plan: Plan, option: str | None, engine_name: str) -> tuple[Plan, str,
         BadValue: the other engine has no checkpoint of a model; the message says why.
         NotYetExact: the other engine's figures for a model are not covered.
     """
-    placement = _placement(plan, option)
+    asked = option is None and plan.as_asked.instances  # what was found for one engine is no wish for the other
+    placement = plan.as_asked if asked else _placement(plan, option)
     request, notes = _request(plan, placement, engine_name)
     made = make_plan(request)
     chosen = _corresponding(made, placement)

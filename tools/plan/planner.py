@@ -11,6 +11,7 @@ from tools.plan.checkpoints import as_asked, special
 from tools.plan.demand import Choice, Sizer
 from tools.plan.engines import display_name, engine
 from tools.plan.evaluate import best_effort, evaluate
+from tools.plan.kernel_data import NO_HALF
 from tools.plan.kernels import engine_runs, runs_on
 from tools.plan.moves import State, plain_name, smaller_steps
 from tools.plan.options import Finder
@@ -174,5 +175,9 @@ def _assumptions(
         step = plan.deployment.max_num_batched_tokens
         if step:
             notes.append(note("plan.smaller_step", tokens=step, model=plan.deployment.model.name))
-        notes += runs_on(plan.deployment.checkpoint, cards[plan.gpu_indices[0]], request.engine).needs
+        card, model = cards[plan.gpu_indices[0]], plan.deployment.model
+        support = runs_on(plan.deployment.checkpoint, card, request.engine)
+        notes += support.needs
+        if support.half and model.model_type in NO_HALF:
+            notes.append(note("plan.no_half", model=model.name, gpu=card.name, engine=name))
     return tuple({(n.code, str(sorted(n.params.items()))): n for n in notes}.values())

@@ -13,6 +13,8 @@ from tools.plan import kernels
 from tools.plan.demand import Choice, Sizer
 from tools.plan.families.common import splits
 from tools.plan.kernels import runs_on
+from tools.plan.planner import make_plan
+from tools.plan.resolve import resolve_arguments
 from tools.plan.siblings import smaller_siblings
 
 
@@ -111,3 +113,12 @@ def test_a_model_that_can_only_crawl_is_answered_with_a_smaller_one(plan_for):
     assert smaller[0].placement.instances[0].deployment.model.name == "meta-llama/Llama-3.1-8B-Instruct"
     roomy = plan_for(["meta-llama/Llama-3.1-70B-Instruct"], ["RTX 3090"] * 2)
     assert roomy.recommended != smaller[0].id
+
+
+def test_a_model_that_float16_breaks_needs_a_card_with_bfloat16() -> None:
+    old = make_plan(resolve_arguments(["google/gemma-3-4b-it"], gpu=["RTX 2080 Ti"], users=1))
+    assert old.as_asked.verdict == "does_not_fit"
+    assert "plan.no_half" in {one.code for one in old.assumptions}
+    used = {gpu.name for option in old.options for gpu in option.placement.gpus if gpu.used_bytes}
+    assert not any("2080" in name for name in used)
+    assert make_plan(resolve_arguments(["google/gemma-3-4b-it"], gpu=["RTX 3060"], users=1)).verdict != "does_not_fit"

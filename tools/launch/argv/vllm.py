@@ -16,13 +16,11 @@ from tools.launch.argv.vllm_context import overrides_for
 from tools.launch.argv.vllm_parsers import parsers_for
 from tools.launch.argv.words import FlagValue, checked_port, checked_word
 from tools.launch.recorded import recorded
+from tools.plan.kernel_data import NO_HALF
 from tools.plan.kernels import BF16_MINIMUM, capability, fp8_cache_runs
 from tools.units import GIB
 
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
-
-_NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
-"""Types of models that vLLM refuses in float16 (``_FLOAT16_NOT_SUPPORTED_MODELS``, vllm/config/model.py)."""
 
 _REMOTE_TOKENIZERS = frozenset({"kimi_k2", "kimi_k25", "kimi_linear", "kimi_vl"})
 """Types of models whose tokenizer is code in the repository (vllm-project/recipes, models/moonshotai)."""
@@ -232,7 +230,7 @@ def check_cards(deployment: Deployment, gpus: Sequence[Gpu]) -> None:
         BadValue: the model can't be computed in the cards' 16-bit type; the cache's type has no kernel there.
     """
     old = _without_bfloat16(gpus)
-    if old and deployment.model.model_type in _NO_HALF:
+    if old and deployment.model.model_type in NO_HALF:
         raise BadValue("errors_launch.no_half", name=deployment.model.name, card=old.name)
     unable = next((gpu for gpu in gpus if deployment.kv_dtype != "auto" and not fp8_cache_runs(gpu)), None)
     if unable:
