@@ -167,8 +167,8 @@ def test_the_files_start_answer_and_stop(files: LaunchFiles, plan: Plan, engine_
         for unit, address in zip(units, (first, second), strict=True):
             answers(address, unit.instance.served_names)
         os.killpg(started.process.pid, signal.SIGINT)
-        started.process.communicate(timeout=90)
-        assert started.process.returncode == 130
+        rest, _ = started.process.communicate(timeout=90)
+        assert started.process.returncode == 130, started.said + rest
         assert started.left_after(10) == []
         assert not any(is_open(unit.port) for unit in units)
     finally:
