@@ -150,6 +150,13 @@ class Run:
             assert time.monotonic() < until
             time.sleep(0.3)
 
+    def all_stopped(self) -> bool:
+        """Whether every engine ended by itself; the queue may be empty a moment before the last has said so."""
+        until = time.monotonic() + 20
+        while not all(said["stopped"] for said in self.said()) and time.monotonic() < until:
+            time.sleep(0.3)
+        return all(said["stopped"] for said in self.said())
+
 
 def submit(plan: Plan, folder: Path) -> Run:
     """Submit the files as they are, with weights that have been fetched and a stand-in for vLLM on the path."""
@@ -194,7 +201,7 @@ def test_engines_run_in_order_on_their_cards_and_stop_cleanly(slurm: None, tmp_p
     assert len(set(ports.values())) == 2
     assert (tmp_path / f"job-{run.job}" / "api-key").stat().st_mode & 0o077 == 0
     run.end()
-    assert [said["stopped"] for said in run.said()] == [True, True]
+    assert run.all_stopped()
 
 
 def test_an_engine_across_machines_has_a_rank_on_each(slurm: None, tmp_path: Path):
@@ -219,7 +226,7 @@ def test_an_engine_across_machines_has_a_rank_on_each(slurm: None, tmp_path: Pat
     small = run.said()[2]
     assert (small["machine"], small["cards"]) == ("rigfit2", "2")
     run.end()
-    assert all(said["stopped"] for said in run.said())
+    assert run.all_stopped()
 
 
 def test_engines_take_turns(slurm: None, tmp_path: Path):
