@@ -114,6 +114,8 @@ def test_nginx_accepts_every_endpoint(tmp_path: Path):
 
 
 def test_the_programs_inside_are_python():
-    for name, config in plain(yaml.safe_load(text_of(CASES[0])))["configs"].items():
-        if not name.startswith("endpoint"):
-            compile(config["content"], name, "exec")
+    configs = plain(yaml.safe_load(text_of(CASES[0])))["configs"]
+    programs = {name: config["content"] for name, config in configs.items() if not name.startswith("endpoint")}
+    assert {"download", "start"} <= set(programs)
+    for name, program in programs.items():
+        assert compile(program, name, "exec").co_names

@@ -245,3 +245,7 @@ def test_the_job_ends_when_an_engine_does(slurm: None, tmp_path: Path):
     pid = next((tmp_path / f"job-{run.job}").glob("said-*.json")).stem.removeprefix("said-")
     os.kill(int(pid), 9)
     run.wait_for("An engine has stopped")
+    until = time.monotonic() + 60
+    while subprocess.run(["squeue", "-h", "-j", run.job], capture_output=True, text=True, check=False).stdout:
+        assert time.monotonic() < until, "the job goes on without its engine"
+        time.sleep(0.3)

@@ -213,7 +213,8 @@ def test_a_hint_of_repetitions_is_read():
         "'method':'",
         "GiB KV ",
     ):
-        read_flags(word * 2000)
+        found, _ = read_flags(word * 2000)
+        assert len(found) <= 3, word
 
 
 def test_a_folder_is_read(tmp_path: Path):

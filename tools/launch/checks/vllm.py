@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from tools.launch import pins
+from tools.launch.checks.flag_table import Table, flag_faults
 from tools.launch.files import Check
 from tools.launch.recorded import recorded
 
@@ -25,39 +25,12 @@ def check_flags(commands: Iterable[Sequence[str]]) -> Check:
 def _flag_faults(command: Sequence[str]) -> list[str]:
     """Read ``vllm serve MODEL --flag value ...`` or ``vllm preload --flag value ...`` as the parser would."""
     words = list(command)
-    table: Mapping[str, Mapping[str, Any]] = recorded()["flags"]
+    table: Table = recorded()["flags"]
     if words[:2] == ["vllm", "preload"]:
         table, rest = {**table, **recorded()["preload_flags"]}, words[2:]
     elif words[:2] == ["vllm", "serve"] and len(words) > 2 and not words[2].startswith("-"):
         rest = words[3:]
     else:
         return ["not a vllm serve or vllm preload command"]
-    faults: list[str] = []
-    while rest:
-        flag, equals, value = rest.pop(0).partition("=")
-        values = [value] if equals else []
-        while rest and not rest[0].startswith("-"):
-            values.append(rest.pop(0))
-        row = table.get(flag)
-        faults += [f"{flag} is not a flag"] if row is None else _value_faults(flag, row, values)
-    return faults
-
-
-def _value_faults(flag: str, row: Mapping[str, Any], values: list[str]) -> list[str]:
-    expected = row.get("nargs", 1)
-    if (isinstance(expected, int) and len(values) != expected) or (expected == "+" and not values):
-        return [f"{flag} takes {expected} values, not {len(values)}"]
-    choices = recorded()[_NAMED[flag]] if flag in _NAMED else row.get("choices")
-    if choices and not set(values) <= set(choices):
-        return [f"{flag} does not allow {values}"]
-    if "type" in row and not all(_is_number(value, row["type"]) for value in values):
-        return [f"{flag} needs a number, not {values}"]
-    return []
-
-
-def _is_number(text: str, kind: str) -> bool:
-    try:
-        (int if kind == "int" else float)(text)
-    except ValueError:
-        return False
-    return True
+    named = {flag: {**table[flag], "choices": recorded()[names]} for flag, names in _NAMED.items()}
+    return flag_faults(rest, {**table, **named})
