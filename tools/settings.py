@@ -84,6 +84,20 @@ def passed_on(*names: str) -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
+def engine_environment(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return what an engine's process gets of this one's variables: all but Rigfit's own and what would mislead it.
+
+    ``VLLM_CPU_KVCACHE_SPACE`` silently wins over ``--kv-cache-memory-bytes`` (``CpuPlatform.check_and_update_config``,
+    vLLM 0.32.0); ``VLLM_API_KEY`` is given to each engine by whoever starts it.
+    """
+    env = os.environ if env is None else env
+    return {name: value for name, value in env.items() if not name.startswith("RIGFIT_") and name not in _NOT_ENGINES}
+
+
+_NOT_ENGINES = frozenset({"VLLM_CPU_KVCACHE_SPACE", "VLLM_API_KEY", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"})
+"""Beside what misleads vLLM: where this program's own Python looks for modules."""
+
+
 def _vllm_python(env: Mapping[str, str]) -> Path | None:
     """Return the interpreter that is named, else that of the environment which ``make vllm`` makes, if it is there."""
     named = env.get("RIGFIT_VLLM_PYTHON")

@@ -1,0 +1,74 @@
+"""Why an engine ended, and whether trying again could help: ``rigfit explain``'s reading of what it said."""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+
+from serving.engine_process import Exit
+from tools.domain import Note, note
+
+FINAL = frozenset(
+    {
+        "kv_no_memory", "kv_too_small", "oom_sampler", "mamba_blocks", "block_too_long", "tp_heads", "too_few_gpus",
+        "context_too_long", "bf16_unsupported", "format_unsupported", "architecture", "gated", "not_found",
+        "driver_old", "no_kernel", "no_gpu", "free_below_budget",
+    }
+)  # fmt: skip
+"""Kinds of failure (``tools/logs/failures.py``) that the same command meets again whenever it is tried."""
+_REFUSED_ARGUMENTS = 2
+"""argparse's exit status for a command line that it does not take."""
+_SHOWN = 200
+_ERROR = re.compile(r"(?:^|[\s.])(\w{0,60}(?:Error|Exception)\b: ?.{1,400}|error: .{1,400})")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why an engine ended.
+
+    Attributes:
+        reason: in a sentence.
+        final: trying again would end the same.
+    """
+
+    reason: Note
+    final: bool = False
+
+
+def cause_of_exit(ended: Exit) -> Cause:
+    """Return why an engine ended, from its own words and its exit status."""
+    from tools.logs.explain import cause_of
+    from tools.logs.read import read_log
+
+    log = read_log(ended.said)
+    failure = log.failure if log else None
+    if log and failure and failure.kind != "unknown":
+        return Cause(cause_of(log, None), failure.kind in FINAL)
+    if ended.code is not None and ended.code < 0:
+        return Cause(note("fleet.signal", signal=_signal(-ended.code)))
+    words = _last_error(ended.said)
+    refused = ended.code == _REFUSED_ARGUMENTS
+    if words:
+        return Cause(note("fleet.exit_words", status=_status(ended), words=words), refused)
+    return Cause(note("fleet.exit", status=_status(ended)), refused)
+
+
+def _status(ended: Exit) -> int | str:
+    return "?" if ended.code is None else ended.code
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _last_error(said: str) -> str | None:
+    """Return the last line that names an error, without control characters and not longer than a sentence."""
+    for line in reversed(said.splitlines()[-400:]):
+        found = _ERROR.search(line[:2000])
+        if found:
+            return "".join(c if c.isprintable() else " " for c in found.group(1)).strip()[:_SHOWN]
+    return None
