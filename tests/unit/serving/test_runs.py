@@ -75,7 +75,7 @@ def test_runs_are_listed_by_when_they_began(tmp_path: Path) -> None:
         b"{}",
         b"[" * 100_000,
         b'{"port": 8000}',
-        json.dumps({"port": "8000"}).encode(),
+        b'{"port": "8000"}',
     ],
 )
 def test_a_damaged_file_says_nothing_and_spoils_nothing(tmp_path: Path, words: bytes) -> None:
