@@ -22,6 +22,7 @@ class Gpu:
         compute_capability: ``"8.6"``, ``"12.0"``, ``"gfx942"``, ``"metal"``.
         unified: memory is shared with the CPU (Apple, Strix Halo, DGX Spark).
         node: index of the machine it sits in.
+        known_as: its name in the catalogue, where the driver gives it another.
         measured: what the user's own starts measured on such a card, newest first.
     """
 
@@ -42,6 +43,7 @@ class Gpu:
     memory_verified: bool = False
     source: str = ""
     measured: tuple[Measured, ...] = ()
+    known_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

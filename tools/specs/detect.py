@@ -45,7 +45,7 @@ def detect_rig(probes: Probes | None = None, catalogue: GpuCatalogue | None = No
     gpus: list[Gpu] = []
     for vendor, ask in (("nvidia", probes.nvidia), ("amd", probes.amd)):
         for card in _ask(vendor, ask, notes):
-            gpu = _gpu(card, vendor, ram, catalogue)
+            gpu = gpu_of(card, vendor, ram, catalogue)
             if gpu is not None:
                 gpus.append(gpu)
                 notes.extend(_about(card, gpu))
@@ -86,7 +86,15 @@ def _about(card: Card, gpu: Gpu) -> list[Note]:
     return found
 
 
-def _gpu(card: Card, vendor: str, ram: int | None, catalogue: GpuCatalogue) -> Gpu | None:
+def gpu_of(card: Card, vendor: str, ram: int | None, catalogue: GpuCatalogue) -> Gpu | None:
+    """Return what a driver says of a card as a Gpu; None for a graphics core without memory of its own.
+
+    Args:
+        card: as its driver reports it.
+        vendor: its maker.
+        ram: the machine's memory in bytes, which some cards share.
+        catalogue: where its further facts come from.
+    """
     known = _known(card, vendor, catalogue)
     total = card.total_bytes
     if known is not None and known.unified:
@@ -104,6 +112,7 @@ def _gpu(card: Card, vendor: str, ram: int | None, catalogue: GpuCatalogue) -> G
     return replace(
         base,
         name=card.name or base.name,
+        known_as=known.name if known else "",
         memory_bytes=total,
         cuda_total_bytes=engine,
         total_provenance=base.total_provenance if same else "estimated",

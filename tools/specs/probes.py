@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,8 @@ class Card:
         used_bytes: in use by others; without what the driver keeps for itself where ``used_is_net``.
         capability: ``"8.6"`` or ``"gfx1100"``.
         mig: the card is split into instances.
+        slice_bytes: memory and what is in use of the first instance of a split card, the one that a program sees which
+            is given the card's number (docs.nvidia.com, MIG User Guide, "CUDA Device Enumeration").
     """
 
     name: str
@@ -32,6 +35,15 @@ class Card:
     capability: str | None = None
     used_is_net: bool = True
     mig: bool = False
+    slice_bytes: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that holds memory of a card; ``used_bytes`` is None where the driver does not tell."""
+
+    pid: int
+    used_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,22 @@ class MachineProbes:
         finally:
             _ignoring(nvml.NVMLError, nvml.nvmlShutdown, None)
 
+    def nvidia_processes(self, index: int) -> tuple[Process, ...]:
+        """Ask NVML who holds memory of a card; empty where it does not tell."""
+        nvml: Any = importlib.import_module("pynvml")
+        found: dict[int, int | None] = {}
+        try:
+            nvml.nvmlInit()
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            for ask in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
+                for one in _ignoring(nvml.NVMLError, partial(ask, handle), ()):
+                    found[int(one.pid)] = one.usedGpuMemory
+        except nvml.NVMLError:
+            return ()
+        finally:
+            _ignoring(nvml.NVMLError, nvml.nvmlShutdown, None)
+        return tuple(Process(pid, used) for pid, used in found.items())
+
     def amd(self) -> tuple[Card, ...]:
         """Read the kernel driver's files (amdgpu documentation, "mem_info_vram_total" and the kfd topology)."""
         found: list[Card] = []
@@ -149,9 +177,18 @@ def _nvidia_card(nvml: Any, index: int) -> Card:
     if memory is None:
         memory = _ignoring(nvml.NVMLError, lambda: nvml.nvmlDeviceGetMemoryInfo(handle), None)
     capability = f"{major_minor[0]}.{major_minor[1]}" if major_minor else None
+    first = _first_slice(nvml, handle) if mig else None
     if memory is None:
-        return Card(name, None, 0, capability, net, mig)
-    return Card(name, int(memory.total), int(memory.used), capability, net, mig)
+        return Card(name, None, 0, capability, net, mig, first)
+    return Card(name, int(memory.total), int(memory.used), capability, net, mig, first)
+
+
+def _first_slice(nvml: Any, handle: Any) -> tuple[int, int] | None:
+    def ask() -> tuple[int, int]:
+        memory = nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, 0))
+        return int(memory.total), int(memory.used)
+
+    return _ignoring(nvml.NVMLError, ask, None)
 
 
 def _ignoring(error: type[BaseException], ask: Callable[[], Any], otherwise: Any) -> Any:

@@ -78,6 +78,7 @@ def _gpu(card: Any) -> Gpu:
         "reserved_bytes": _whole(card, "reserved_bytes", 0, total, default=0),
         "node": _whole(card, "node", 0, MAX_GPUS, default=0),
         "source": _text(card, "source", default=""),
+        "known_as": _text(card, "known_as", default=""),
         "total_provenance": card.get("total_provenance", "estimated"),
         "bandwidth_bytes_per_s": _rate(card, "bandwidth_bytes_per_s"),
         "fp16_flops": _rate(card, "fp16_flops"),

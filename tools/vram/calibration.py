@@ -86,7 +86,8 @@ def with_measured(gpus: Iterable[Gpu], measured: Sequence[Measured]) -> tuple[Gp
 
 
 def _with_measured(gpu: Gpu, measured: Sequence[Measured]) -> Gpu:
-    mine = tuple(one for one in measured if one.card.casefold() == gpu.name.casefold())
+    names = {gpu.name.casefold(), gpu.known_as.casefold()} - {""}
+    mine = tuple(one for one in measured if one.card.casefold() in names)
     if not mine:
         return gpu
     near = TOTAL_TOLERANCE * gpu.cuda_total_bytes
