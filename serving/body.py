@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from serving.errors import Refused
@@ -11,12 +13,32 @@ class _Head(msgspec.Struct):
     model: str
 
 
-class BodyReader:
+class Reader(Protocol):
+    """Reads ``model`` from a request's body.
+
+    Attributes:
+        content_type: the header under which bodies are sent on.
+    """
+
+    content_type: str
+
+    def model(self, body: bytes) -> str:
+        """Return the name of the model that is asked for."""
+        ...
+
+    def renamed(self, body: bytes, model: str) -> bytes:
+        """Return the body with another ``model``."""
+        ...
+
+
+class JsonReader:
     """Reads ``model`` from a request's JSON without building the rest of it.
 
     msgspec checks the whole document's syntax but makes no objects of the fields it was not asked for: 0.2 us for a
     short chat, 5 ms for one with 20 MB of images, where ``json`` takes 2 us and 35 ms and as much memory again.
     """
+
+    content_type = "application/json"
 
     def __init__(self) -> None:
         self._head = msgspec.json.Decoder(_Head)

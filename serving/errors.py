@@ -9,6 +9,7 @@ import json
 from typing import NamedTuple
 
 from prompts import text
+from tools.domain import Note
 from tools.errors import RequestError
 
 SHOWN = 100
@@ -32,7 +33,11 @@ _KINDS = {
     "foreign_page": _Kind(403, "origin_not_allowed"),
     "not_json": _Kind(400, "invalid_json"),
     "no_model": _Kind(400, "missing_required_parameter", param="model"),
+    "not_form": _Kind(400, "invalid_form"),
+    "no_form_model": _Kind(400, "missing_required_parameter", param="model"),
     "wrong_type": _Kind(415, "unsupported_media_type"),
+    "wrong_form_type": _Kind(415, "unsupported_media_type"),
+    "compressed": _Kind(415, "unsupported_media_type"),
     "wrong_expectation": _Kind(417, "expectation_failed"),
     "body_too_large": _Kind(413, "request_too_large"),
     "body_too_slow": _Kind(408, "request_timeout"),
@@ -45,6 +50,8 @@ _KINDS = {
     "waited_too_long": _Kind(503, "model_wait_too_long", _BUSY),
     "queue_full": _Kind(503, "model_queue_full", _BUSY),
     "wake_failed": _Kind(503, "model_wake_failed", _BUSY),
+    "start_failed": _Kind(503, "model_start_failed", _BUSY),
+    "engine_starting": _Kind(503, "model_starting", _BUSY),
     "pinned_out": _Kind(503, "model_pinned_out", _BUSY),
     "takes_no_turns": _Kind(409, "model_takes_no_turns", param="model"),
 }
@@ -68,12 +75,19 @@ class Refused(RequestError):
         """Return the answer's JSON."""
         kind = self.kind
         error = {
-            "message": text(language, self.code, **self.params),
+            "message": text(language, self.code, **{name: _said(language, one) for name, one in self.params.items()}),
             "type": kind.type,
             "param": kind.param,
             "code": kind.code,
         }
         return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+
+def _said(language: str, value: object) -> object:
+    """Return a parameter as a message takes it: a Note is a sentence of its own."""
+    if not isinstance(value, Note):
+        return value
+    return text(language, value.code, **{name: _said(language, one) for name, one in value.params.items()})
 
 
 def shown(word: str) -> str:

@@ -8,24 +8,27 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from http import HTTPStatus
+from urllib.parse import unquote
 
 import aiohttp
 from aiohttp import hdrs, web
 
-from serving.body import BodyReader
+from serving.body import JsonReader, Reader
+from serving.calls import Answer
 from serving.config import GatewayConfig
 from serving.errors import Refused, shown
+from serving.form import FormReader
 from serving.intake import Intake
 from serving.keys import KeyRing
 from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
 from serving.orders import Phase
 from serving.origins import Origins
-from serving.relay import Relay
-from serving.routes import FORWARDED, HEALTH, MODELS, OWN, PIN, TURNS, UNPIN, WAKE
+from serving.relay import Question, Relay
+from serving.routes import FORMS, FORWARDED, HEALTH, METRICS, MODEL, MODELS, PIN, TURNS, UNPIN, WAKE, is_own
 from serving.turns import Turns
 from serving.upstreams import Engine, Upstreams
 
-_ELSEWHERE = frozenset({502, 503})
+_ELSEWHERE = frozenset({429, 502, 503})
 """An engine's answers that another replica may better."""
 
 
@@ -46,7 +49,7 @@ class Gateway:
         self._relay = relay
         self._keys = KeyRing(config.keys)
         self._origins = Origins(config.origins)
-        self._body = BodyReader()
+        self._json = JsonReader()
         self._intake = Intake(config.limits)
         self._started_s = int(time.time())
         self.metrics = metrics
@@ -79,45 +82,59 @@ class Gateway:
         shown_key = request.headers.get("x-api-key", "")
         if not self._keys.allows(request.headers.get(hdrs.AUTHORIZATION, ""), shown_key):
             raise Refused("wrong_key")
-        if path in OWN:
-            return self._models(extra) if path == MODELS else self._metrics()
+        if is_own(path):
+            return self._metrics() if path == METRICS else self._models(path, extra)
         if self.stopping:
             raise Refused("gateway_stops", retry_after_s=5)
         if self.running > self._config.limits.requests:
             raise Refused("gateway_full", retry_after_s=1)
+        reader = self._reader(request, path)
         body = await self._intake.read(request)
         try:
             if path in TURNS:
-                return self._wish(path, self._body.model(body), extra)
-            return await self._route(request, path, body, extra)
+                return self._wish(path, reader.model(body), extra)
+            return await self._route(request, path, reader, body, extra)
         finally:
             self._intake.release(body)
 
     def _check_method(self, method: str, path: str) -> None:
-        if path in FORWARDED or path in TURNS:
-            allowed = method == hdrs.METH_POST
-        elif path in OWN:
-            allowed = method in {hdrs.METH_GET, hdrs.METH_HEAD}
-        else:
+        if path in FORWARDED or path in FORMS or path in TURNS:
+            if method != hdrs.METH_POST:
+                raise Refused("wrong_method", allowed="POST")
+        elif not is_own(path):
             raise Refused("unknown_route", path=shown(path))
-        if not allowed:
-            raise Refused("wrong_method", allowed="GET" if path in OWN else "POST")
+        elif method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
+            raise Refused("wrong_method", allowed="GET")
+
+    def _reader(self, request: web.BaseRequest, path: str) -> Reader:
+        """Return what reads the body of a request to a path.
+
+        Raises:
+            Refused: the request says that its body is of another type.
+        """
+        if path in FORMS:
+            return FormReader(request.headers.get(hdrs.CONTENT_TYPE, ""))
+        if request.content_type != self._json.content_type:
+            raise Refused("wrong_type")
+        return self._json
 
     async def _route(
-        self, request: web.BaseRequest, path: str, body: bytes, extra: Mapping[str, str]
+        self, request: web.BaseRequest, path: str, reader: Reader, body: bytes, extra: Mapping[str, str]
     ) -> web.StreamResponse:
-        asked = self._body.model(body)
+        asked = reader.model(body)
         model = self._upstreams.resolve(asked)
         if model != asked:
-            body = self._body.renamed(body, model)
+            body = reader.renamed(body, model)
         try:
-            return await self._try_engines(request, model, path, body, extra)
+            return await self._try_engines(
+                request, model, Question(path, body, reader.content_type, request.headers), extra
+            )
         except Refused as refused:
             self.metrics.answered(model, refused.status)
             return self._refusal(request, refused, extra)
 
     async def _try_engines(
-        self, request: web.BaseRequest, model: str, path: str, body: bytes, extra: Mapping[str, str]
+        self, request: web.BaseRequest, model: str, question: Question, extra: Mapping[str, str]
     ) -> web.StreamResponse:
         """Ask the engines of a model one after the other until one begins to answer."""
         tried: list[Engine] = []
@@ -130,7 +147,7 @@ class Gateway:
             async with nullcontext() if turns is None else turns.turn(engine, model):
                 engine.in_flight += 1
                 try:
-                    answer = await self._ask(engine, model, path, body, request.headers)
+                    answer = await self._ask(engine, model, question)
                     if answer is not None:
                         async with answer:
                             if last or answer.status not in _ELSEWHERE:
@@ -143,9 +160,7 @@ class Gateway:
                     turns.lost(engine)
         raise Refused("engine_unreachable", retry_after_s=5, model=model)
 
-    async def _ask(
-        self, engine: Engine, model: str, path: str, body: bytes, asked: Mapping[str, str]
-    ) -> aiohttp.ClientResponse | None:
+    async def _ask(self, engine: Engine, model: str, question: Question) -> Answer | None:
         """Return the head of an engine's answer; None where another may be asked instead.
 
         Raises:
@@ -153,7 +168,7 @@ class Gateway:
         """
         start = time.perf_counter()
         try:
-            answer = await self._relay.ask(engine, path, body, asked)
+            answer = await self._relay.ask(engine, question)
         except aiohttp.ConnectionTimeoutError:
             engine.healthy = False
             return None
@@ -180,21 +195,22 @@ class Gateway:
             answer.force_close()
         return answer
 
-    def _models(self, extra: Mapping[str, str]) -> web.Response:
-        """Answer ``/v1/models``: OpenAI's shape, and each model's state."""
-        rows = [(name, name) for name in self._upstreams.models] + list(self._upstreams.aliases.items())
-        data = [
-            {
-                "id": name,
-                "object": "model",
-                "created": self._started_s,
-                "owned_by": "rigfit",
-                "root": model,
-                "state": self._state(model),
-            }
-            for name, model in rows
-        ]
-        return _json(200, {"object": "list", "data": data}, extra)
+    def _models(self, path: str, extra: Mapping[str, str]) -> web.Response:
+        """Answer ``/v1/models``, or a model's own path: OpenAI's shape, and each model's state."""
+        if path != MODELS:
+            # slashes in the name may have been sent as they are or encoded
+            return _json(200, self._row(unquote(path.removeprefix(MODEL))), extra)
+        names = (*self._upstreams.models, *self._upstreams.aliases)
+        return _json(200, {"object": "list", "data": [self._row(name) for name in names]}, extra)
+
+    def _row(self, name: str) -> dict[str, object]:
+        model = self._upstreams.resolve(name)
+        row: dict[str, object] = {"id": name, "object": "model", "created": self._started_s, "owned_by": "rigfit"}
+        row |= {"root": model, "state": self._state(model)}
+        engines = self._upstreams.models[model]
+        if len(engines) > 1:
+            row["replicas"] = [engine.state for engine in engines]
+        return row
 
     def _state(self, model: str) -> str:
         """Return what a model's engines do: in words of ``Phase`` where they take turns."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
@@ -12,9 +12,11 @@ from multidict import CIMultiDict, istr
 from yarl import URL
 
 from serving.addresses import NearResolver
+from serving.calls import Answer, Calls
 from serving.config import Limits
 from serving.errors import Refused
 from serving.upstreams import Engine
+from tools.errors import BadValue
 
 _ASKED = tuple(
     map(
@@ -41,58 +43,52 @@ _ANSWERED_PREFIXES = ("x-ratelimit-", "openai-", "anthropic-")
 
 _AT_ONCE_BYTES = 1 << 16
 """Answers of a known length up to this go out in one piece; it fits a socket's buffers, so it waits for no reader."""
-_IDLE_S = 3.0
-"""How long an unused connection to an engine is kept: uvicorn, so vLLM and SGLang, close theirs after 5 s."""
-_LARGE_BODY_BYTES = 1 << 20
 _CONTROL_BYTES = 1 << 18
 """Most that is read of an answer that is for the gateway itself."""
 
-_SKIPPED = tuple(map(istr, ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")))
+
+class Question(NamedTuple):
+    """What an engine is asked.
+
+    Attributes:
+        path: one of the paths that the gateway knows, never a caller's.
+        body: what is sent.
+        content_type: what the body is.
+        asked: the caller's headers, of which the allowed ones go along.
+    """
+
+    path: str
+    body: bytes
+    content_type: str
+    asked: Mapping[str, str]
 
 
 class Relay:
     """Sends requests to engines. Open it inside a running event loop; close it afterwards."""
 
     def __init__(self, limits: Limits, secrets: Mapping[str, str], *, far: bool, language: str) -> None:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S, resolver=None if far else NearResolver())
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=_SKIPPED,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.silence_s),
-        )
+        self._calls = Calls(limits.connect_s, limits.silence_s, None if far else NearResolver())
         self._limits = limits
         self._language = language
-        self._secrets = secrets
+        self._bearers = {variable: _bearer(variable, secret) for variable, secret in secrets.items()}
         self._urls: dict[tuple[Engine, str], URL] = {}
 
     async def close(self) -> None:
         """Close every connection to engines."""
-        await self._session.close()
+        await self._calls.close()
 
-    async def ask(
-        self, engine: Engine, path: str, body: bytes, asked: Mapping[str, str] | None = None
-    ) -> aiohttp.ClientResponse:
-        """Send a JSON body to an engine and wait for the head of its answer.
-
-        Args:
-            engine: who is asked.
-            path: one of the paths that the gateway knows, never a caller's.
-            body: the JSON.
-            asked: the caller's headers, of which the allowed ones go along.
+    async def ask(self, engine: Engine, question: Question) -> Answer:
+        """Send a question to an engine and wait for the head of its answer.
 
         Raises:
             aiohttp.ClientError: the engine did not begin to answer.
             TimeoutError: it was silent for too long.
         """
-        headers: dict[str, str] = {"Content-Type": "application/json"}
-        if asked:
-            headers.update((name, asked[name]) for name in _ASKED if name in asked)
-        data = body if len(body) <= _LARGE_BODY_BYTES else io.BytesIO(body)
-        url = self._url(engine, path)
+        headers = {"Content-Type": question.content_type}
+        asked = question.asked
+        headers.update((name, asked[name]) for name in _ASKED if name in asked)
         self._authorize(engine, headers)
-        return await self._session.post(url, data=data, headers=headers, allow_redirects=False)
+        return await self._calls.call("POST", self._url(engine, question.path), headers, question.body)
 
     async def control(self, engine: Engine, method: str, path: str, body: bytes, within_s: float) -> tuple[int, bytes]:
         """Ask an engine for something of its own, not for a caller; returns the status and the answer's beginning.
@@ -103,16 +99,14 @@ class Relay:
         """
         headers = {"Content-Type": "application/json"} if body else {}
         self._authorize(engine, headers)
-        limit = aiohttp.ClientTimeout(total=within_s, sock_connect=self._limits.connect_s)
-        url = self._url(engine, path)
-        async with self._session.request(
-            method, url, data=body or None, headers=headers, timeout=limit, allow_redirects=False
-        ) as answer:
-            return answer.status, await answer.content.read(_CONTROL_BYTES)
+        async with asyncio.timeout(within_s):
+            async with await self._calls.call(method, self._url(engine, path), headers, body) as answer:
+                got = b""
+                while len(got) < _CONTROL_BYTES and (piece := await answer.content.readany()):
+                    got += piece
+                return answer.status, got[:_CONTROL_BYTES]
 
-    async def hand_back(
-        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, extra: Mapping[str, str]
-    ) -> web.StreamResponse:
+    async def hand_back(self, request: web.BaseRequest, answer: Answer, extra: Mapping[str, str]) -> web.StreamResponse:
         """Send an engine's answer to the caller.
 
         An answer that the engine breaks off is broken off here too: after an error event where a stream stands between
@@ -123,10 +117,10 @@ class Relay:
         """
         headers = _passed_back(answer)
         headers.update(extra)
-        length = answer.content_length
+        length = answer.length
         if length is not None and length <= _AT_ONCE_BYTES:
             try:
-                body = await answer.read()
+                body = await answer.content.read()
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise Refused("engine_broke_off") from error
             return web.Response(status=answer.status, body=body, headers=headers)
@@ -136,15 +130,13 @@ class Relay:
         await self._pump(request, answer, response)
         return response
 
-    async def _pump(
-        self, request: web.BaseRequest, answer: aiohttp.ClientResponse, response: web.StreamResponse
-    ) -> None:
+    async def _pump(self, request: web.BaseRequest, answer: Answer, response: web.StreamResponse) -> None:
         content, last = answer.content, b"\n\n"
         while True:
             try:
                 chunk = await content.readany()
             except (aiohttp.ClientError, TimeoutError):
-                if last.endswith(b"\n\n") and answer.content_type == "text/event-stream":
+                if last.endswith(b"\n\n") and answer.is_events:
                     await self._write(request, response, self._broken_event())
                 request.protocol.force_close()
                 return
@@ -166,7 +158,7 @@ class Relay:
 
     def _authorize(self, engine: Engine, headers: dict[str, str]) -> None:
         if engine.key_env is not None:
-            headers["Authorization"] = f"Bearer {self._secrets[engine.key_env]}"
+            headers["Authorization"] = self._bearers[engine.key_env]
 
     def _url(self, engine: Engine, path: str) -> URL:
         place = (engine, path)
@@ -175,7 +167,14 @@ class Relay:
         return self._urls[place]
 
 
-def _passed_back(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
+def _bearer(variable: str, secret: str) -> str:
+    key = secret.strip()
+    if not key.isascii() or not key.isprintable():
+        raise BadValue("errors_serving.bad_upstream_secret", name=variable)
+    return f"Bearer {key}"
+
+
+def _passed_back(answer: Answer) -> CIMultiDict[str]:
     headers = CIMultiDict[str]({"Server": "rigfit"})
     for name, value in answer.headers.items():
         low = name.lower()

@@ -30,10 +30,18 @@ FORWARDED = frozenset(
 Engines' own controls (``/sleep``, ``/collective_rpc``, ``/update_weights``, ``/v1/load_lora_adapter``) are not here.
 """
 
+FORMS = frozenset({"/v1/audio/transcriptions", "/v1/audio/translations"})
+"""Likewise, to the engine of the field ``model`` of a form (multipart/form-data)."""
+
 MODELS, HEALTH, METRICS = "/v1/models", "/health", "/metrics"
-OWN = frozenset({MODELS, HEALTH, METRICS})
-"""Paths that the gateway answers itself, by GET."""
+MODEL = "/v1/models/"
+_OWN = frozenset({MODELS, HEALTH, METRICS})
 
 WAKE, PIN, UNPIN = "/rigfit/wake", "/rigfit/pin", "/rigfit/unpin"
 TURNS = frozenset({WAKE, PIN, UNPIN})
 """Wishes of whoever runs the gateway, by POST of ``{"model": NAME}``, where engines take turns."""
+
+
+def is_own(path: str) -> bool:
+    """Tell whether the gateway answers a path itself, by GET: one of its own, or a model's."""
+    return path in _OWN or (path.startswith(MODEL) and path != MODEL)

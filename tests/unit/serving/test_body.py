@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.body import BodyReader
+from serving.body import JsonReader
 from serving.errors import Refused, shown
 
 VALUES = st.recursive(
@@ -26,7 +26,7 @@ def test_the_model_is_found_as_json_finds_it(fields: dict[str, Any], name: str, 
     fields["model"] = name
     body = json.dumps(fields, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     try:
-        assert BodyReader().model(body) == name
+        assert JsonReader().model(body) == name
     except Refused:  # a lone surrogate somewhere is no text
         assert "\\ud" in json.dumps(fields)
 
@@ -35,7 +35,7 @@ def test_the_model_is_found_as_json_finds_it(fields: dict[str, Any], name: str, 
     st.dictionaries(NAMES, st.integers() | NAMES | st.floats(allow_nan=False, allow_infinity=False), max_size=5), NAMES
 )
 def test_renaming_changes_the_name_only(fields: dict[str, Any], name: str) -> None:
-    reader = BodyReader()
+    reader = JsonReader()
     body = json.dumps(fields | {"model": "old"}).encode()
     assert json.loads(reader.renamed(body, name)) == fields | {"model": name}
     assert reader.model(reader.renamed(body, name)) == name
@@ -43,19 +43,19 @@ def test_renaming_changes_the_name_only(fields: dict[str, Any], name: str) -> No
 
 def test_of_several_models_the_last_counts_as_it_does_for_engines() -> None:
     body = b'{"model":"a","mod\\u0065l":"b"}'
-    assert BodyReader().model(body) == json.loads(body)["model"] == "b"
-    assert json.loads(BodyReader().renamed(body, "c")) == {"model": "c"}
+    assert JsonReader().model(body) == json.loads(body)["model"] == "b"
+    assert json.loads(JsonReader().renamed(body, "c")) == {"model": "c"}
 
 
 def test_numbers_stay_as_they_were_written() -> None:
-    assert b"1.10" in BodyReader().renamed(b'{"a":1.10,"model":"x"}', "y")
-    assert b"1e400" in BodyReader().renamed(b'{"a":[1e400],"model":"x"}', "y")
+    assert b"1.10" in JsonReader().renamed(b'{"a":1.10,"model":"x"}', "y")
+    assert b"1e400" in JsonReader().renamed(b'{"a":[1e400],"model":"x"}', "y")
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with suppress(Refused):
-        assert isinstance(BodyReader().model(body), str)
+        assert isinstance(JsonReader().model(body), str)
 
 
 @pytest.mark.parametrize("kind", ["unknown_route", "wrong_key", "gateway_stops"])
