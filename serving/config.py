@@ -71,7 +71,8 @@ class GatewayConfig:
         language: of the messages in answers.
         check_s: seconds between two looks at an engine's health.
         limits: bounds on clients.
-        groups: models whose engines take turns being awake, group by group; all others are awake together.
+        groups: models whose engines take turns being awake, group by group; of a model with several engines the first
+            does, and the others are asked while it sleeps. All other models are awake together.
         policy: how turns are taken.
         sleep_level: vLLM's: 1 keeps the weights in the machine's memory, 2 drops them.
         switch_s: longest time for one sleep or one wake.
@@ -140,24 +141,26 @@ def read_aliases(words: Iterable[str], models: Iterable[str]) -> dict[str, str]:
 def read_groups(words: Iterable[str], upstreams: Iterable[Upstream]) -> tuple[tuple[str, ...], ...]:
     """Read the models that take turns.
 
+    Of a model with several engines the one that was named first takes turns; the others are elsewhere, and are asked
+    while it sleeps.
+
     Args:
         words: as given to ``--group``: ``NAME,NAME``; none = all models are one group.
         upstreams: the engines.
 
     Raises:
-        BadValue: a name that is none, a model in two groups or with several engines.
+        BadValue: a name that is none, or a model in two groups.
     """
-    engines: dict[str, set[str]] = {}
+    first: dict[str, str] = {}
     for upstream in upstreams:
-        engines.setdefault(upstream.model, set()).add(upstream.url)
-    groups = [tuple(name.strip() for name in word.split(",")) for word in words] or [tuple(engines)]
+        first.setdefault(upstream.model, upstream.url)
+    groups = [tuple(dict.fromkeys(name.strip() for name in word.split(","))) for word in words] or [tuple(first)]
     places: dict[str, tuple[str, ...]] = {}
     for group in groups:
         for name in group:
-            if name not in engines:
-                raise BadValue("errors_serving.group_of_nothing", name=name, names=", ".join(sorted(engines)))
-            (url, *more) = engines[name]
-            if more or places.setdefault(url, group) is not group:
+            if name not in first:
+                raise BadValue("errors_serving.group_of_nothing", name=name, names=", ".join(sorted(first)))
+            if places.setdefault(first[name], group) is not group:
                 raise BadValue("errors_serving.group_of_several", name=name)
     return tuple(groups)
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from http import HTTPStatus
 from urllib.parse import unquote
 
@@ -15,16 +14,18 @@ from aiohttp import hdrs, web
 
 from serving.body import JsonReader, Reader
 from serving.calls import Answer
+from serving.choice import Choice
 from serving.config import GatewayConfig
 from serving.errors import Refused, shown
+from serving.fleet_control import OwnEngines
 from serving.form import FormReader
 from serving.intake import Intake
 from serving.keys import KeyRing
 from serving.metrics import CONTENT_TYPE, NO_MODEL, Metrics
-from serving.orders import Phase
 from serving.origins import Origins
 from serving.relay import Question, Relay
 from serving.routes import FORMS, FORWARDED, HEALTH, METRICS, MODEL, MODELS, PIN, TURNS, UNPIN, WAKE, is_own
+from serving.states import States
 from serving.turns import Turns
 from serving.upstreams import Engine, Upstreams
 
@@ -42,9 +43,11 @@ class Gateway:
         relay: Relay,
         metrics: Metrics,
         turns: Mapping[Engine, Turns],
+        own: OwnEngines | None = None,
     ) -> None:
         self._config = config
         self._turns = turns
+        self._states = States(upstreams, turns, own)
         self._upstreams = upstreams
         self._relay = relay
         self._keys = KeyRing(config.keys)
@@ -137,30 +140,31 @@ class Gateway:
         self, request: web.BaseRequest, model: str, question: Question, extra: Mapping[str, str]
     ) -> web.StreamResponse:
         """Ask the engines of a model one after the other until one begins to answer."""
-        tried: list[Engine] = []
-        while (engine := self._upstreams.pick(model, tried)) is not None:
-            if tried:
+        choice = Choice(self._upstreams.models[model], self._turns, model)
+        failure: Refused | None = None
+        asked = 0
+        while (engine := choice.next()) is not None:
+            if asked:
                 self.metrics.retried(model)
-            tried.append(engine)
-            turns = self._turns.get(engine)
-            last = self._upstreams.pick(model, tried) is None
-            async with nullcontext() if turns is None else turns.turn(engine, model):
+            async with choice.held(engine) as refused:
+                if refused is not None:
+                    failure = refused
+                    continue
+                asked += 1
                 engine.in_flight += 1
                 try:
-                    answer = await self._ask(engine, model, question)
+                    answer = await self._ask(engine, model, question, choice)
                     if answer is not None:
                         async with answer:
-                            if last or answer.status not in _ELSEWHERE:
+                            if choice.is_last or answer.status not in _ELSEWHERE:
                                 response = await self._relay.hand_back(request, answer, extra)
                                 self.metrics.answered(model, answer.status)
                                 return response
                 finally:
                     engine.in_flight -= 1
-                if turns is not None:
-                    turns.lost(engine)
-        raise Refused("engine_unreachable", retry_after_s=5, model=model)
+        raise failure or self._states.unreachable(model)
 
-    async def _ask(self, engine: Engine, model: str, question: Question) -> Answer | None:
+    async def _ask(self, engine: Engine, model: str, question: Question, choice: Choice) -> Answer | None:
         """Return the head of an engine's answer; None where another may be asked instead.
 
         Raises:
@@ -169,13 +173,15 @@ class Gateway:
         start = time.perf_counter()
         try:
             answer = await self._relay.ask(engine, question)
-        except aiohttp.ConnectionTimeoutError:
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):
             engine.healthy = False
+            choice.failed(engine, sent=False)
             return None
         except TimeoutError as error:
             raise Refused("engine_silent", model=model) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             engine.healthy = False
+            choice.failed(engine, sent=True)
             return None
         except aiohttp.ClientError as error:
             raise Refused("engine_broke_off") from error
@@ -206,37 +212,30 @@ class Gateway:
     def _row(self, name: str) -> dict[str, object]:
         model = self._upstreams.resolve(name)
         row: dict[str, object] = {"id": name, "object": "model", "created": self._started_s, "owned_by": "rigfit"}
-        row |= {"root": model, "state": self._state(model)}
+        row |= {"root": model, "state": self._states.of_model(model)}
         engines = self._upstreams.models[model]
         if len(engines) > 1:
-            row["replicas"] = [engine.state for engine in engines]
+            row["replicas"] = [self._states.of(engine) for engine in engines]
         return row
-
-    def _state(self, model: str) -> str:
-        """Return what a model's engines do: in words of ``Phase`` where they take turns."""
-        engine = self._upstreams.models[model][0]
-        if engine not in self._turns:
-            return self._upstreams.state(model)
-        phase = self._turns[engine].phase(engine)
-        return Phase.AWAKE.value if phase is Phase.SLEEPLESS else phase.value
 
     def _wish(self, path: str, asked: str, extra: Mapping[str, str]) -> web.Response:
         """Wake, pin or unpin a model's engine as its owner wishes."""
         model = self._upstreams.resolve(asked)
-        engine = self._upstreams.models[model][0]
-        turns = self._turns.get(engine)
-        if turns is None:
+        engines = self._upstreams.models[model]
+        engine = next((engine for engine in engines if engine in self._turns), None)
+        if engine is None:
             raise Refused("takes_no_turns", model=model)
+        turns = self._turns[engine]
         {WAKE: turns.wish, PIN: turns.pin, UNPIN: turns.unpin}[path](engine)
-        state, pinned = self._state(model), turns.is_pinned(engine)
+        state, pinned = self._states.of_model(model), turns.is_pinned(engine)
         return _json(202, {"model": model, "state": state, "pinned": pinned}, extra)
 
     def _health(self, extra: Mapping[str, str]) -> web.Response:
         """Answer ``/health``: 200 where at least one engine can be asked."""
         if self.stopping:
             return _json(503, {"status": "stopping"}, extra)
-        up = any(engine.healthy is not False for engine in self._upstreams.engines)
-        return _json(200 if up else 503, {"status": "ok" if up else "no engine answers"}, extra)
+        up, word = self._states.health()
+        return _json(200 if up else 503, {"status": word}, extra)
 
     def _metrics(self) -> web.Response:
         for engine in self._upstreams.engines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import aiohttp
 import msgspec
@@ -57,7 +58,9 @@ async def unknown_names(engine: Engine, relay: Relay) -> tuple[tuple[str, ...], 
     return tuple(name for name in engine.models if name not in listed), listed
 
 
-async def watch(upstreams: Upstreams, relay: Relay, every_s: float, notices: Notices) -> None:
+async def watch(
+    upstreams: Upstreams, relay: Relay, every_s: float, notices: Notices, quiet: Collection[str] = ()
+) -> None:
     """Check every engine again and again, each in its own time, for ever.
 
     Args:
@@ -65,18 +68,19 @@ async def watch(upstreams: Upstreams, relay: Relay, every_s: float, notices: Not
         relay: what carries the questions.
         every_s: seconds between two checks.
         notices: told when an engine's health changes, and once of names that it does not know.
+        quiet: addresses of engines of which somebody else tells.
     """
     async with asyncio.TaskGroup() as group:
         for engine in upstreams.engines:
-            group.create_task(_watch(engine, relay, every_s, notices))
+            group.create_task(_watch(engine, relay, every_s, notices, engine.url in quiet))
 
 
-async def _watch(engine: Engine, relay: Relay, every_s: float, notices: Notices) -> None:
-    named = False
+async def _watch(engine: Engine, relay: Relay, every_s: float, notices: Notices, quiet: bool) -> None:
+    named = quiet
     while True:
         before = engine.healthy
         await check(engine, relay)
-        if engine.healthy is not before and (before is not None or not engine.healthy):
+        if not quiet and engine.healthy is not before and (before is not None or not engine.healthy):
             notices.health(engine)
         if engine.healthy and not named:
             named = True

@@ -28,6 +28,10 @@ class Notices:
         """An engine that is to take turns has no sleep mode."""
         self._tell("serving.sleepless", engine)
 
+    def restarts(self, engine: Engine) -> None:
+        """An engine that takes turns has no sleep mode, so its process is stopped and started."""
+        self._tell("serving.restarts", engine)
+
     def misnamed(self, engine: Engine, name: str, listed: tuple[str, ...]) -> None:
         """An engine does not know the name that it is to answer for, but those that it lists."""
         names = ", ".join(map(shown, listed[:_NAMES_SHOWN]))

@@ -14,6 +14,7 @@ class Phase(Enum):
     GONE = "down"
     """Nobody listens there: it holds nothing."""
     ASLEEP = "asleep"
+    """It can be woken and holds next to nothing: it sleeps, or it is stopped and can be started."""
     WAKING = "waking"
     AWAKE = "ready"
     SLEEPING = "falling_asleep"
@@ -26,8 +27,12 @@ class Seen(Enum):
 
     AWAKE = "awake"
     ASLEEP = "asleep"
+    STOPPED = "stopped"
+    """None of its processes runs, for sure; it can be started, which counts as waking it."""
     GONE = "gone"
     SILENT = "silent"
+    CHANGING = "changing"
+    """Somebody else starts or stops it."""
     SLEEPLESS = "sleepless"
 
 
@@ -38,11 +43,12 @@ class Policy:
     Attributes:
         min_awake_s: least time that an engine stays awake while others wait.
         grace_s: an engine that nobody asked for so long may go earlier.
-        max_wait_s: a request that waits longer is refused.
+        max_wait_s: a request that waits longer is refused; while engines are woken or put to sleep, this time stands
+            still, because a request is not refused while what it waits for is under way.
         max_waiting: requests that may wait for one engine.
         ttl_s: an engine that nobody asked for so long is put to sleep although nobody else waits; None = never.
         first_backoff_s: pause after a wake or a sleep that failed; it doubles with each further failure ...
-        last_backoff_s: ... up to this.
+        last_backoff_s: ... up to this, or after wakes up to ten times what the one that failed took.
     """
 
     min_awake_s: float = 2.0

@@ -7,54 +7,40 @@ with orders (wake this one, put that one to sleep, let this request go on). The 
 - A request goes on only to an engine that is awake, and an engine is put to sleep only when none of them is running.
 - The engine that waits longest is next; all that wait for it go on together.
 - An engine that was woken stays awake for a least time, and not shorter than the last switch took, so that switching
-  takes half of the time at most. It may go earlier where nobody asked for it lately.
+  takes half of the time at most; but all the others' turns together take half of the longest wait at most. It may go
+  earlier where nobody asked for it lately.
 - Then it takes no new requests, lets the running ones finish, and sleeps.
+- A wait is bounded by the time in which others are served. What switches take comes on top: each of them is bounded
+  by whoever carries it out, and no engine has two turns before the one that waits longest.
+
+So with n engines that answer within D, switches that take S and turns of T = max(least time, min(S, longest wait /
+2(n-1))), a request waits n S + (n-1) (T + D) at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from serving.orders import GoOn, Look, Order, Phase, Policy, Refuse, Seen, Sleep, Wake
+from serving.resident import Claim, Resident, ServedTime
 
+_SWITCHING = frozenset({Phase.WAKING, Phase.SLEEPING})
 _HOLDING = frozenset({Phase.UNKNOWN, Phase.WAKING, Phase.AWAKE, Phase.SLEEPING})
 _SEEN_AS = {
     Seen.AWAKE: Phase.AWAKE,
     Seen.ASLEEP: Phase.ASLEEP,
+    Seen.STOPPED: Phase.ASLEEP,
     Seen.GONE: Phase.GONE,
     Seen.SLEEPLESS: Phase.SLEEPLESS,
 }
 LOOK_AGAIN_S = 1.0
 """A request for an engine that is gone has it looked at again, if the last look is older than this."""
-
-
-@dataclass(slots=True)
-class _Resident:
-    name: str
-    phase: Phase = Phase.UNKNOWN
-    since: float = 0.0
-    epoch: int = 0
-    running: set[int] = field(default_factory=set[int])
-    waiting: dict[int, float] = field(default_factory=dict[int, float])
-    wished: float | None = None
-    pinned: bool = False
-    missed: Phase | None = None
-    """What the last order was to reach and did not; None again when a look has shown what it left."""
-    failures: int = 0
-    not_before: float = 0.0
-    touched: float = 0.0
-    served: bool = False
-
-    @property
-    def oldest_claim(self) -> float | None:
-        """When the longest waiting request, or a wish for this engine, came."""
-        claims = [*([self.wished] if self.wished is not None else []), *list(self.waiting.values())[:1]]
-        return min(claims, default=None)
-
-    @property
-    def idle(self) -> bool:
-        return not self.running and not self.waiting
+_GRACE_SHARE = 1 / 20
+"""An engine that nobody asks for stays awake for this share of what a switch takes, before it goes early."""
+_ROUNDING_S = 1e-6
+"""So much too early a wait may end: sums of times are not exact, and nobody comes back for what is missing."""
+_WASTE = 10
+"""Wakes that fail again and again take one in so many parts of the time at most."""
 
 
 class Group:
@@ -64,12 +50,13 @@ class Group:
     """
 
     def __init__(self, names: Iterable[str], policy: Policy, now: float) -> None:
-        self._residents = {name: _Resident(name, since=now, touched=now) for name in names}
+        self._residents = {name: Resident(name, since=now, touched=now) for name in names}
         self._policy = policy
-        self._tickets: dict[int, _Resident] = {}
+        self._tickets: dict[int, Resident] = {}
         self._last_ticket = 0
-        self._keeper: _Resident | None = None
+        self._keeper: Resident | None = None
         self._took_s = {Phase.AWAKE: 0.0, Phase.ASLEEP: 0.0}
+        self._served = ServedTime()
         self._orders: list[Order] = []
 
     # what others may know
@@ -86,13 +73,25 @@ class Group:
         """Return how many requests wait for an engine."""
         return len(self._residents[name].waiting)
 
+    def is_unclear(self, name: str) -> bool:
+        """Tell whether a look should soon show what an engine does."""
+        resident = self._residents[name]
+        return resident.doubtful or resident.phase is Phase.UNKNOWN
+
+    def at_once(self, name: str, now: float) -> bool:
+        """Tell whether a request for an engine would go on without waiting."""
+        resident = self._residents[name]
+        if resident.phase is Phase.SLEEPLESS:
+            return True
+        return resident is self._keeper and not resident.doubtful and not self._is_leaving(resident, now)
+
     def pinned(self) -> str | None:
         """Return the engine that is held awake."""
         return next((resident.name for resident in self._residents.values() if resident.pinned), None)
 
     def due(self, now: float) -> float | None:
         """Return when ``tick`` should be called at the latest, if nothing happens before."""
-        return min((at for at in self._times() if at > now), default=None)
+        return min((at for at in self._times(now) if at > now), default=None)
 
     def orders(self) -> list[Order]:
         """Return the orders since the last call, in the order in which they are to be begun."""
@@ -108,7 +107,8 @@ class Group:
         ticket = self._last_ticket
         if not self._refused_at_once(ticket, resident, now):
             self._tickets[ticket] = resident
-            resident.waiting[ticket] = resident.touched = now
+            resident.waiting[ticket] = self._claim(now)
+            resident.touched = now
             self._step(now)
         return ticket
 
@@ -127,7 +127,7 @@ class Group:
         """Have an engine woken as if somebody waited for it."""
         resident = self._residents[name]
         if resident.wished is None and resident.phase is not Phase.AWAKE:
-            resident.wished = now
+            resident.wished = self._claim(now)
         self._step(now)
 
     def pin(self, name: str, now: float) -> bool:
@@ -158,16 +158,19 @@ class Group:
         resident = self._residents[name]
         if epoch != resident.epoch or resident.phase in {Phase.WAKING, Phase.SLEEPING}:
             return
-        if seen is Seen.SILENT:
-            if resident.phase is Phase.GONE:
-                self._enter(resident, Phase.UNKNOWN, now)
-        else:
-            self._saw(resident, _SEEN_AS[seen], now)
+        if seen in _SEEN_AS:
+            resident.doubtful = False
+            self._saw(resident, seen, now)
+        elif resident.phase is Phase.GONE or (seen is Seen.CHANGING and resident.phase is not Phase.UNKNOWN):
+            self._enter(resident, Phase.UNKNOWN, now)
         self._step(now)
 
     def lost(self, name: str, now: float) -> None:
-        """Note that a request could not reach an engine."""
+        """Note that a request could not reach an engine; what looks saw before does not count."""
         resident = self._residents[name]
+        if resident.phase not in _SWITCHING:
+            resident.doubtful = True
+            resident.epoch += 1
         self._orders.append(Look(name, resident.epoch))
         self._step(now)
 
@@ -177,10 +180,10 @@ class Group:
 
     # the rules
 
-    def _refused_at_once(self, ticket: int, resident: _Resident, now: float) -> bool:
+    def _refused_at_once(self, ticket: int, resident: Resident, now: float) -> bool:
         pinned = self.pinned()
         if len(resident.waiting) >= self._policy.max_waiting:
-            self._orders.append(Refuse(ticket, "queue_full", self._policy.min_awake_s))
+            self._orders.append(Refuse(ticket, "queue_full", self._soon_s()))
         elif resident.phase is Phase.ASLEEP and now < resident.not_before:
             self._orders.append(Refuse(ticket, "wake_failed", resident.not_before - now))
         elif resident.phase is Phase.GONE and not resident.waiting and now - resident.touched < LOOK_AGAIN_S:
@@ -193,19 +196,23 @@ class Group:
             return False
         return True
 
-    def _done(self, resident: _Resident, reached: Phase, good: bool, now: float) -> None:
+    def _done(self, resident: Resident, reached: Phase, good: bool, now: float) -> None:
+        took_s = now - resident.since
         if good:
-            self._took_s[reached] = now - resident.since
+            self._took_s[reached] = took_s
             resident.failures, resident.not_before = 0, 0.0
             self._enter(resident, reached, now)
         else:
             resident.failures += 1
-            resident.missed = reached
+            resident.missed, resident.tried_s = reached, took_s
+            if reached is Phase.ASLEEP:
+                self._served.count(took_s)  # it may fail for ever, and a wait has an end
             self._enter(resident, Phase.UNKNOWN, now)
             self._orders.append(Look(resident.name, resident.epoch))
         self._step(now)
 
-    def _saw(self, resident: _Resident, phase: Phase, now: float) -> None:
+    def _saw(self, resident: Resident, seen: Seen, now: float) -> None:
+        phase = _SEEN_AS[seen]
         if phase is not resident.phase:
             self._enter(resident, phase, now)
         missed, resident.missed = resident.missed, None
@@ -216,23 +223,30 @@ class Group:
             resident.failures, resident.not_before = 0, 0.0
         elif missed is not None:
             self._pause(resident, now)
-        if phase is Phase.ASLEEP and resident.running and resident.wished is None:
-            resident.wished = now  # somebody else put it to sleep under its requests
+        if seen is Seen.ASLEEP and resident.running and resident.wished is None:
+            resident.wished = self._claim(now)  # somebody else put it to sleep under its requests
 
-    def _pause(self, resident: _Resident, now: float) -> None:
+    def _pause(self, resident: Resident, now: float) -> None:
         """Wait before the order that failed is given again."""
-        pause = self._policy.first_backoff_s * 2 ** min(resident.failures - 1, 16)
-        pause = min(pause, self._policy.last_backoff_s)
+        first, last = self._policy.first_backoff_s, self._policy.last_backoff_s
+        if resident.phase is Phase.ASLEEP:
+            first, last = max(first, resident.tried_s), max(last, _WASTE * resident.tried_s)
+        pause = min(first * 2 ** min(resident.failures - 1, 16), last)
         resident.not_before = now + pause
         if resident.phase is Phase.ASLEEP:
             resident.wished = None
             self._refuse_all(resident, "wake_failed", pause)
 
-    def _enter(self, resident: _Resident, phase: Phase, now: float) -> None:
+    def _enter(self, resident: Resident, phase: Phase, now: float) -> None:
         resident.phase, resident.since = phase, now
         resident.epoch += 1
+        resident.doubtful = False
         if phase is Phase.AWAKE:
             resident.served, resident.touched = False, now
+        self._served.note(any(one.phase in _SWITCHING for one in self._residents.values()), now)
+
+    def _claim(self, now: float) -> Claim:
+        return Claim(now, self._served.at(now))
 
     def _step(self, now: float) -> None:
         """Give every order that the rules demand now."""
@@ -249,7 +263,7 @@ class Group:
         elif not any(resident.phase in _HOLDING for resident in self._residents.values()):
             self._wake_next(now)
 
-    def _choose_keeper(self) -> _Resident | None:
+    def _choose_keeper(self) -> Resident | None:
         """Return who is awake by right: the same as before, else the pinned one, else the one most wanted."""
         if self._keeper is not None and self._keeper.phase is Phase.AWAKE:
             return self._keeper
@@ -257,22 +271,31 @@ class Group:
         far = float("inf")
         return min(
             awake,
-            key=lambda one: (not one.pinned, not one.running, far if one.oldest_claim is None else one.oldest_claim),
+            key=lambda one: (not one.pinned, not one.running, far if one.oldest_claim is None else one.oldest_claim.at),
             default=None,
         )
 
-    def _serve_or_leave(self, keeper: _Resident, now: float) -> None:
-        rivals = [resident for resident in self._residents.values() if self._may_wake(resident, now)]
+    def _serve_or_leave(self, keeper: Resident, now: float) -> None:
         if keeper.pinned:
-            for rival in rivals:
+            for rival in self._rivals(now):
                 rival.wished = None
                 self._refuse_all(rival, "pinned_out", self._policy.max_wait_s, keeper.name)
-        elif (rivals and self._may_leave(keeper, now)) or self._is_forgotten(keeper, now):
+        elif self._is_leaving(keeper, now):
             self._put_to_sleep(keeper, now)
             return
-        self._let_in(keeper, now)
+        if not keeper.doubtful:
+            self._let_in(keeper, now)
 
-    def _let_in(self, resident: _Resident, now: float) -> None:
+    def _rivals(self, now: float) -> list[Resident]:
+        return [resident for resident in self._residents.values() if self._may_wake(resident, now)]
+
+    def _is_leaving(self, keeper: Resident, now: float) -> bool:
+        """Tell whether the engine that is awake takes no new requests, because it goes to sleep."""
+        if keeper.pinned:
+            return False
+        return (self._may_leave(keeper, now) and bool(self._rivals(now))) or self._is_forgotten(keeper, now)
+
+    def _let_in(self, resident: Resident, now: float) -> None:
         if resident.wished is not None:
             resident.served, resident.wished = True, None
         for ticket in resident.waiting:
@@ -281,7 +304,7 @@ class Group:
             self._orders.append(GoOn(ticket))
         resident.waiting.clear()
 
-    def _put_to_sleep(self, resident: _Resident, now: float) -> None:
+    def _put_to_sleep(self, resident: Resident, now: float) -> None:
         if resident.running or now < resident.not_before:
             return
         self._enter(resident, Phase.SLEEPING, now)
@@ -290,55 +313,65 @@ class Group:
     def _wake_next(self, now: float) -> None:
         claims = [(one.oldest_claim, one) for one in self._residents.values() if self._may_wake(one, now)]
         if claims:
-            _, chosen = min(claims, key=lambda claim: (not claim[1].pinned, claim[0] or now))
+            _, chosen = min(claims, key=lambda claim: (not claim[1].pinned, claim[0].at if claim[0] else now))
             self._enter(chosen, Phase.WAKING, now)
             self._orders.append(Wake(chosen.name))
 
-    def _may_wake(self, resident: _Resident, now: float) -> bool:
+    def _may_wake(self, resident: Resident, now: float) -> bool:
         """Tell whether an engine sleeps, is wanted, and may be woken again."""
         wanted = resident.pinned or resident.oldest_claim is not None
         return resident.phase is Phase.ASLEEP and wanted and now >= resident.not_before
 
-    def _may_leave(self, keeper: _Resident, now: float) -> bool:
+    def _may_leave(self, keeper: Resident, now: float) -> bool:
         """Tell whether the engine that is awake has had its time."""
         if keeper.idle and not keeper.served and keeper.wished is None and now >= keeper.not_before:
             return True
         return now >= self._leaves_at(keeper)
 
-    def _leaves_at(self, keeper: _Resident) -> float:
-        switch_s = min(sum(self._took_s.values()), self._policy.max_wait_s / 4)
-        at = keeper.since + max(self._policy.min_awake_s, switch_s)
+    def _leaves_at(self, keeper: Resident) -> float:
+        others = max(1, len(self._residents) - 1)
+        turn_s = max(self._policy.min_awake_s, min(self._switch_s(), self._policy.max_wait_s / 2 / others))
+        at = keeper.since + turn_s
         if keeper.idle:
-            at = min(at, keeper.touched + self._policy.grace_s)
+            at = min(at, keeper.touched + max(self._policy.grace_s, self._switch_s() * _GRACE_SHARE))
         return max(at, keeper.not_before)
 
-    def _is_forgotten(self, keeper: _Resident, now: float) -> bool:
+    def _switch_s(self) -> float:
+        """Return how long it took to put one engine to sleep and to wake another, the last time."""
+        return sum(self._took_s.values())
+
+    def _soon_s(self) -> float:
+        """Return when asking again makes sense for who was refused because others are busy."""
+        return max(self._policy.min_awake_s, self._switch_s())
+
+    def _is_forgotten(self, keeper: Resident, now: float) -> bool:
         ttl = self._policy.ttl_s
         return ttl is not None and keeper.idle and keeper.wished is None and now >= keeper.touched + ttl
 
-    def _expire(self, resident: _Resident, now: float) -> None:
-        oldest = now - self._policy.max_wait_s
-        late = [ticket for ticket, asked in resident.waiting.items() if asked <= oldest]
+    def _expire(self, resident: Resident, now: float) -> None:
+        oldest = self._served.at(now) - self._policy.max_wait_s + _ROUNDING_S
+        late = [ticket for ticket, claim in resident.waiting.items() if claim.served_at <= oldest]
         for ticket in late:
-            self._refuse(ticket, resident, "waited_too_long", self._policy.min_awake_s)
-        if resident.wished is not None and resident.wished <= oldest:
+            self._refuse(ticket, resident, "waited_too_long", self._soon_s())
+        if resident.wished is not None and resident.wished.served_at <= oldest:
             resident.wished = None
 
-    def _refuse_all(self, resident: _Resident, why: str, retry_after_s: float, other: str = "") -> None:
+    def _refuse_all(self, resident: Resident, why: str, retry_after_s: float, other: str = "") -> None:
         for ticket in list(resident.waiting):
             self._refuse(ticket, resident, why, retry_after_s, other)
 
-    def _refuse(self, ticket: int, resident: _Resident, why: str, retry_after_s: float, other: str = "") -> None:
+    def _refuse(self, ticket: int, resident: Resident, why: str, retry_after_s: float, other: str = "") -> None:
         del resident.waiting[ticket], self._tickets[ticket]
         self._orders.append(Refuse(ticket, why, retry_after_s, other))
 
-    def _times(self) -> Iterator[float]:
+    def _times(self, now: float) -> Iterator[float]:
         """Yield the times at which a rule may demand something new."""
-        policy = self._policy
+        policy, served_s = self._policy, self._served.at(now)
         for resident in self._residents.values():
             claim = resident.oldest_claim
             if claim is not None:
-                yield claim + policy.max_wait_s
+                if not self._served.stands:
+                    yield now + (claim.served_at + policy.max_wait_s - served_s)
                 yield resident.not_before
             if resident.phase is Phase.AWAKE:
                 yield self._leaves_at(resident)

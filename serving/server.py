@@ -9,18 +9,21 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from serving.config import GatewayConfig
+from serving.errors import Refused
+from serving.fleet_control import FleetControl, OwnEngines
 from serving.gateway import Gateway
 from serving.health import watch
 from serving.metrics import Metrics
 from serving.notices import Notices, Say
 from serving.relay import Relay
 from serving.sleep_api import SleepApi
-from serving.turns import Turns
+from serving.turns import Control, Turns
 from serving.upstreams import Engine, Upstreams
 
 _BACKLOG = 1024
@@ -63,15 +66,70 @@ async def _serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Calla
 
 
 @asynccontextmanager
-async def opened(config: GatewayConfig, secrets: Mapping[str, str], say: Say = print) -> AsyncIterator[str]:
-    """Serve inside the block; yields the address. Leaving it lets running requests finish first."""
+async def opened(
+    config: GatewayConfig, secrets: Mapping[str, str], say: Say = print, own: OwnEngines | None = None
+) -> AsyncIterator[str]:
+    """Serve inside the block; yields the address. See ``opened_endpoint``."""
+    async with opened_endpoint(config, secrets, say, own) as endpoint:
+        yield endpoint.url
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A gateway that serves.
+
+    Attributes:
+        url: its address.
+        groups: engines that take turns, group by group.
+        own: the engines that Rigfit runs itself; None where it runs none.
+    """
+
+    url: str
+    groups: tuple[tuple[tuple[Engine, ...], Turns], ...]
+    own: OwnEngines | None = None
+
+    async def bring_up(self) -> list[Refused]:
+        """Wake the engines that take turns, one after the other, so that each has been loaded before it is asked for.
+
+        Of engines that have to be stopped and started, only the first of each group is: the next would end it.
+
+        Returns:
+            What could not be woken, and why.
+        """
+        tried = await asyncio.gather(*(self._bring_up(engines, turns) for engines, turns in self.groups))
+        return [failure for failures in tried for failure in failures]
+
+    async def _bring_up(self, engines: tuple[Engine, ...], turns: Turns) -> list[Refused]:
+        sleepers = [engine for engine in engines if self.own is None or engine.url in self.own.sleepers]
+        failures: list[Refused] = []
+        for engine in sleepers or engines[:1]:
+            try:
+                await turns.bring_up(engine)
+            except Refused as refused:
+                failures.append(refused)
+        return failures
+
+
+@asynccontextmanager
+async def opened_endpoint(
+    config: GatewayConfig, secrets: Mapping[str, str], say: Say = print, own: OwnEngines | None = None
+) -> AsyncIterator[Endpoint]:
+    """Serve inside the block. Leaving it lets running requests finish first.
+
+    Args:
+        config: how; models of one group are all run by others, or all in ``own``.
+        secrets: engines' keys by the names of their variables.
+        say: called with what whoever runs the gateway should know.
+        own: the engines that Rigfit runs itself; those that take turns are started by nobody else meanwhile.
+    """
     relay = Relay(config.limits, secrets, far=config.far, language=config.language)
     upstreams = Upstreams.of(config.upstreams, config.aliases)
     metrics = Metrics(upstreams.models)
     notices = Notices(config.language, say)
-    groups = _groups(config, upstreams, relay, metrics, notices)
-    turns = {engine: group for engines, group in groups for engine in engines}
-    gateway = Gateway(config, upstreams, relay, metrics, turns)
+    groups = _groups(config, upstreams, _control(config, relay, notices, own), metrics, notices)
+    members = {engine.url: group for engines, group in groups for engine in engines}
+    turns = {engine: members[engine.url] for engine in upstreams.engines if engine.url in members}
+    gateway = Gateway(config, upstreams, relay, metrics, turns, own)
     server = web.Server(
         gateway.handle,
         handler_cancellation=True,
@@ -83,11 +141,12 @@ async def opened(config: GatewayConfig, secrets: Mapping[str, str], say: Say = p
     runner = web.ServerRunner(server, shutdown_timeout=1.0)
     await runner.setup()
     tasks = [asyncio.create_task(group.watch(config.check_s)) for _, group in groups]
-    tasks.append(asyncio.create_task(watch(upstreams, relay, config.check_s, notices)))
+    quiet = frozenset(own.names) if own is not None else frozenset[str]()
+    tasks.append(asyncio.create_task(watch(upstreams, relay, config.check_s, notices, quiet)))
     try:
         site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG, reuse_address=True)
         await site.start()
-        yield address(config.host, site.port)
+        yield Endpoint(address(config.host, site.port), tuple(groups), own)
         gateway.stopping = True
         await site.stop()
         server.pre_shutdown()
@@ -100,11 +159,15 @@ async def opened(config: GatewayConfig, secrets: Mapping[str, str], say: Say = p
         await relay.close()
 
 
+def _control(config: GatewayConfig, relay: Relay, notices: Notices, own: OwnEngines | None) -> Control:
+    api = SleepApi(relay, config.sleep_level, config.switch_s)
+    return api if own is None else FleetControl(own, api, notices)
+
+
 def _groups(
-    config: GatewayConfig, upstreams: Upstreams, relay: Relay, metrics: Metrics, notices: Notices
+    config: GatewayConfig, upstreams: Upstreams, control: Control, metrics: Metrics, notices: Notices
 ) -> list[tuple[tuple[Engine, ...], Turns]]:
-    """Return the groups of engines that take turns."""
-    control = SleepApi(relay, config.sleep_level, config.switch_s)
+    """Return the groups of engines that take turns: of each model the engine that was named first."""
     groups: list[tuple[tuple[Engine, ...], Turns]] = []
     for names in config.groups:
         engines = tuple(dict.fromkeys(upstreams.models[name][0] for name in names))

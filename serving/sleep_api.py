@@ -14,11 +14,13 @@ import msgspec
 from serving.orders import Seen
 from serving.relay import Relay
 from serving.upstreams import Engine
+from tools.domain import Note
 
 LOOK_S = 3.0
 """An engine that takes longer to say whether it sleeps counts as silent."""
 _POLL_S = 0.05
-_NO_ROUTE = frozenset({404, 405, 501})
+_NO_WAY_IN = frozenset({301, 302, 307, 308, 400, 401, 403, 404, 405, 410, 501})
+"""What servers answer that know nothing of sleep, or would not let the gateway steer it."""
 _RELOAD = b'{"method":"reload_weights"}'
 
 
@@ -68,7 +70,7 @@ class SleepApi:
             return Seen.GONE
         except (aiohttp.ClientError, TimeoutError):
             return Seen.SILENT
-        if status in _NO_ROUTE:
+        if status in _NO_WAY_IN:
             return Seen.SLEEPLESS
         if status != 200:
             return Seen.SILENT
@@ -76,6 +78,10 @@ class SleepApi:
             return Seen.ASLEEP if self._answer.decode(body).is_sleeping else Seen.AWAKE
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Seen.SLEEPLESS  # a page that some servers show for every path
+
+    def why(self, engine: Engine) -> Note | None:
+        """Return None: what went wrong stands in the engine's own log."""
+        del engine
 
     async def _all(self, engine: Engine, calls: tuple[tuple[str, bytes], ...]) -> bool:
         for path, body in calls:

@@ -13,6 +13,10 @@ from serving.metrics import Metrics
 from serving.orders import GoOn, Look, Order, Phase, Policy, Refuse, Seen, Sleep, Wake
 from serving.residency import Group
 from serving.upstreams import Engine
+from tools.domain import Note
+
+_SOON_S = 0.5
+"""When an engine is looked at again that did not say what it does, though it is wanted."""
 
 
 class Control(Protocol):
@@ -28,6 +32,10 @@ class Control(Protocol):
 
     async def look(self, engine: Engine) -> Seen:
         """Return what it does."""
+        ...
+
+    def why(self, engine: Engine) -> Note | None:
+        """Return what went wrong with it, where that is known."""
         ...
 
 
@@ -60,11 +68,11 @@ class Turns:
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def turn(self, engine: Engine, model: str) -> AsyncIterator[None]:
+    async def turn(self, engine: Engine, model: str) -> AsyncIterator[Refused | None]:
         """Wait until an engine is awake, and keep it so inside the block.
 
-        Raises:
-            Refused: that does not come in time, or can't come.
+        Yields:
+            Why that can't be, or did not come in time; None where the engine is awake.
         """
         began = time.monotonic()
         ticket = self._group.ask(engine.url, began)
@@ -72,15 +80,27 @@ class Turns:
         try:
             self._obey()
             refuse = await waiting
-            if refuse is not None:
-                other = self._engines[refuse.other].models[0] if refuse.other else ""
-                raise Refused(refuse.why, retry_after_s=refuse.retry_after_s, model=model, other=other)
-            self._metrics.waited(model, time.monotonic() - began)
-            yield
+            if refuse is None:
+                self._metrics.waited(model, time.monotonic() - began)
+            yield None if refuse is None else self._refused(refuse, engine, model)
         finally:
             self._waiting.pop(ticket, None)
             self._group.leave(ticket, time.monotonic())
             self._obey()
+
+    async def bring_up(self, engine: Engine) -> None:
+        """Have an engine awake once, as if somebody asked for it.
+
+        Raises:
+            Refused: that can't be.
+        """
+        async with self.turn(engine, engine.models[0]) as refused:
+            if refused is not None:
+                raise refused
+
+    def at_once(self, engine: Engine) -> bool:
+        """Tell whether a request would go on without waiting."""
+        return self._group.at_once(engine.url, time.monotonic())
 
     def phase(self, engine: Engine) -> Phase:
         """Return what an engine does."""
@@ -136,7 +156,8 @@ class Turns:
     async def _watch(self, engine: Engine, every_s: float) -> None:
         while True:
             await self._look(engine, self._group.epoch(engine.url))
-            await asyncio.sleep(every_s)
+            soon = self._group.is_unclear(engine.url)
+            await asyncio.sleep(min(every_s, _SOON_S) if soon else every_s)
 
     async def _look(self, engine: Engine, epoch: int) -> None:
         seen = await self._control.look(engine)
@@ -189,6 +210,13 @@ class Turns:
                 self._begin(self._sleep(self._engines[name]))
             case Look(name, epoch):
                 self._begin(self._look(self._engines[name], epoch))
+
+    def _refused(self, refuse: Refuse, engine: Engine, model: str) -> Refused:
+        why = self._control.why(engine) if refuse.why == "wake_failed" else None
+        if why is not None:
+            return Refused("start_failed", retry_after_s=refuse.retry_after_s, model=model, reason=why)
+        other = self._engines[refuse.other].models[0] if refuse.other else ""
+        return Refused(refuse.why, retry_after_s=refuse.retry_after_s, model=model, other=other)
 
     def _tell(self, ticket: int, refuse: Refuse | None) -> None:
         waiting = self._waiting.get(ticket)

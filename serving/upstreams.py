@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from serving.config import Upstream
@@ -78,20 +78,3 @@ class Upstreams:
             said = ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
             raise Refused("unknown_model", name=shown(name), names=said)
         return model
-
-    def pick(self, model: str, tried: Collection[Engine] = ()) -> Engine | None:
-        """Return the engine of a model that shall have the next request.
-
-        A healthy one before one that is down, then the one with the fewest requests, then the first named; one that is
-        down is still tried where there is no other, because it may be back before the next look.
-
-        Returns:
-            None where every engine has been tried.
-        """
-        left = [engine for engine in self.models[model] if engine not in tried]
-        return min(left, key=lambda engine: (engine.healthy is False, engine.in_flight), default=None)
-
-    def state(self, model: str) -> str:
-        """Return the best state among a model's engines."""
-        states = {engine.state for engine in self.models[model]}
-        return next(state for state in ("ready", "unknown", "down") if state in states)

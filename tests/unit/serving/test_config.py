@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.addresses import NearResolver, is_near
+from serving.choice import Choice
 from serving.config import Upstream, read_aliases, read_keys, read_upstreams
 from serving.keys import KeyRing
 from serving.upstreams import Upstreams
@@ -139,8 +140,9 @@ def test_one_address_is_one_engine_and_one_name_may_have_many() -> None:
     first, second = table.models["b"]
     assert table.models["a"] == (first,)
     first.in_flight = 3
-    assert table.pick("b") is second
+    assert Choice(table.models["b"], {}, "b").next() is second
     second.healthy = False
-    assert table.pick("b") is first
-    assert table.pick("b", [first]) is second
-    assert table.pick("b", [first, second]) is None
+    choice = Choice(table.models["b"], {}, "b")
+    assert (choice.next(), choice.is_last) == (first, False)
+    assert (choice.next(), choice.is_last) == (second, True)
+    assert choice.next() is None
