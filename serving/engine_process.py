@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
+from serving.engine_state import Stage
 from serving.log_file import LogFile
 from serving.progress import Progress, ProgressReader
 from serving.spec import EngineSpec
@@ -41,13 +42,17 @@ class Process(Protocol):
     """A running engine."""
 
     pid: int | None
+    """Of its first process; None until that is there."""
 
     async def wait(self) -> Exit:
         """Return once none of its processes is left; may be called by several at once."""
         ...
 
     async def stop(self, within_s: float) -> None:
-        """Ask it to end, kill it after some seconds, and return once none of its processes is left."""
+        """Ask it to end, kill it after some seconds, and return once none of its processes is left.
+
+        May be called again, with a shorter time.
+        """
         ...
 
 
@@ -57,7 +62,7 @@ class EngineProcess:
     Args:
         spec: the engine.
         log: where its output goes.
-        heard: called in the event loop with what its output tells of the start.
+        heard: called in the event loop with what its output tells of the start; first once its process is there.
         stop_s: seconds that it has to end when Rigfit itself is gone.
 
     Raises:
@@ -71,22 +76,23 @@ class EngineProcess:
         self._ended: asyncio.Future[Exit] = self._loop.create_future()
         self._code: int | None = None
         self.pid: int | None = None
-        status, said = os.pipe()
+        status, told = os.pipe()
         try:
             self._guardian = subprocess.Popen(  # noqa: S603 - words, no shell
-                [sys.executable, "-I", "-S", str(GUARDIAN), str(said), str(stop_s), "--", *spec.argv],
+                [sys.executable, "-I", "-S", str(GUARDIAN), str(told), str(stop_s), "--", *spec.argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                bufsize=0,
                 env={**engine_environment(), **spec.env},
-                pass_fds=(said,),
+                pass_fds=(told,),
                 start_new_session=True,
             )
         except OSError:
             os.close(status)
             raise
         finally:
-            os.close(said)
+            os.close(told)
         threading.Thread(target=self._listen, args=(status,), name=f"engine {spec.name}", daemon=True).start()
 
     async def wait(self) -> Exit:
@@ -95,11 +101,9 @@ class EngineProcess:
 
     async def stop(self, within_s: float) -> None:
         """Ask it to end, kill it after some seconds, and return once none of its processes is left."""
-        control = self._guardian.stdin
-        if control is not None and not control.closed:
-            with suppress(OSError):
-                control.write(f"{within_s}\n".encode())
-                control.close()
+        control = cast(BinaryIO, self._guardian.stdin)
+        with suppress(OSError, ValueError):  # the guardian has ended, or the pipe is closed because it has
+            control.write(f"{within_s}\n".encode())
         await self.wait()
 
     def _listen(self, status: int) -> None:
@@ -108,8 +112,8 @@ class EngineProcess:
         progress = ProgressReader()
         words = b""
         with selectors.DefaultSelector() as ready:
-            ready.register(output.fileno(), selectors.EVENT_READ)
-            ready.register(status, selectors.EVENT_READ)
+            for source in (output.fileno(), status):
+                ready.register(source, selectors.EVENT_READ)
             while ready.get_map():
                 for key, _ in ready.select():
                     chunk = os.read(key.fd, _CHUNK)
@@ -118,20 +122,24 @@ class EngineProcess:
                     elif key.fd == status:
                         *lines, words = (words + chunk).split(b"\n")
                         for line in lines:
-                            self._told(line)
+                            self._told(json.loads(line))
                     else:
                         self._log.write(chunk)
                         for step in progress.feed(chunk):
                             self._tell(lambda step=step: self._heard(step))
         os.close(status)
-        output.close()
+        self._log.close()
         self._guardian.wait()
+        with suppress(OSError):
+            cast(BinaryIO, self._guardian.stdin).close()
+            output.close()
         self._tell(self._end)
 
-    def _told(self, line: bytes) -> None:
-        told = json.loads(line)
-        self.pid = told.get("pid", self.pid)
-        self._code = told.get("exit", self._code)
+    def _told(self, words: dict[str, int]) -> None:
+        self._code = words.get("exit", self._code)
+        if "pid" in words:
+            self.pid = words["pid"]
+            self._tell(lambda: self._heard(Progress(Stage.STARTING)))
 
     def _tell(self, what: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody listens any more

@@ -57,7 +57,7 @@ def _edges() -> Mapping[Stage, frozenset[Stage]]:
         edges[stage] = frozenset({*IN_START[number + 1 :], *ends} | ({Stage.STOPPED} if number == 0 else set()))
     edges[Stage.ANSWERING] |= {Stage.READY}
     edges[Stage.READY] = frozenset(ends)
-    edges[Stage.STOPPING] = frozenset({Stage.STOPPED, Stage.FAILED, Stage.GAVE_UP})
+    edges[Stage.STOPPING] = AT_REST
     return edges
 
 
@@ -76,8 +76,8 @@ class EngineState:
         pid: of the engine's first process; None while there is none.
         since: when it came to this stage, in seconds since the epoch.
         ready_s: how long the last start took until it was ready, in seconds.
-        restarts: how often it has been started again after it failed, within the policy's window.
-        reason: why it failed or is not ready; None where nothing is wrong.
+        restarts: how often it has been started again by itself after it failed, within the policy's window.
+        reason: why it failed or is not ready; of one that is ready, what a person should know; None for nothing.
         log: its log file.
         measured: what the last start came to, where it was measured.
         next_try: when it is started again, in seconds since the epoch; None where it is not by itself.
@@ -110,6 +110,7 @@ class FleetPolicy:
         check_s: between two looks at a running engine.
         answer_s: how long an engine may take to say that it is well.
         hang_s: an engine that does not answer for so long is taken for hung, killed and started again.
+        gone_s: longest wait for killed processes to be gone; one that the system keeps busy is no sooner.
         log_bytes: size at which a log file is put aside.
         logs: how many of an engine's older log files are kept.
     """
@@ -123,6 +124,7 @@ class FleetPolicy:
     check_s: float = 5.0
     answer_s: float = 5.0
     hang_s: float = 60.0
+    gone_s: float = 30.0
     log_bytes: int = 16 * 2**20
     logs: int = 3
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import os
+import shlex
 import socket
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -26,16 +30,29 @@ class Engines(Protocol):
         """Return an engine's newest log file."""
         ...
 
-    def obstacle(self, spec: EngineSpec) -> Note | None:
+    def obstacle(self, spec: EngineSpec) -> Cause | None:
         """Return what stands in an engine's way beside memory."""
         ...
 
-    def launch(self, spec: EngineSpec, heard: Callable[[Progress], None]) -> Process:
-        """Make an engine's processes; ``heard`` is told of every step of its start."""
+    def launch(self, spec: EngineSpec, heard: Callable[[Progress], None], said: Callable[[Note], None]) -> Process:
+        """Make an engine's processes.
+
+        Args:
+            spec: the engine.
+            heard: told of every step of its start.
+            said: told what a person should know while it runs.
+
+        Raises:
+            OSError: the system makes no further process.
+        """
         ...
 
     async def well(self, spec: EngineSpec, within_s: float) -> bool:
         """Tell whether an engine says that it is well."""
+        ...
+
+    async def halted(self, process: Process) -> bool:
+        """Tell whether a process of an engine is halted (SIGSTOP), so that it does nothing though it lives."""
         ...
 
     async def unready(self, spec: EngineSpec, within_s: float) -> Note | None:
@@ -66,42 +83,52 @@ class LocalEngines:
     def __init__(self, logs: Path, policy: FleetPolicy) -> None:
         self._folder = logs
         self._policy = policy
-        self._logs: dict[str, LogFile] = {}
         self._asks = Readiness()
 
     def log(self, spec: EngineSpec) -> Path:
         """Return an engine's newest log file."""
         return self._folder / f"{spec.name}.log"
 
-    def obstacle(self, spec: EngineSpec) -> Note | None:
+    def obstacle(self, spec: EngineSpec) -> Cause | None:
         """Return what stands in an engine's way: its port is somebody else's, or its program is not there.
 
-        vLLM lets several servers share a port (SO_REUSEPORT, entrypoints/launchers/launcher.py 0.32.0), so that it
-        would not notice.
+        A port that is asked for without sharing it is refused also where its owner would share it (socket(7),
+        SO_REUSEPORT).
         """
-        if not Path(spec.argv[0]).is_file():
-            return note("fleet.no_program", path=spec.argv[0])
+        if sys.platform != "linux":
+            return Cause(note("fleet.linux_only"), final=True)
+        if not os.access(spec.argv[0], os.X_OK):
+            return Cause(note("fleet.no_program", path=spec.argv[0]), final=True)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((LOOPBACK, spec.port))
-            except OSError as error:
-                if error.errno == errno.EACCES:
-                    return note("fleet.port_forbidden", port=spec.port)
-                return note("fleet.port_taken", port=spec.port)
+            except PermissionError:
+                return Cause(note("fleet.port_forbidden", port=spec.port), final=True)
+            except OSError:
+                return Cause(note("fleet.port_taken", port=spec.port))
         return None
 
-    def launch(self, spec: EngineSpec, heard: Callable[[Progress], None]) -> Process:
-        """Make an engine's processes; ``heard`` is told of every step of its start."""
-        log = self._logs.get(spec.name)
-        if log is None:
-            log = self._logs[spec.name] = LogFile(self.log(spec), self._policy.log_bytes, self._policy.logs)
-        log.begin()
+    def launch(self, spec: EngineSpec, heard: Callable[[Progress], None], said: Callable[[Note], None]) -> Process:
+        """Make an engine's processes, and begin its log with its command."""
+        loop = asyncio.get_running_loop()
+
+        def lost(error: OSError) -> None:
+            told = note("fleet.log_lost", path=str(self.log(spec)), error=error.strerror or str(error))
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(said, told)
+
+        log = LogFile(self.log(spec), self._policy.log_bytes, self._policy.logs, lost)
+        log.begin(f"rigfit {time.strftime('%Y-%m-%d %H:%M:%S')}: {shlex.join(('vllm', *spec.argv[1:]))}")
         return EngineProcess(spec, log, heard, self._policy.stop_s)
 
     async def well(self, spec: EngineSpec, within_s: float) -> bool:
         """Tell whether an engine says that it is well."""
         return await self._asks.well(spec, within_s)
+
+    async def halted(self, process: Process) -> bool:
+        """Tell whether a process of an engine is halted (SIGSTOP), so that it does nothing though it lives."""
+        return process.pid is not None and await asyncio.to_thread(_halted, process.pid)
 
     async def unready(self, spec: EngineSpec, within_s: float) -> Note | None:
         """Return what an engine that is well still lacks; None when it is ready."""
@@ -116,7 +143,15 @@ class LocalEngines:
         return await asyncio.to_thread(cause_of_exit, ended)
 
     async def close(self) -> None:
-        """Close connections and log files."""
+        """Close connections."""
         await self._asks.close()
-        for log in self._logs.values():
-            log.close()
+
+
+def _halted(pid: int) -> bool:
+    import psutil
+
+    try:
+        first = psutil.Process(pid)
+        return any(one.status() == psutil.STATUS_STOPPED for one in (first, *first.children(recursive=True)))
+    except psutil.Error:
+        return False

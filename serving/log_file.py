@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 _HEAD, _TAIL = 1 << 18, 1 << 18
-"""What is kept of a start's words to explain a failure: how it began, and how it ended."""
+"""Bytes kept of a start's words to explain a failure: how it began, and how it ended."""
 
 
 class LogFile:
     """Takes bytes in one thread; may be asked in another.
 
     Args:
-        path: of the newest file; older ones are ``path.1`` and so on.
+        path: of the newest file; older ones are ``path.1`` (the youngest of them), ``path.2`` and so on.
         limit_bytes: size at which a file is put aside.
         keep: how many older ones are kept.
+        lost: told once when the disk takes nothing more, and again only if it took something in between.
     """
 
-    def __init__(self, path: Path, limit_bytes: int, keep: int) -> None:
+    def __init__(self, path: Path, limit_bytes: int, keep: int, lost: Callable[[OSError], None]) -> None:
         self.path = path
         self._limit = limit_bytes
         self._keep = keep
+        self._lost = lost
+        self._losing = False
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._size = 0
-        self._head = b""
-        self._tail = b""
-        self.lost_bytes = 0
+        self._head = bytearray()
+        self._tail = bytearray()
 
-    def begin(self) -> None:
-        """Begin a start: what was said before is no longer part of ``said``."""
+    def begin(self, line: str) -> None:
+        """Begin a start with a line of Rigfit's own; what was said before is no longer part of ``said``."""
         with self._lock:
-            self._head = self._tail = b""
+            self._head, self._tail = bytearray(), bytearray()
+        self.write(line.encode(errors="replace") + b"\n")
 
     def write(self, chunk: bytes) -> None:
-        """Append bytes; what the disk does not take is counted in ``lost_bytes``."""
+        """Append bytes. What the disk does not take is lost, and that is told."""
         with self._lock:
             self._remember(chunk)
             try:
                 self._append(chunk)
-            except OSError:
-                self.lost_bytes += len(chunk)
+                self._losing = False
+                return
+            except OSError as error:
                 self._close()
+                told, self._losing, why = self._losing, True, error
+        if not told:
+            self._lost(why)
 
     def said(self) -> str:
         """Return what was written since ``begin``, the middle left out where it is long."""
         with self._lock:
-            parts = (self._head, self._tail)
+            parts = (bytes(self._head), bytes(self._tail))
         return "\n".join(part.decode(errors="replace") for part in parts if part)
 
     def close(self) -> None:
@@ -58,27 +67,38 @@ class LogFile:
             self._close()
 
     def _remember(self, chunk: bytes) -> None:
-        room = _HEAD - len(self._head)
-        self._head += chunk[:room] if room > 0 else b""
-        self._tail = (self._tail + chunk[max(0, room) :])[-_TAIL:]
+        room = max(0, _HEAD - len(self._head))
+        self._head += chunk[:room]
+        self._tail += chunk[room:]
+        if len(self._tail) > 2 * _TAIL:
+            del self._tail[:-_TAIL]
 
     def _append(self, chunk: bytes) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("ab", buffering=0)
+            self._file = self._open()
             self._size = self._file.tell()
         if self._size and self._size + len(chunk) > self._limit:
             self._rotate()
-        self._file.write(chunk)
         self._size += len(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def _open(self) -> BinaryIO:
+        """Only its owner reads what callers may have asked."""
+        return os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab", buffering=0)
 
     def _rotate(self) -> None:
         self._close()
         names = [self.path, *(self.path.with_name(f"{self.path.name}.{n}") for n in range(1, self._keep + 1))]
-        for older, newer in zip(reversed(names), reversed(names[:-1]), strict=False):
-            if newer.exists():
-                newer.replace(older)
-        self._file = self.path.open("ab", buffering=0)
+        if self._keep:
+            for older, newer in zip(reversed(names[1:]), reversed(names[:-1]), strict=True):
+                with suppress(FileNotFoundError):
+                    newer.replace(older)
+        else:
+            self.path.unlink(missing_ok=True)
+        self._file = self._open()
         self._size = 0
 
     def _close(self) -> None:
