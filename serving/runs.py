@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from serving.processes import lives
+from serving.wish import Wish
 from tools.errors import StorageError
 
 VERSION = 1
@@ -74,7 +75,7 @@ class RunRecord:
         started: epoch seconds.
         option: of the plan.
         plan: as ``rigfit plan --json`` prints it.
-        settings: what ``rigfit serve`` was told besides, by the names of its options; no secrets.
+        wish: what ``rigfit serve`` was told besides; no secrets.
         engines: in start order.
         ready: epoch seconds when every engine was ready first; None before.
         ended: ``stopped`` by its user, ``interrupted`` by somebody else, ``failed``; empty while it runs or where it
@@ -90,7 +91,7 @@ class RunRecord:
     started: float
     option: str
     plan: Mapping[str, Any]
-    settings: Mapping[str, Any]
+    wish: Wish
     engines: tuple[EngineRecord, ...] = ()
     ready: float | None = None
     ended: str = ""

@@ -18,6 +18,7 @@ from tools.plan.options import Finder
 from tools.plan.placement import RESERVE_BYTES, RESERVE_SHARE
 from tools.plan.ranking import crawls
 from tools.specs.checkpoints import native
+from tools.specs.processor import PROCESSOR
 from tools.units import GIB
 
 
@@ -169,7 +170,7 @@ def _assumptions(
     notes += [
         note("plan.engine_not_there", gpu=gpu.name, engine=name)
         for gpu in cards
-        if not engine_runs(gpu, request.engine)
+        if gpu.vendor != PROCESSOR and not engine_runs(gpu, request.engine)
     ]
     for plan in asked.instances:
         step = plan.deployment.max_num_batched_tokens

@@ -156,13 +156,14 @@ def resolve_arguments(
     config: str | None = None,
     models: ModelCatalogue | None = None,
     gpus: GpuCatalogue | None = None,
+    known: Rig | None = None,
 ) -> PlanRequest:
     """Turn the words of ``rigfit plan`` into a request.
 
     Args:
         words: ``MODEL[@PRECISION]``, ``2xMODEL``.
         gpu: cards, ``NAME`` or ``2xNAME``, on each machine.
-        vram: memory of one unnamed card; ``gpu`` or ``vram`` is needed.
+        vram: memory of one unnamed card; ``gpu``, ``vram`` or ``known`` is needed.
         nodes: machines with these cards each.
         ram: system memory of a machine.
         reserved: memory that others already use on each card.
@@ -174,6 +175,7 @@ def resolve_arguments(
         config: a folder with a ``config.json``, instead of or beside a model's name.
         models: where names are looked up (default: the catalogue that is shipped).
         gpus: where cards are looked up (default: the catalogue that is shipped).
+        known: hardware known from elsewhere, for where no card is named.
 
     Raises:
         RequestError: a word can't be read, names something unknown, or a number is out of bounds.
@@ -183,7 +185,7 @@ def resolve_arguments(
     made, load = Gathered(), Load(context, users)
     chosen, engine_notes = limits.engine_of(engine)
     models_from_words(made, words, config, load, models, chosen)
-    rig = rig_from_words(made, gpu or (), vram, nodes=nodes, ram=ram, reserved=reserved, gpus=gpus)
+    rig = rig_from_words(made, gpu or (), vram, nodes=nodes, ram=ram, reserved=reserved, gpus=gpus, known=known)
     made.defaults(load)
     made.notes += engine_notes
     if kv_dtype is not None:

@@ -59,8 +59,9 @@ def rig_from_words(
     ram: str | None,
     reserved: str | None,
     gpus: GpuCatalogue | None,
+    known: Rig | None = None,
 ) -> Rig:
-    """Build the rig that is named.
+    """Build the rig that is named, or the one that is known where no card is.
 
     Raises:
         RequestError: no card, an unknown one, or a number out of bounds.
@@ -75,6 +76,11 @@ def rig_from_words(
         cards += [match.gpu] * (count * match.devices)
     if vram is not None:
         cards.append(_unnamed(made, vram, catalogue))
+    memory = None if ram is None else limits.memory_of(ram)
+    if not cards and known is not None:
+        made.notes += known.notes
+        cards = list(known.gpus)
+        memory = known.ram_bytes if memory is None else memory
     if not cards:
         raise BadValue("errors_plan.no_gpu")
     machines = limits.within("nodes", 1 if nodes is None else nodes, 1, limits.MAX_NODES)
@@ -84,7 +90,7 @@ def rig_from_words(
     if reserved is not None:
         cards = _reserve(cards, reserved)
     spread = tuple(replace(card, node=node) for node in range(machines) for card in cards)
-    return Rig(spread, machines, None if ram is None else limits.memory_of(ram))
+    return Rig(spread, machines, memory)
 
 
 def _unnamed(made: Gathered, vram: str, catalogue: GpuCatalogue) -> Gpu:

@@ -10,7 +10,7 @@ from ui.arguments import PLAN_WORDS, Parser
 from ui.output import chosen_language, print_json, print_lines
 
 if TYPE_CHECKING:
-    from tools.domain import Plan
+    from tools.domain import Plan, Rig
 
 ABOUT = "Plan models on cards: as asked first, then every way that works, with its cost."
 EXAMPLE = 'rigfit plan 2xQwen/Qwen3-30B-A3B --gpu "RTX PRO 6000"'
@@ -38,8 +38,12 @@ def run(arguments: Namespace) -> int:
     return 1 if arguments.check and plan.verdict == "does_not_fit" else 0
 
 
-def plan_from_words(arguments: Namespace) -> Plan:
+def plan_from_words(arguments: Namespace, known: Rig | None = None) -> Plan:
     """Make the plan of a command line.
+
+    Args:
+        arguments: its words.
+        known: this machine's hardware, for where no card is named.
 
     Raises:
         RequestError: a word can't be read or names something unknown.
@@ -51,7 +55,8 @@ def plan_from_words(arguments: Namespace) -> Plan:
     from ui.catalogue import open_measured, open_models
 
     words = {name: getattr(arguments, name) for name in PLAN_WORDS if getattr(arguments, name) is not None}
-    request = with_own(resolve_arguments(arguments.models, models=open_models(), **words), open_measured())
+    request = resolve_arguments(arguments.models, models=open_models(), known=known, **words)
+    request = with_own(request, open_measured())
     try:
         return make_plan(request)
     except NotYetExact as error:

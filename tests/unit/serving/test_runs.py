@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from serving.processes import birth, lives
 from serving.runs import EngineRecord, RunRecord, Runs
+from serving.wish import Wish
 from tools.errors import StorageError
 
 ENGINE = EngineRecord(
@@ -42,7 +43,7 @@ def run_here(port: int = 8000, started: float = 100.0, **fields: object) -> RunR
         started=started,
         option="as_asked",
         plan={"asked": {"models": [1, None, "ж"]}},
-        settings={"host": "127.0.0.1"},
+        wish=Wish(port=port, aliases=("small=qwen3-8b",), ttl_s=2.5),
         engines=(ENGINE,),
     )
     return replace(made, **fields)

@@ -1,0 +1,110 @@
+"""Keeps what is known of a run up to date, in memory and on disk, while its engines change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from prompts import text
+from serving.engine_state import EngineState
+from serving.processes import birth
+from serving.runs import EngineRecord, RunRecord, Runs
+from serving.spec import EngineSpec
+from tools.errors import StorageError
+
+_PAUSE_S = 0.2
+"""Between two writes: a start changes stages several times a second."""
+FIGURES = ("weights_bytes", "kv_pool_bytes", "kv_pool_tokens", "max_concurrency")
+"""What is predicted and measured of an engine."""
+
+
+class RunState:
+    """A run's record while the run lasts.
+
+    Args:
+        record: as it is at the start.
+        runs: where it is kept.
+        say: told once where that is not possible.
+    """
+
+    def __init__(self, record: RunRecord, runs: Runs, say: Callable[[str], None]) -> None:
+        self.record = record
+        self._runs = runs
+        self._say = say
+        self._dirty = asyncio.Event()
+        self._failed = False
+
+    def changed(self, state: EngineState) -> None:
+        """Take an engine's new state."""
+        language = self.record.wish.language
+        engines = tuple(
+            _updated(one, state, language) if one.name == state.name else one for one in self.record.engines
+        )
+        if engines != self.record.engines:
+            self.update(engines=engines)
+
+    def update(self, **fields: object) -> None:
+        """Change what is known, and have it written soon."""
+        self.record = replace(self.record, **fields)
+        self._dirty.set()
+
+    async def keep(self) -> None:
+        """For ever: write what changed."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await asyncio.to_thread(self.write)
+            await asyncio.sleep(_PAUSE_S)
+
+    def write(self) -> None:
+        """Write what is known now; a disk that takes nothing does not end the run."""
+        try:
+            self._runs.write(self.record)
+        except StorageError as error:
+            if not self._failed:
+                self._say(text(self.record.wish.language, error.code, **error.params))
+            self._failed = True
+
+
+def first_records(specs: Iterable[EngineSpec]) -> tuple[EngineRecord, ...]:
+    """Return engines as they are before anything was started."""
+    return tuple(
+        EngineRecord(
+            name=spec.name,
+            models=spec.served_names,
+            port=spec.port,
+            cards=spec.cards,
+            predicted=predicted(spec),
+            stage="stopped",
+        )
+        for spec in specs
+    )
+
+
+def predicted(spec: EngineSpec) -> Mapping[str, float | None]:
+    """Return the plan's figures of an engine, on each of its cards."""
+    footprint = spec.unit.instance.footprint
+    pool = footprint.kv_pool_bytes
+    values = (
+        footprint.weights_bytes,
+        None if pool is None else pool.value,
+        footprint.kv_pool_tokens,
+        footprint.max_concurrency,
+    )
+    return dict(zip(FIGURES, values, strict=True))
+
+
+def _updated(record: EngineRecord, state: EngineState, language: str) -> EngineRecord:
+    same = record.pid == state.pid and record.born is not None
+    return replace(
+        record,
+        stage=state.stage.value,
+        since=state.since,
+        pid=state.pid,
+        born=record.born if same else birth(state.pid) if state.pid else None,
+        ready_s=state.ready_s,
+        restarts=state.restarts,
+        reason=text(language, state.reason.code, **state.reason.params) if state.reason else "",
+        log=str(state.log),
+    )
