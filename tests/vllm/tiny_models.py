@@ -22,10 +22,21 @@ from typing import Any
 
 VOCABULARY = 4096
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+TEMPLATE_WITH_TOOLS = (
+    "{%- set system = messages[0].content if messages[0].role == 'system' else '' %}"
+    "{%- if tools %}<|im_start|>system\n{{ system }}\n# Tools\n<tools>"
+    "{%- for tool in tools %}\n{{ tool | tojson }}{% endfor %}\n</tools>\n"
+    'Call one as <tool_call>\n{"name": NAME, "arguments": ARGUMENTS}\n</tool_call><|im_end|>\n'
+    "{%- elif system %}<|im_start|>system\n{{ system }}<|im_end|>\n{% endif %}"
+    "{%- for message in messages if message.role != 'system' %}"
+    "{%- if message.role == 'tool' %}<|im_start|>user\n<tool_response>\n{{ message.content }}\n</tool_response>"
+    "{%- else %}<|im_start|>{{ message.role }}\n{{ message.content or '' }}"
+    "{%- for call in message.tool_calls or [] %}\n<tool_call>\n"
+    '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\n</tool_call>'
+    "{%- endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+"""ChatML, with tools as Hermes has them."""
 SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 256,
@@ -71,7 +82,7 @@ def tokenizer() -> Any:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token=SPECIAL[0], eos_token=SPECIAL[2], model_max_length=4096
     )
-    fast.chat_template = TEMPLATE
+    fast.chat_template = TEMPLATE_WITH_TOOLS
     return fast
 
 
