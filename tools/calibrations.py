@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,21 @@ class Calibrations:
             return 0
 
     def remember(self, one: Measured) -> int:
-        """Keep a measurement; an earlier one of the same deployment with the same settings gives way to it.
+        """Keep a measurement.
+
+        An earlier one of the same deployment with the same settings gives way to it, unless it tells what the new one
+        does not. One that tells nothing new is not kept again.
 
         Returns:
-            Its number.
+            Its number, or that of the one that tells the same.
 
         Raises:
             StorageError: the file can't be written.
         """
         for number, known in self.numbered():
-            if _deployment(known) == _deployment(one):
+            if replace(known, date=one.date, log=one.log) == one:
+                return number
+            if _deployment(known) == _deployment(one) and _told(known) <= _told(one):
                 self.forget(number)
         facts = json.dumps(asdict(one), ensure_ascii=False)
         self._run("INSERT INTO measured (facts) VALUES (?)", (facts,))
@@ -120,6 +125,11 @@ def _measured(text: str) -> Measured | None:
     sizes = (getattr(one, name) for name in _FIELDS if name.endswith("_bytes"))
     sound = all(size is None or (isinstance(size, int) and abs(size) < 1 << 50) for size in sizes)
     return one if sound and isinstance(one.card, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+
+
+def _told(one: Measured) -> set[str]:
+    """The sizes that a start told."""
+    return {name for name in _FIELDS if name.endswith("_bytes") and getattr(one, name) is not None}
 
 
 def _deployment(one: Measured) -> tuple[object, ...]:

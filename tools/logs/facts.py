@@ -107,6 +107,8 @@ class EngineLog:
         phase: how far it came.
         starts: how many starts the text holds in all.
         neighbours: bytes held by other engines whose logs stand in the same text, by service.
+        seconds: how long steps of the start took: ``weights`` (read), ``load`` (read and put in place), ``init`` (what
+            comes after: profiling, the cache, warming up).
     """
 
     engine: str
@@ -121,3 +123,4 @@ class EngineLog:
     phase: Phase = "start"
     starts: int = 1
     neighbours: Mapping[str, int] = field(default_factory=dict[str, int])
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])

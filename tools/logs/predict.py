@@ -250,18 +250,29 @@ def _in_flight(deployment: Deployment, log: EngineLog) -> Deployment:
     return replace(deployment, checkpoint=found[0]) if found else deployment
 
 
+def predicted_parts(footprint: Footprint) -> dict[str, Band]:
+    """Return the parts of the budget as predicted, by the names that ``differences`` gives them; bytes."""
+    weights = footprint.weights_bytes
+    found = {
+        "weights": Band(0.997 * weights, weights, 1.003 * weights),
+        "non_torch": _shift(footprint.context_bytes, -CUDA_CONTEXT_BYTES),
+        "activation": footprint.activation_bytes,
+        "graphs": footprint.cuda_graph_bytes,
+    }
+    return found | ({"kv_pool": footprint.kv_pool_bytes} if footprint.kv_pool_bytes else {})
+
+
 def differences(memory: Memory, footprint: Footprint) -> tuple[Difference, ...]:
     """Set each measured part beside the predicted one, in the order of the budget."""
-    graphs = footprint.cuda_graph_bytes
-    non_torch = _shift(footprint.context_bytes, -CUDA_CONTEXT_BYTES)
-    weights = footprint.weights_bytes
+    parts = predicted_parts(footprint)
     rows: list[tuple[str, int | None, Band | None]] = [
-        ("weights", memory.weights_bytes, Band(0.997 * weights, weights, 1.003 * weights)),
-        ("non_torch", memory.non_torch_bytes, non_torch),
+        ("weights", memory.weights_bytes, parts["weights"]),
+        ("non_torch", memory.non_torch_bytes, parts["non_torch"]),
     ]
     if memory.weights_bytes is None and memory.consumed_bytes is not None:
-        rows = [("weights_and_non_torch", memory.consumed_bytes, _shift(non_torch, weights))]
-    rows += _peaks(memory, footprint.activation_bytes, graphs)
+        held = _shift(parts["non_torch"], footprint.weights_bytes)
+        rows = [("weights_and_non_torch", memory.consumed_bytes, held)]
+    rows += _peaks(memory, parts["activation"], parts["graphs"])
     if memory.compute_bytes is not None:
         rows.append(("compute", memory.compute_bytes, footprint.activation_bytes))
     rows.append(("kv_pool", memory.kv_bytes, footprint.kv_pool_bytes))

@@ -54,6 +54,7 @@ _CARD = re.compile(
 """A card as the driver names it, in what nvidia-smi prints."""
 _OOM_LINES = 6
 _MAX_STARTS, _MAX_RANKS = 200, 256
+_STEPS = ("weights", "load", "init")
 
 
 @dataclass(slots=True)
@@ -274,6 +275,7 @@ def _finished(start: _Start, starts: int, neighbours: Mapping[str, int]) -> Engi
         phase=start.phase,
         starts=starts,
         neighbours=neighbours,
+        seconds={name: start.facts[f"{name}_s"] for name in _STEPS if f"{name}_s" in start.facts},
     )
 
 

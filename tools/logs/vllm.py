@@ -36,7 +36,14 @@ PATTERNS: tuple[Pattern, ...] = (
     pattern("Starting to load model", r"load model ([^\s,'\"]{1,200}?)(?:\.\.\.|$| )", ("model", str), phase="weights"),
     pattern("Loading drafter model", "", drafter=True),
     pattern("Checkpoint size", rf"Checkpoint size: {_GIB}", ("checkpoint_bytes", gib), phase="weights"),
-    pattern("odel loading took", rf"odel loading took {_GIB}", ("weights_bytes", gib), phase="profiling"),
+    pattern("Loading weights took", rf"weights took {NUMBER} seconds", ("weights_s", float)),
+    pattern(
+        "odel loading took",
+        rf"odel loading took {_GIB}(?: memory)?(?: and {NUMBER} seconds)?",
+        ("weights_bytes", gib), ("load_s", float),
+        phase="profiling",
+    ),
+    pattern("init engine (", rf"\) took {NUMBER} s", ("init_s", float)),
     pattern("Loading model weights took", rf"weights took {_GIB}", ("weights_bytes", gib), phase="profiling", add=True),
     pattern(
         "total_gpu_memory (",
