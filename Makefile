@@ -36,8 +36,9 @@ check:  ## lint, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/basedpyright
 
-bench:  ## speed and size against their limits
+bench:  ## speed and size against their limits; make bench PEERS=1 also installs the routers that the gateway is beside
 	@sh scripts/install.sh dev
+	@$(if $(PEERS),sh scripts/bench_peers.sh)
 	@$(BIN)/python scripts/bench.py
 
 peers:  ## Rigfit beside other calculators on measured start-ups: make peers MEASURED=path/to/measured.jsonl
@@ -48,4 +49,4 @@ lock:  ## resolve the dependencies again into the hashed requirements files
 	@sh scripts/lock.sh
 
 clean:  ## remove the environments and caches
-	rm -rf .venv .vllm .peers .proof .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .vllm .peers .proof .bench .pytest_cache .ruff_cache .hypothesis
