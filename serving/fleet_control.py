@@ -6,7 +6,7 @@ has died or has never been started: to wake it is to start it. So restarts follo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -75,12 +75,16 @@ class FleetControl:
     Args:
         own: the engines.
         api: sleep mode.
+        answers: tells whether an engine answers.
         notices: told once of each engine that has to be stopped and started.
     """
 
-    def __init__(self, own: OwnEngines, api: SleepApi, notices: Notices) -> None:
+    def __init__(
+        self, own: OwnEngines, api: SleepApi, answers: Callable[[Engine], Awaitable[bool]], notices: Notices
+    ) -> None:
         self._own = own
         self._api = api
+        self._answers = answers
         self._notices = notices
         self._sleepers = set(own.sleepers)
         self._told = set[Engine]()
@@ -106,18 +110,16 @@ class FleetControl:
 
     async def look(self, engine: Engine) -> Seen:
         """Return what an engine does. Its process is asked for first, which can't be mistaken."""
-        if engine.url not in self._sleepers:
-            self._tell(engine)
+        self._tell(engine)
         stage = self._stage(engine)
         if stage in AT_REST:
             return Seen.STOPPED
         if stage is not Stage.READY:
             return Seen.CHANGING
-        seen = await self._api.look(engine)
+        seen = await self._api.look(engine) if engine.url in self._sleepers else Seen.SLEEPLESS
         if seen is Seen.SLEEPLESS:
             self._sleepers.discard(engine.url)
-            self._tell(engine)
-            return Seen.AWAKE
+            return Seen.AWAKE if await self._answers(engine) else Seen.SILENT
         return Seen.SILENT if seen is Seen.GONE else seen  # nobody listens, but its process has not ended
 
     def why(self, engine: Engine) -> Note | None:
@@ -132,6 +134,6 @@ class FleetControl:
         return engine.url in self._sleepers and self._stage(engine) is Stage.READY
 
     def _tell(self, engine: Engine) -> None:
-        if engine not in self._told:
+        if engine.url not in self._sleepers and engine not in self._told:
             self._told.add(engine)
             self._notices.restarts(engine)

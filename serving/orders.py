@@ -95,7 +95,8 @@ class Refuse:
 
     Attributes:
         ticket: whose.
-        why: ``waited_too_long``, ``queue_full``, ``wake_failed``, ``engine_unreachable`` or ``pinned_out``.
+        why: ``waited_too_long``, ``queue_full``, ``wake_failed``, ``engine_unreachable``, ``pinned_out`` or
+            ``gateway_stops``.
         retry_after_s: when asking again makes sense.
         other: the engine that is in the way, where that is the reason.
     """

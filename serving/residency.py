@@ -35,6 +35,8 @@ _SEEN_AS = {
 }
 LOOK_AGAIN_S = 1.0
 """A request for an engine that is gone has it looked at again, if the last look is older than this."""
+CLOSED_RETRY_S = 5.0
+"""When asking again makes sense for who was refused because the gateway stops: another may be there then."""
 _GRACE_SHARE = 1 / 20
 """An engine that nobody asks for stays awake for this share of what a switch takes, before it goes early."""
 _ROUNDING_S = 1e-6
@@ -57,6 +59,7 @@ class Group:
         self._keeper: Resident | None = None
         self._took_s = {Phase.AWAKE: 0.0, Phase.ASLEEP: 0.0}
         self._served = ServedTime()
+        self._closed = False
         self._orders: list[Order] = []
 
     # what others may know
@@ -143,6 +146,13 @@ class Group:
         self._residents[name].pinned = False
         self._step(now)
 
+    def close(self, now: float) -> None:
+        """Give no more orders but to those requests that can go on at once; refuse all others."""
+        self._step(now)
+        self._closed = True
+        for resident in self._residents.values():
+            self._refuse_all(resident, "gateway_stops", CLOSED_RETRY_S)
+
     # what engines do
 
     def woke(self, name: str, good: bool, now: float) -> None:
@@ -182,7 +192,9 @@ class Group:
 
     def _refused_at_once(self, ticket: int, resident: Resident, now: float) -> bool:
         pinned = self.pinned()
-        if len(resident.waiting) >= self._policy.max_waiting:
+        if self._closed:
+            self._orders.append(Refuse(ticket, "gateway_stops", CLOSED_RETRY_S))
+        elif len(resident.waiting) >= self._policy.max_waiting:
             self._orders.append(Refuse(ticket, "queue_full", self._soon_s()))
         elif resident.phase is Phase.ASLEEP and now < resident.not_before:
             self._orders.append(Refuse(ticket, "wake_failed", resident.not_before - now))
@@ -250,6 +262,8 @@ class Group:
 
     def _step(self, now: float) -> None:
         """Give every order that the rules demand now."""
+        if self._closed:
+            return
         for resident in self._residents.values():
             self._expire(resident, now)
             if resident.phase is Phase.SLEEPLESS:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -18,7 +19,7 @@ from serving.config import GatewayConfig
 from serving.errors import Refused
 from serving.fleet_control import FleetControl, OwnEngines
 from serving.gateway import Gateway
-from serving.health import watch
+from serving.health import check, watch
 from serving.metrics import Metrics
 from serving.notices import Notices, Say
 from serving.relay import Relay
@@ -43,7 +44,7 @@ def serve(config: GatewayConfig, secrets: Mapping[str, str], ready: Callable[[st
         say: called with what whoever runs the gateway should know.
     """
     raise_descriptor_limit()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner, suppress(asyncio.CancelledError):
+    with asyncio.Runner(loop_factory=loop_factory()) as runner, suppress(asyncio.CancelledError):
         runner.run(_serve(config, secrets, ready, say))
 
 
@@ -88,21 +89,24 @@ class Endpoint:
     groups: tuple[tuple[tuple[Engine, ...], Turns], ...]
     own: OwnEngines | None = None
 
-    async def bring_up(self) -> list[Refused]:
-        """Wake the engines that take turns, one after the other, so that each has been loaded before it is asked for.
+    def brought_up(self, engines: tuple[Engine, ...], turns: Turns) -> tuple[Engine, ...]:
+        """Return the engines of a group that ``bring_up`` wakes.
 
-        Of engines that have to be stopped and started, only the first of each group is: the next would end it.
-
-        Returns:
-            What could not be woken, and why.
+        The one that is kept awake; else those that have sleep mode, so that each has been loaded before it is asked
+        for; else, where engines have to be stopped and started, only the first: the next would end it.
         """
+        kept = tuple(engine for engine in engines if turns.is_pinned(engine))
+        sleepers = tuple(engine for engine in engines if self.own is None or engine.url in self.own.sleepers)
+        return kept or sleepers or engines[:1]
+
+    async def bring_up(self) -> list[Refused]:
+        """Wake engines that take turns, one after the other in each group; returns what could not be woken, and why."""
         tried = await asyncio.gather(*(self._bring_up(engines, turns) for engines, turns in self.groups))
         return [failure for failures in tried for failure in failures]
 
     async def _bring_up(self, engines: tuple[Engine, ...], turns: Turns) -> list[Refused]:
-        sleepers = [engine for engine in engines if self.own is None or engine.url in self.own.sleepers]
         failures: list[Refused] = []
-        for engine in sleepers or engines[:1]:
+        for engine in self.brought_up(engines, turns):
             try:
                 await turns.bring_up(engine)
             except Refused as refused:
@@ -148,6 +152,8 @@ async def opened_endpoint(
         await site.start()
         yield Endpoint(address(config.host, site.port), tuple(groups), own)
         gateway.stopping = True
+        for _, group in groups:
+            group.close()
         await site.stop()
         server.pre_shutdown()
         await gateway.idle(config.limits.drain_s)
@@ -161,7 +167,7 @@ async def opened_endpoint(
 
 def _control(config: GatewayConfig, relay: Relay, notices: Notices, own: OwnEngines | None) -> Control:
     api = SleepApi(relay, config.sleep_level, config.switch_s)
-    return api if own is None else FleetControl(own, api, notices)
+    return api if own is None else FleetControl(own, api, partial(check, relay=relay), notices)
 
 
 def _groups(
@@ -196,7 +202,7 @@ def raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return uvloop where it is installed; it has no build for Windows."""
     try:
         import uvloop

@@ -137,6 +137,11 @@ class Turns:
         self._group.unpin(engine.url, time.monotonic())
         self._obey()
 
+    def close(self) -> None:
+        """Switch no more: who waits is refused, and who is running may finish."""
+        self._group.close(time.monotonic())
+        self._obey()
+
     def is_pinned(self, engine: Engine) -> bool:
         """Tell whether an engine is kept awake."""
         return self._group.pinned() == engine.url

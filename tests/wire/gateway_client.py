@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
-from simulated_engine import SimulatedEngine, engines
+from simulated_engine import SimulatedEngine, SimulatedFleet, engines
 
 from serving.config import GatewayConfig, Upstream
-from serving.server import opened
+from serving.fleet_control import OwnEngines
+from serving.server import Endpoint, opened, opened_endpoint
 
 CHAT = "/v1/chat/completions"
 
@@ -52,6 +53,33 @@ async def fronted(
         connector = aiohttp.TCPConnector(limit=0)
         async with opened(config, secrets or {}) as url, aiohttp.ClientSession(connector=connector) as session:
             yield Client(url, session)
+
+
+@asynccontextmanager
+async def run_and_fronted(
+    *behind: SimulatedEngine, elsewhere: tuple[SimulatedEngine, ...] = (), said: list[str] | None = None, **changes: Any
+) -> AsyncIterator[tuple[Client, SimulatedFleet, Endpoint]]:
+    """Run a fleet of engines that take turns, further engines elsewhere, and a gateway inside the block."""
+    fleet = SimulatedFleet(*behind)
+    own = OwnEngines(
+        fleet,
+        {engine.url: engine.name for engine in behind},
+        frozenset(engine.url for engine in behind if engine.can_sleep),
+    )
+    async with engines(*elsewhere):
+        upstreams = tuple(Upstream(engine.name, engine.url) for engine in (*behind, *elsewhere))
+        groups = (tuple(engine.name for engine in behind),)
+        config = replace(GatewayConfig(upstreams, port=0, check_s=0.1, groups=groups), **changes)
+        connector = aiohttp.TCPConnector(limit=0)
+        say = (said if said is not None else []).append
+        try:
+            async with (
+                opened_endpoint(config, {}, say, own) as endpoint,
+                aiohttp.ClientSession(connector=connector) as session,
+            ):
+                yield Client(endpoint.url, session), fleet, endpoint
+        finally:
+            await fleet.close()
 
 
 def run(test: Callable[[], Awaitable[None]], within_s: float = 30) -> None:
