@@ -7,29 +7,32 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Any
-from urllib.parse import urlsplit
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import BaseTool
+from langgraph.config import get_stream_writer
 
+from agent.decide.endpoint import Endpoint
 from agent.decide.rules import RulesDecider
+from agent.events import StepFinished, StepStarted
 from agent.logs import without_log
 from agent.rigs import current_rig
 from agent.state import State, this_turn
+from prompts import text
 from tools.errors import ModelUnavailable
 from tools.settings import Settings
 
 MAX_ROUNDS = 5
 """Tool rounds a model may take in one turn; then the rules finish."""
-TIMEOUT_S = 60.0
 HISTORY = 12
 """Earlier messages (questions and answers) a model is given."""
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_WAIT = "wait_for_model"
 _LANGUAGES = {"en": "English", "ru": "Russian"}
-_REASON_CHARS = 120
 
 
 class LlmDecider:
@@ -42,9 +45,12 @@ class LlmDecider:
     """
 
     def __init__(self, settings: Settings, tools: Sequence[BaseTool], rules: RulesDecider) -> None:
-        self._settings, self._tools, self._rules = settings, list(tools), rules
-        self.name = settings.llm_model or "default"
-        self._model: Any = None
+        self._endpoint, self._rules = Endpoint(settings, tools), rules
+
+    @property
+    def name(self) -> str:
+        """The model's name; that of its endpoint until the endpoint has told it."""
+        return self._endpoint.model or "default"
 
     async def __call__(self, state: State) -> AIMessage:
         """Return the model's next message, or the rules' once it failed in this turn."""
@@ -54,58 +60,42 @@ class LlmDecider:
         if _in_circles(messages):
             return await self._by_rules(state, [{"code": "errors_agent.llm_steps", "params": {}}])
         try:
-            answer = await self._ask(state)
+            answer = await self._asked(state)
         except ModelUnavailable as error:
             params = {key: str(value) for key, value in error.params.items()}
             return await self._by_rules(state, [{"code": error.code, "params": params}])
-        text = _THINKING.sub("", answer.text).strip()
-        if not answer.tool_calls and not text:
-            return await self._by_rules(state, [])
+        written = said_aloud(answer.text)
+        if not answer.tool_calls and not written:
+            return await self._by_rules(state, [{"code": "errors_agent.llm_empty", "params": {"model": self.name}}])
         return AIMessage(
-            content="" if answer.tool_calls else text,
+            content="" if answer.tool_calls else written,
             tool_calls=answer.tool_calls,
             additional_kwargs={"llm": self.name},
         )
 
+    async def _asked(self, state: State) -> AIMessage:
+        """Ask the model; waiting until it is ready is shown as a step."""
+        show, began = get_stream_writer(), time.perf_counter()
+        waited: list[str] = []
+
+        def waiting() -> None:
+            waited.append(_WAIT)
+            show(StepStarted(_WAIT, {}, _WAIT))
+
+        ok = False
+        try:
+            answer = await self._endpoint.ask(self._prompt(state), waiting=waiting)
+            ok = True
+            return answer
+        finally:
+            if waited:
+                language = state.get("reading", {}).get("language", "en")
+                said = text(language, "agent.step_waited" if ok else "agent.step_waited_long", model=self.name)
+                show(StepFinished(_WAIT, time.perf_counter() - began, ok, said, _WAIT))
+
     async def _by_rules(self, state: State, notices: list[dict[str, Any]]) -> AIMessage:
         message = await self._rules(state)
         return message.model_copy(update={"additional_kwargs": {"fallback": True, "notices": notices}})
-
-    async def _ask(self, state: State) -> AIMessage:
-        """Ask the endpoint.
-
-        Raises:
-            ModelUnavailable: it can't be reached, refused, or answered something that is no chat completion.
-        """
-        import httpx
-        from openai import OpenAIError
-
-        try:
-            return await self._bound().ainvoke(self._prompt(state))
-        except (OpenAIError, httpx.HTTPError, OSError) as error:
-            reason = type(error).__name__
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            reason = f"unreadable answer, {type(error).__name__}"
-        raise ModelUnavailable(
-            "errors_agent.llm_unavailable", url=_address(self._settings.llm_url), reason=reason[:_REASON_CHARS]
-        )
-
-    def _bound(self) -> Any:
-        if self._model is None:
-            from langchain_openai import ChatOpenAI
-            from pydantic import SecretStr
-
-            self._model = ChatOpenAI(
-                model=self.name,
-                base_url=self._settings.llm_url,
-                api_key=SecretStr(self._settings.llm_key() or "none"),
-                temperature=0,
-                streaming=True,
-                stream_usage=False,
-                timeout=TIMEOUT_S,
-                max_retries=1,
-            ).bind_tools(self._tools)
-        return self._model
 
     def _prompt(self, state: State) -> list[AnyMessage]:
         """Give the rules of the house, the reading as a hint, earlier questions and answers, and this turn so far."""
@@ -123,10 +113,15 @@ class LlmDecider:
         return [SystemMessage(system), *spoken, *_complete(turn)]
 
 
-def _address(url: str | None) -> str:
-    """Return an endpoint's address without credentials."""
-    parts = urlsplit(url or "")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def said_aloud(answer: str) -> str:
+    """Return an answer without what the model thought; some templates open the thinking before the answer begins.
+
+    >>> said_aloud("<think>2 x 57 ...</think>It fits.")
+    'It fits.'
+    >>> said_aloud("2 x 57 ...</think>It fits.")
+    'It fits.'
+    """
+    return _THINKING.sub("", answer).rpartition("</think>")[2].strip()
 
 
 def _spoken(messages: Iterable[AnyMessage]) -> list[AnyMessage]:

@@ -25,6 +25,21 @@ def calls(*wanted: tuple[str, str]) -> dict[str, Any]:
     return {"tool_calls": list(wanted)}
 
 
+def think(words: str, turn: dict[str, Any]) -> dict[str, Any]:
+    """An answer with the thinking before it, as vLLM's reasoning parser sends it apart from the text."""
+    return {**turn, "reasoning": words}
+
+
+def broken_off(turn: dict[str, Any], *, after: int) -> dict[str, Any]:
+    """An answer whose connection ends after so many pieces."""
+    return {**turn, "pieces": after}
+
+
+def not_ready(retry_after: str | None) -> dict[str, Any]:
+    """A 503, with ``Retry-After`` where that is not None."""
+    return {"status": 503, "headers": {"Retry-After": retry_after} if retry_after is not None else {}}
+
+
 class Script:
     """What the server answers, in order, and what it was asked."""
 
@@ -32,12 +47,17 @@ class Script:
         self.turns = list(turns)
         self.requests: list[dict[str, Any]] = []
 
-    def chunks(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Return the next answer as stream chunks, its text in pieces of seven characters."""
+    def next(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the next answer; the last one again where there is none."""
         self.requests.append(request)
-        turn = self.turns[min(len(self.requests), len(self.turns)) - 1]
+        return self.turns[min(len(self.requests), len(self.turns)) - 1]
+
+    def chunks(self, turn: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Return an answer as stream chunks, its text in pieces of seven characters."""
         yield {"role": "assistant", "content": ""}
-        text = turn.get("content", "")
+        thought, text = turn.get("reasoning", ""), turn.get("content", "")
+        for start in range(0, len(thought), 7):
+            yield {"reasoning": thought[start : start + 7]}
         for start in range(0, len(text), 7):
             yield {"content": text[start : start + 7]}
         for index, (name, arguments) in enumerate(turn.get("tool_calls", ())):
@@ -55,18 +75,30 @@ class Script:
                 yield {"tool_calls": [{"index": index, "function": {"arguments": arguments[start : start + 11]}}]}
 
 
-@contextmanager
-def scripted_llm(*turns: dict[str, Any], status: int = 200) -> Iterator[tuple[str, Script]]:
-    """Serve a script; yields the base URL and the script."""
-    script = Script(turns)
-
+def _handler(script: Script, models: Sequence[str]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            rows = [{"id": name, "object": "model", "owned_by": "vllm", "root": name} for name in models]
+            self._whole(200, {"object": "list", "data": rows} if self.path == "/v1/models" else {})
+
+        def _whole(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
+            data = json.dumps(answer).encode()
+            self.send_response(status)
+            for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if status != 200:
-                self.send_error(status)
+            turn = script.next(body)
+            if "status" in turn:
+                self._whole(
+                    turn["status"], {"error": {"message": "not ready", "code": "model_starting"}}, turn["headers"]
+                )
                 return
             assert self.path == "/v1/chat/completions"
             assert body["stream"] is True
@@ -74,9 +106,12 @@ def scripted_llm(*turns: dict[str, Any], status: int = 200) -> Iterator[tuple[st
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Connection", "close")
             self.end_headers()
-            deltas = list(script.chunks(body))
-            for delta in deltas:
+            deltas = list(script.chunks(turn))
+            for delta in deltas[: turn.get("pieces")]:
                 self._event({"index": 0, "delta": delta, "finish_reason": None})
+            if "pieces" in turn:
+                self.close_connection = True
+                return
             reason = "tool_calls" if "tool_calls" in deltas[-1] else "stop"
             self._event({"index": 0, "delta": {}, "finish_reason": reason})
             self.wfile.write(b"data: [DONE]\n\n")
@@ -88,13 +123,25 @@ def scripted_llm(*turns: dict[str, Any], status: int = 200) -> Iterator[tuple[st
                 "created": 1,
                 "model": "scripted",
                 "choices": [choice],
+                "usage": None,
+                "system_fingerprint": None,
             }
             self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@contextmanager
+def scripted_llm(
+    *turns: dict[str, Any], status: int = 200, models: Sequence[str] = ("scripted",)
+) -> Iterator[tuple[str, Script]]:
+    """Serve a script; yields the base URL and the script."""
+    script = Script(turns if status == 200 else [{"status": status, "headers": {}}])
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(script, models))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,184 @@
+"""An OpenAI-compatible endpoint as the assistant asks it: which model, how long to wait, and what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.tools import BaseTool
+
+from tools.errors import ModelUnavailable
+from tools.settings import Settings
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+
+CONNECT_S = 5.0
+SILENCE_S = 60.0
+"""Longest time between two pieces of an answer; a long prompt is read before the first."""
+ANSWER_S = 240.0
+"""Longest whole answer: some models think for minutes, and the rules take a second."""
+READY_S = 60.0
+"""How long a model that wakes or starts is waited for."""
+_SOONEST_S, _LATEST_S = 0.2, 10.0
+"""Bounds of the time after which an endpoint that is not ready is asked again, whatever it says itself."""
+_NAMES_BYTES = 1 << 20
+_NAMES_SHOWN = 5
+_NAME_CHARS = 200
+
+
+class Endpoint:
+    """One model behind one address.
+
+    Args:
+        settings: ``llm_url``, ``llm_model`` and the name of the variable that holds the key.
+        tools: what the model may call.
+
+    Attributes:
+        model: its name; None until the endpoint, which has one alone, has told it.
+    """
+
+    def __init__(self, settings: Settings, tools: Sequence[BaseTool]) -> None:
+        self._settings, self._tools = settings, list(tools)
+        self.model = settings.llm_model
+        self._asks: Any = None
+
+    async def ask(self, prompt: Sequence[AnyMessage], *, waiting: Callable[[], None]) -> AIMessage:
+        """Ask for the next message.
+
+        Args:
+            prompt: the conversation.
+            waiting: called once where the model is not ready yet and is waited for.
+
+        Raises:
+            ModelUnavailable: it can't be reached, refused, is not ready in time, broke off, or answered something that
+                is no chat completion.
+        """
+        import httpx
+        from openai import APIConnectionError, APIStatusError, OpenAIError
+
+        try:
+            async with asyncio.timeout(READY_S + ANSWER_S):
+                answer = await self._patiently(prompt, waiting)
+        except APIStatusError as error:
+            if _pause_s(error) is not None:
+                raise self._wrong("not_ready", seconds=round(READY_S)) from error
+            raise self._wrong("refused", status=error.status_code) from error
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise self._wrong("silent") from error
+        except (APIConnectionError, httpx.ConnectError) as error:
+            late = isinstance(error.__cause__, httpx.TimeoutException)
+            raise self._wrong("silent" if late else "unreachable") from error
+        except (OpenAIError, httpx.HTTPError, OSError) as error:
+            raise self._wrong("broke_off") from error
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise self._wrong("unreadable") from error
+        if not answer.response_metadata.get("finish_reason"):
+            raise self._wrong("broke_off")
+        return answer
+
+    async def _patiently(self, prompt: Sequence[AnyMessage], waiting: Callable[[], None]) -> AIMessage:
+        """Ask, again where the endpoint says that it is worth it: 503 with ``Retry-After``."""
+        from openai import APIStatusError
+
+        ends: float | None = None
+        while True:
+            try:
+                return await (await self._bound()).ainvoke(list(prompt))
+            except APIStatusError as error:
+                pause = _pause_s(error)
+                if pause is None:
+                    raise
+                if ends is None:
+                    ends = time.monotonic() + READY_S
+                    waiting()
+                if time.monotonic() + pause > ends:
+                    raise
+                await asyncio.sleep(pause)
+
+    async def _bound(self) -> Any:
+        if self._asks is None:
+            import httpx
+            from langchain_openai import ChatOpenAI
+            from pydantic import SecretStr
+
+            if self.model is None:
+                self.model = await self._only_model()
+            self._asks = ChatOpenAI(
+                model=self.model,
+                base_url=self._settings.llm_url,
+                api_key=SecretStr(self._settings.llm_key() or "none"),
+                temperature=0,
+                streaming=True,
+                stream_usage=False,
+                timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S),
+                max_retries=0,
+            ).bind_tools(self._tools)
+        return self._asks
+
+    async def _only_model(self) -> str:
+        """Return the name of the one model that the endpoint has.
+
+        Raises:
+            ModelUnavailable: it has several, or none.
+        """
+        import json
+
+        import httpx
+
+        key = self._settings.llm_key()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        url = f"{(self._settings.llm_url or '').rstrip('/')}/models"
+        async with (
+            httpx.AsyncClient(timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S)) as client,
+            client.stream("GET", url, headers=headers) as answer,
+        ):
+            if answer.status_code != 200:
+                raise self._wrong("refused", status=answer.status_code)
+            body = b""
+            async for piece in answer.aiter_bytes():
+                body += piece
+                if len(body) > _NAMES_BYTES:
+                    raise ValueError("too many models")
+        names = model_names(json.loads(body))
+        if len(names) != 1:
+            raise self._wrong("which" if names else "no_model", models=", ".join(names[:_NAMES_SHOWN]))
+        return names[0]
+
+    def _wrong(self, what: str, **params: object) -> ModelUnavailable:
+        return ModelUnavailable(f"errors_agent.llm_{what}", url=address(self._settings.llm_url), **params)
+
+
+def model_names(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the models of an answer of ``/v1/models``, one name each: what has the same ``root`` is one model.
+
+    vLLM's ``root`` is what it loads, Rigfit's gateway's what an alias means; elsewhere there is none.
+
+    >>> model_names({"data": [{"id": "small", "root": "Qwen3-8B"}, {"id": "Qwen3-8B", "root": "Qwen3-8B"}]})
+    ('Qwen3-8B',)
+    """
+    found: dict[str, str] = {}
+    for row in answer["data"]:
+        name, root = str(row["id"])[:_NAME_CHARS], str(row.get("root") or row["id"])[:_NAME_CHARS]
+        if root not in found or name == root:
+            found[root] = name
+    return tuple(found.values())
+
+
+def address(url: str | None) -> str:
+    """Return an endpoint's address without credentials."""
+    parts = urlsplit(url or "")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _pause_s(error: APIStatusError) -> float | None:
+    """Return after how many seconds an endpoint that is not ready wants to be asked again; None where it does not."""
+    said = error.response.headers.get("retry-after") if error.status_code == 503 else None
+    try:
+        return None if said is None else min(max(float(said), _SOONEST_S), _LATEST_S)
+    except ValueError:
+        return _LATEST_S
