@@ -97,3 +97,21 @@ async def until(met: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not met():
             await asyncio.sleep(0.005)
+
+
+async def raw(url: str, *pieces: bytes, wait_s: float = 5) -> bytes:
+    """Send bytes as they are and return all that comes back until the end or a pause."""
+    host, port = url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    got = b""
+    try:
+        async with asyncio.timeout(wait_s):
+            while chunk := await reader.read(65536):
+                got += chunk
+    except (TimeoutError, ConnectionError):
+        pass
+    writer.close()
+    return got
