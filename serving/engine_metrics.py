@@ -49,6 +49,7 @@ def cache_info(text: str) -> CacheInfo | None:
         except (ValueError, IndexError, KeyError):
             continue
         found += (_of(sample.labels) for sample in samples)
+    found = [one for one in found if one != CacheInfo()]
     return min(found, key=lambda one: math.inf if one.tokens is None else one.tokens, default=None)
 
 

@@ -18,7 +18,7 @@ def start_up_table(start: StartUp, language: str) -> tuple[tuple[str, ...], ...]
 
 
 def start_up_json(start: StartUp) -> dict[str, Any]:
-    """Return a start as plain data: ``figures`` by field; bytes, tokens, requests or seconds."""
+    """Return a start as plain data: ``figures`` by field; bytes and tokens are whole, None is not known."""
     return {
         "name": start.name,
         "version": start.version,
@@ -29,13 +29,18 @@ def start_up_json(start: StartUp) -> dict[str, Any]:
 
 def _figures(row: Row) -> dict[str, Any]:
     band = row.predicted
+    ends = ("low", "value", "high")
     return {
-        "measured": row.measured,
-        "predicted": {"low": band.low, "value": band.value, "high": band.high} if band else None,
-        "difference": row.difference,
+        "measured": _plain(row, row.measured),
+        "predicted": {end: _plain(row, getattr(band, end)) for end in ends} if band else None,
+        "difference": _plain(row, row.difference),
         "within": row.within,
         "source": row.source,
     }
+
+
+def _plain(row: Row, value: float | None) -> float | None:
+    return round(value) if value is not None and row.field.endswith(("_bytes", "_tokens")) else value
 
 
 def _cells(row: Row, language: str) -> tuple[str, ...]:

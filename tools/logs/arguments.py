@@ -20,6 +20,7 @@ NAMES = {
     "max_model_len": "max_model_len", "max_seq_len": "max_model_len", "context_length": "max_model_len",
     "ctx_size": "max_model_len", "max_num_seqs": "max_num_seqs", "max_running_requests": "max_num_seqs",
     "max_num_batched_tokens": "max_num_batched_tokens", "gpu_memory_utilization": "gpu_memory_utilization",
+    "device_memory_utilization": "gpu_memory_utilization",
     "kv_cache_memory_bytes": "kv_cache_memory_bytes", "kv_cache_memory": "kv_cache_memory_bytes",
     "kv_cache_dtype": "kv_cache_dtype", "cache_type_k": "kv_cache_dtype", "dtype": "dtype",
     "enforce_eager": "enforce_eager", "disable_cuda_graph": "enforce_eager",
