@@ -22,6 +22,8 @@ from tools.logs.remember import measured_in
 if TYPE_CHECKING:
     from serving.spec import EngineSpec
 
+FAR = 2.0
+"""Weights that are so many times more or less than predicted are of something else, and teach nothing."""
 LOG_BYTES = 4 << 20
 """Of a log's end; a start that has just become ready prints some 100 kB."""
 
@@ -53,20 +55,27 @@ class Measuring:
         told = await asyncio.to_thread(read_tail, log)
         found = start_up(spec, told, cache)
         if told is not None and self._kept is not None and PROCESSOR not in spec.cards:
-            await asyncio.to_thread(self._keep, spec, told, log.name, self._kept)
+            failed = await asyncio.to_thread(_keep, spec, told, log.name, self._kept)
+            if failed and self._say:
+                self._say(failed)
         return found
 
-    def _keep(self, spec: EngineSpec, told: EngineLog, name: str, kept: Calibrations) -> None:
-        deployment = spec.unit.instance.deployment
-        card = spec.unit.gpus[0] if spec.unit.gpus else None
-        ran = replace(deployment, engine_version=told.version or deployment.engine_version)
-        try:
-            kept.remember(measured_in(told, ran, card, date=datetime.now(UTC).date().isoformat(), log=name))
-        except BadValue:
-            return  # nothing was measured, or the card is known by its size alone
-        except StorageError as error:
-            if self._say:
-                self._say(note("measured.not_kept", name=spec.name, reason=str(error.params.get("reason", error.code))))
+
+def _keep(spec: EngineSpec, told: EngineLog, name: str, kept: Calibrations) -> Note | None:
+    """Keep what a start measured of its card; returns what is to be said where that fails."""
+    deployment = spec.unit.instance.deployment
+    card = spec.unit.gpus[0] if spec.unit.gpus else None
+    weights, expected = told.memory.weights_bytes, spec.unit.instance.footprint.weights_bytes
+    if weights is not None and not expected / FAR <= weights <= expected * FAR:
+        return None
+    ran = replace(deployment, engine_version=told.version or deployment.engine_version)
+    try:
+        kept.remember(measured_in(told, ran, card, date=datetime.now(UTC).date().isoformat(), log=name))
+    except BadValue:
+        return None  # nothing was measured, or the card is known by its size alone
+    except StorageError as error:
+        return note("measured.not_kept", name=spec.name, reason=str(error.params.get("reason", error.code)))
+    return None
 
 
 def read_tail(path: Path) -> EngineLog | None:
