@@ -29,7 +29,7 @@ from agent.logs import intent_after, is_wordless, log_in
 from agent.reader import read
 from agent.reader.report import reading_json
 from agent.rigs import current_rig, is_yes
-from agent.smalltalk import target_named
+from agent.smalltalk import asks_to_run, target_named
 from agent.state import KEPT_TURNS, State, artifact, this_turn
 from prompts import text
 from tools.errors import RigfitError
@@ -87,8 +87,8 @@ def _read(state: State) -> State:
     if all(is_wordless(turn) for turn in turns):
         reading["language"] = state.get("language_hint", "en")
     target = target_named(turns[-1])
-    if target and state.get("plan"):
-        reading.update(intent="config", config_kind=target, expect="answer")
+    if state.get("plan") and (target or asks_to_run(turns[-1])):
+        reading.update(intent="config", config_kind=target or reading.get("config_kind"), expect="answer")
     offered = state.get("offered_rig")
     update: State = {"turns": turns, "reading": reading, "draft": None, "result": {}}
     if offered and (is_yes(turns[-1]) or reading.get("wants_this_machine")):

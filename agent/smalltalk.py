@@ -1,4 +1,4 @@
-"""Messages too short to be read as a question: bare thanks, and the bare name of another kind of files."""
+"""Messages too short to be read as a question: bare thanks, "run them", and the bare name of another kind of files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,28 @@ def is_thanks(text: str) -> bool:
     """Tell whether a whole message only thanks: "Отлично, спасибо!" does, "спасибо, а на 3090?" asks."""
     words = re.findall(r"\w+", text.lower())
     return any(w in _THANKS for w in words) and all(w in _THANKS or w in _AROUND for w in words)
+
+
+_RUN = frozenset(
+    {"run", "serve", "start", "launch", "deploy"}
+    | {"запусти", "запустите", "запускай", "запускайте", "запустим", "запустить", "стартуй", "стартуем", "запускаем"}
+    | {"подними", "поднимите", "поднимай", "поднимаем", "поднять", "разверни", "разверните", "развернуть"}
+)
+_OBJECTS = frozenset(
+    {"them", "it", "these", "this", "those", "that", "both", "all", "the", "model", "models", "two", "of", "one"}
+    | {"их", "его", "её", "ее", "эти", "это", "эту", "этот", "обе", "оба", "обоих", "модели", "модель", "моделей"}
+    | {"now", "please", "ok", "okay", "yes", "let", "lets", "s", "us", "can", "could", "would", "will", "you", "go"}
+    | {"ahead", "and", "then", "for", "me", "here", "how", "do", "i", "we", "to", "so", "great", "just", "up"}
+    | {"теперь", "сейчас", "давай", "давайте", "ну", "ок", "окей", "да", "можешь", "можете", "сможешь", "ли", "ты"}
+    | {"вы", "все", "поехали", "тогда", "здесь", "тут", "мне", "пожалуйста", "а", "и", "как", "всё", "отлично", "хорошо"}
+    | {"две", "прошу", "просто", "уже", "сам", "вместе", "сразу", "together"}
+)  # fmt: skip
+
+
+def asks_to_run(text: str) -> bool:
+    """Tell whether a whole message only asks to run what was planned: "запусти их" does, "run Qwen3-8B" names more."""
+    words = re.findall(r"\w+", text.lower())
+    return any(w in _RUN for w in words) and all(w in _RUN or w in _OBJECTS for w in words)
 
 
 _TARGETS = {

@@ -117,6 +117,7 @@ class _Tools:
         from tools.launch.choices import choices_from
         from tools.launch.generate import TARGETS, generate
         from tools.launch.kept import keep
+        from tools.plan.serve_words import serve_line
         from tools.units import gib
 
         plan = self._bench.plan(given["plan"]) if given.get("plan") else None
@@ -138,8 +139,9 @@ class _Tools:
             "names": [f.path for f in made.files],
             "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in made.checks],
             "notes": [{"code": n.code, "params": dict(n.params)} for n in made.notes],
+            "serve": serve_line(plan, made.option) if _is_served_here(TARGETS[made.target]) else None,
         }
-        return _brief({k: artifact[k] for k in ("target", "option", "names", "checks", "notes")}), artifact
+        return _brief({k: artifact[k] for k in ("target", "option", "names", "checks", "notes", "serve")}), artifact
 
     def read_engine_log(
         self,
@@ -191,6 +193,11 @@ def build_tools(bench: Workbench) -> list[BaseTool]:
 def _brief(artifact: Mapping[str, Any]) -> str:
     """Write a result for a model: compact JSON with sizes in GiB."""
     return json.dumps(for_a_model(artifact), ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_served_here(target: Any) -> bool:
+    """Whether Rigfit itself can run what a target's files run: vLLM on one machine."""
+    return target.engine == "vllm" and not target.cluster
 
 
 def _hit(hit: Any) -> dict[str, str]:

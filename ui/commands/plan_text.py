@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from prompts import text
 from tools.domain import Option, Placement, Plan
+from tools.plan.serve_words import serve_line
 from tools.units import gib
 from ui.output import columns, say
 
@@ -26,6 +27,9 @@ def plan_lines(plan: Plan, language: str) -> Iterator[str]:
     yield ""
     advised = text(language, "cli.as_asked").lower() if plan.recommended == "as_asked" else plan.recommended
     yield text(language, "cli.recommended", option=advised, reason=say(language, plan.reason))
+    line = serve_line(plan)
+    if line:
+        yield text(language, "cli.to_run", line=line)
     if plan.assumptions:
         yield ""
         yield text(language, "cli.assumed") + ":"
