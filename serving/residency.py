@@ -14,7 +14,7 @@ with orders (wake this one, put that one to sleep, let this request go on). The 
   by whoever carries it out, and no engine has two turns before the one that waits longest.
 
 So with n engines that answer within D, switches that take S and turns of T = max(least time, min(S, longest wait /
-2(n-1))), a request waits n S + (n-1) (T + D) at most.
+2(n-1))), a request waits n (S + D) + (n-1) T at most.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Group:
     def at_once(self, name: str, now: float) -> bool:
         """Tell whether a request for an engine would go on without waiting."""
         resident = self._residents[name]
-        if resident.phase is Phase.SLEEPLESS:
-            return True
+        if resident.phase is not Phase.AWAKE:
+            return resident.phase is Phase.SLEEPLESS
         return resident is self._keeper and not resident.doubtful and not self._is_leaving(resident, now)
 
     def pinned(self) -> str | None:
