@@ -13,14 +13,16 @@ FINAL = frozenset(
     {
         "kv_no_memory", "kv_too_small", "oom_sampler", "mamba_blocks", "block_too_long", "tp_heads", "too_few_gpus",
         "context_too_long", "bf16_unsupported", "format_unsupported", "architecture", "gated", "not_found",
-        "driver_old", "no_kernel", "no_gpu", "free_below_budget",
+        "weights_broken", "driver_old", "no_kernel", "no_gpu", "free_below_budget",
     }
 )  # fmt: skip
 """Kinds of failure (``tools/logs/failures.py``) that the same command meets again whenever it is tried."""
 _REFUSED_ARGUMENTS = 2
 """argparse's exit status for a command line that it does not take."""
 _SHOWN = 200
-_ERROR = re.compile(r"(?:^|[\s.])(\w{0,60}(?:Error|Exception)\b: ?.{1,400}|error: .{1,400})")
+_ERROR = re.compile(r"(?:^|[\s.])(\w{0,60}(?:Error|Exception)\b(?:: ?.{1,400}|$)|error: .{1,400})")
+_CONSEQUENCE = "See root cause above"
+"""What vLLM's outer process says when the inner one has failed (``v1/engine/utils.py``, 0.32.0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,6 @@ def _last_error(said: str) -> str | None:
     """Return the last line that names an error, without control characters and not longer than a sentence."""
     for line in reversed(said.splitlines()[-400:]):
         found = _ERROR.search(line[:2000])
-        if found:
+        if found and _CONSEQUENCE not in line:
             return "".join(c if c.isprintable() else " " for c in found.group(1)).strip()[:_SHOWN]
     return None

@@ -55,11 +55,12 @@ def plan_of(*specs: ModelSpec, context: int = 2048, users: int = 2, **choices: o
 
 
 def broken_copy(spec: ModelSpec, repo: str) -> ModelSpec:
-    """Lay a model out a second time, under another name, with weights that no engine can read."""
+    """Lay a model out a second time, under another name, with half of its weights, as a broken download leaves it."""
     source = next((HOME / "hub" / folder_of(spec.name) / "snapshots").iterdir())
     target = HOME / "hub" / folder_of(repo) / "snapshots" / "broken"
     shutil.copytree(source, target, dirs_exist_ok=True)
-    (target / "model.safetensors").write_bytes(b"not weights")
+    weights = target / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     refs = target.parents[1] / "refs"
     refs.mkdir(exist_ok=True)
     (refs / "main").write_text("broken")

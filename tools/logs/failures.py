@@ -2,7 +2,7 @@
 
 Sources: vLLM 0.32 (``v1/core/kv_cache_utils.py``, ``v1/worker/utils.py``, ``config/*.py``, ``platforms/cuda.py``) and
 its earlier wordings; SGLang's ``model_runner.py``; llama.cpp's ``ggml-backend``; PyTorch's
-``CUDACachingAllocator.cpp``; huggingface_hub's errors.
+``CUDACachingAllocator.cpp``; huggingface_hub's errors; safetensors' and PyTorch's of files they can't read.
 """
 
 from __future__ import annotations
@@ -146,6 +146,9 @@ FAILURES: tuple[tuple[str, int, Pattern], ...] = (
     ("not_found", LIKELY, pattern("RepositoryNotFoundError", "")),
     ("not_found", CERTAIN, pattern("is not a valid model identifier", "")),
     ("not_found", LIKELY, pattern("failed to open GGUF file", "")),
+    ("weights_broken", CERTAIN, pattern("Error while deserializing header", "")),
+    ("weights_broken", LIKELY, pattern("SafetensorError", "")),
+    ("weights_broken", LIKELY, pattern("PytorchStreamReader failed", "")),
     (
         "port_taken",
         CERTAIN,

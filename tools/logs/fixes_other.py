@@ -27,6 +27,7 @@ _PLAIN: Mapping[str, tuple[tuple[str, str], ...]] = {
     "bf16_unsupported": (("fix_half", "--dtype half"),),
     "gated": (("fix_accept", "hf auth login"), ("fix_token", "HF_TOKEN=...")),
     "not_found": (("fix_name", ""),),
+    "weights_broken": (("fix_fetch_again", "hf download --force-download ..."),),
     "driver_old": (("fix_driver", "nvidia-smi"), ("fix_older_image", "")),
     "no_kernel": (("fix_newer_build", ""),),
     "no_gpu": (("fix_give_gpu", "docker run --gpus all ..."),),

@@ -123,6 +123,12 @@ CASES = {
         "not_found",
         "",
     ),
+    "weights file": (
+        START + "safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not "
+        "fully covered",
+        "weights_broken",
+        "hf download --force-download ...",
+    ),
     "disk": ("OSError: [Errno 28] No space left on device: '/root/.cache'", "disk_full", "HF_HOME=..."),
     "port": (
         "ERROR:    [Errno 98] error while attempting to bind on address ('0.0.0.0', 8000): address already in use",
