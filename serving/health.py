@@ -15,7 +15,8 @@ from serving.upstreams import Engine, Upstreams
 
 WITHIN_S = 3.0
 """An engine that takes longer to say how it is counts as down."""
-_UNKNOWN_PAGE = frozenset({404, 405})
+_NO_SUCH_PAGE = range(300, 500)
+"""What endpoints answer where ``/health`` is not theirs: unknown, elsewhere, not allowed."""
 
 
 class _Model(msgspec.Struct):
@@ -34,7 +35,7 @@ async def check(engine: Engine, relay: Relay, within_s: float = WITHIN_S) -> boo
     """
     try:
         status, _ = await relay.control(engine, "GET", engine.health_path, b"", within_s)
-        if status in _UNKNOWN_PAGE and engine.health_path == HEALTH:
+        if status in _NO_SUCH_PAGE and engine.health_path == HEALTH:
             engine.health_path = MODELS
             status, _ = await relay.control(engine, "GET", MODELS, b"", within_s)
     except (aiohttp.ClientError, TimeoutError):

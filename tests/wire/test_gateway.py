@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import aiohttp
 import pytest
-from gateway_client import CHAT, Client, fronted, run, until
+from gateway_client import CHAT, Client, fronted, raw, run, until
+from recording_engine import recording
 from simulated_engine import SimulatedEngine, engines
+from yarl import URL
 
 from serving.config import GatewayConfig, Upstream
 from serving.server import opened
@@ -188,5 +191,65 @@ def test_metrics_know_models_and_statuses() -> None:
             assert 'rigfit_gateway_requests_total{model="a",status="200"} 1.0' in text
             assert 'rigfit_gateway_requests_total{model="",status="404"} 1.0' in text
             assert 'rigfit_gateway_first_byte_seconds_count{model="a"} 1.0' in text
+
+    run(test)
+
+
+async def get(client: Client, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+    """Get a path just as it is written here."""
+    async with client.session.get(URL(client.url + path, encoded=True), headers=headers) as answer:
+        return answer.status, await answer.json()
+
+
+def test_one_model_is_told_by_its_name() -> None:
+    async def test() -> None:
+        async with fronted(SimulatedEngine("org/real"), aliases={"short": "org/real"}, keys=("k",)) as client:
+            key = {"Authorization": "Bearer k"}
+            while (await get(client, "/v1/models/short", key))[1]["state"] != "ready":
+                await asyncio.sleep(0.02)
+            _, listed = await client.get("/v1/models", headers=key)
+            for name, path in (("org/real", "org/real"), ("org/real", "org%2Freal"), ("short", "sh%6Frt?x=1")):
+                status, row = await get(client, f"/v1/models/{path}", key)
+                assert (status, row["id"], row["root"]) == (200, name, "org/real")
+                assert row in listed["data"]
+            status, answer = await client.get("/v1/models/org/other", headers=key)
+            error = answer["error"]
+            assert (status, error["code"], error["param"]) == (404, "model_not_found", "model")
+            for path in ("/v1/models/", "/v1/models/%ff", "/v1/models/../../health", "/v1/models/org/real/"):
+                assert (await get(client, path, key))[0] == 404
+            assert (await client.get("/v1/models/org/real"))[0] == 401
+            async with client.session.delete(client.url + "/v1/models/short", headers=key) as answer:
+                assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+
+    run(test)
+
+
+def test_the_head_of_what_may_be_got() -> None:
+    async def test() -> None:
+        async with fronted(SimulatedEngine("a")) as client:
+            while (await client.states())["a"] != "ready":
+                await asyncio.sleep(0.02)
+            asked = b"HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\n"
+            last = b"HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            first, second, rest = (await raw(client.url, asked + last)).split(b"\r\n\r\n")
+            assert first.startswith(b"HTTP/1.1 200")
+            assert second.startswith(b"HTTP/1.1 200")
+            assert rest == b""
+            length = int(first.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            async with client.session.get(client.url + "/v1/models") as answer:
+                assert len(await answer.read()) == length
+            async with client.session.head(client.url + CHAT) as answer:
+                assert answer.status == 405
+
+    run(test)
+
+
+def test_what_follows_a_question_mark_stays_behind() -> None:
+    async def test() -> None:
+        async with recording() as engine, fronted(upstreams=(Upstream("m", engine.url),)) as client:
+            query = "?api-version=2026-01-01&level=2&model=x&/../sleep#x"
+            assert (await client.post({"model": "m"}, CHAT + query))[0] == 200
+            assert engine.got[0].line == f"POST {CHAT}"
+            assert (await client.get("/v1/models?after_id=a&limit=1"))[0] == 200
 
     run(test)
