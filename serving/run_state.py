@@ -8,9 +8,10 @@ from dataclasses import replace
 
 from prompts import text
 from serving.engine_state import EngineState
+from serving.measured import StartUp, predicted_on_cpu
 from serving.processes import birth
 from serving.runs import EngineRecord, RunRecord, Runs
-from serving.spec import EngineSpec
+from serving.spec import PROCESSOR, EngineSpec
 from tools.errors import StorageError
 
 _PAUSE_S = 0.2
@@ -43,6 +44,14 @@ class RunState:
         )
         if engines != self.record.engines:
             self.update(engines=engines)
+
+    def measured(self, found: StartUp) -> None:
+        """Take what an engine's last start came to."""
+        engines = tuple(
+            replace(one, predicted=found.predicted(), measured=found.measured()) if one.name == found.name else one
+            for one in self.record.engines
+        )
+        self.update(engines=engines)
 
     def update(self, **fields: object) -> None:
         """Change what is known, and have it written soon."""
@@ -83,11 +92,12 @@ def first_records(specs: Iterable[EngineSpec]) -> tuple[EngineRecord, ...]:
 
 
 def predicted(spec: EngineSpec) -> Mapping[str, float | None]:
-    """Return the plan's figures of an engine, on each of its cards."""
-    footprint = spec.unit.instance.footprint
+    """Return the plan's figures of an engine, on each of its cards or of the RAM."""
+    on_cpu = PROCESSOR in spec.cards
+    footprint = predicted_on_cpu(spec) if on_cpu else spec.unit.instance.footprint
     pool = footprint.kv_pool_bytes
     values = (
-        footprint.weights_bytes,
+        footprint.parameter_bytes if on_cpu else footprint.weights_bytes,
         None if pool is None else pool.value,
         footprint.kv_pool_tokens,
         footprint.max_concurrency,

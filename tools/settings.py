@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tools.errors import BadValue
 
+GATEWAY_KEYS = "RIGFIT_API_KEYS"
+"""The variable that holds what the gateway's clients must show."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -26,6 +29,7 @@ class Settings:
         llm_key_env: name of the environment variable that holds that endpoint's key; never the key itself.
         vllm_python: interpreter of an environment with vLLM, for exact mode (``RIGFIT_VLLM_PYTHON``, else the one in
             ``.vllm`` beside the program).
+        lock_dir: folder of the locks on cards, the same for all users (``RIGFIT_LOCK_DIR``); None = the machine's own.
         language: the terminal's, ``en`` or ``ru`` (``RIGFIT_LANG``, else ``LC_ALL``, ``LC_MESSAGES`` or ``LANG``).
     """
 
@@ -39,15 +43,18 @@ class Settings:
     llm_model: str | None = None
     llm_key_env: str = "RIGFIT_LLM_API_KEY"
     vllm_python: Path | None = None
+    lock_dir: Path | None = None
     language: str = "en"
 
     def llm_key(self, env: Mapping[str, str] | None = None) -> str | None:
-        """Return the endpoint's key, read when it is needed and kept nowhere."""
+        """Return the endpoint's key, read when it is needed and kept nowhere; of the gateway's keys the first."""
+        if self.llm_key_env == GATEWAY_KEYS:
+            return next(iter(self.gateway_keys(env)), None)
         return (os.environ if env is None else env).get(self.llm_key_env) or None
 
     def gateway_keys(self, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
         """Return what the gateway's clients must show (``RIGFIT_API_KEYS``, with commas between), kept nowhere."""
-        said = (os.environ if env is None else env).get("RIGFIT_API_KEYS", "")
+        said = (os.environ if env is None else env).get(GATEWAY_KEYS, "")
         return tuple(key.strip() for key in said.split(",") if key.strip())
 
     @classmethod
@@ -69,6 +76,7 @@ class Settings:
             llm_url=env.get("RIGFIT_LLM_URL") or None,
             llm_model=env.get("RIGFIT_LLM_MODEL") or None,
             vllm_python=_vllm_python(env),
+            lock_dir=Path(env["RIGFIT_LOCK_DIR"]) if env.get("RIGFIT_LOCK_DIR") else None,
             language=_language(env),
         )
 

@@ -24,6 +24,10 @@ COMMANDS = {
     "search": "search",
     "detect": "detect",
     "gateway": "gateway",
+    "serve": "serve",
+    "ps": "ps",
+    "logs": "logs",
+    "stop": "stop",
 }
 """Command name -> module of ``ui.commands``."""
 _ABOUT = "Will these models fit on this hardware, and how do I run them?"
