@@ -11,7 +11,6 @@ from typing import Any
 
 from agent.reader.sheet import Word
 
-LANGUAGES = ("en", "ru")
 _DATA = Path(__file__).with_name("data")
 _GAP = 4
 """Words that ``..`` in a phrase may stand for, at most."""
@@ -101,30 +100,48 @@ class Lexicon:
 
 
 @cache
+def languages() -> tuple[str, ...]:
+    """Return the languages that have a file of words: adding a language is adding its file."""
+    return tuple(sorted(path.stem for path in (_DATA / "languages").glob("*.json")))
+
+
+@cache
 def lexicon() -> Lexicon:
     """Read the data files once."""
-    files = [_table(language) for language in LANGUAGES]
+    files = [_table(f"languages/{language}") for language in languages()]
     names, intents = _table("names"), _table("intents")
     return Lexicon(
         numbers={word: int(number) for file in files for word, number in _inverted(file["numbers"]).items()},
-        words={kind: frozenset(w for file in files for w in file["words"].get(kind, ())) for kind in files[0]["words"]},
+        words={
+            kind: frozenset(w for file in files for w in file["words"].get(kind, ())) for kind in _keys(files, "words")
+        },
         families=names["families"],
-        stems=_inverted(files[1]["families"]),
-        endings=tuple(files[1]["endings"]["cut"]),
-        after_family=_inverted(files[1]["words_after_family"]),
-        size_nouns={stem: float(size) for stem, size in _inverted(files[1]["sizes"]).items()},
+        stems=_joined(files, "families"),
+        endings=tuple(dict.fromkeys(ending for file in files for ending in file.get("endings", ()))),
+        after_family=_joined(files, "words_after_family"),
+        size_nouns={stem: float(size) for stem, size in _joined(files, "sizes").items()},
         names=names,
         phrases=Phrases.of([file["phrases"] for file in files]),
         kinds=Phrases.of([file["kinds"] for file in files]),
-        askers=Phrases.of([intents["askers"]]),
-        nouns=Phrases.of([intents["nouns"]]),
-        cues=Phrases.of(
-            [{f"{key} {weight}": phrases for weight, phrases in of.items()} for key, of in intents["cues"].items()]
-        ),
+        askers=Phrases.of([file["askers"] for file in files]),
+        nouns=Phrases.of([file["nouns"] for file in files]),
+        cues=Phrases.of([_weighted(file["cues"]) for file in files]),
         asked=intents["asked"],
         weights=intents["weights"],
         reach=intents["reach"],
     )
+
+
+def _keys(files: Sequence[Mapping[str, Any]], table: str) -> frozenset[str]:
+    return frozenset(key for file in files for key in file[table])
+
+
+def _joined(files: Sequence[Mapping[str, Any]], table: str) -> dict[str, str]:
+    return {word: key for file in files for word, key in _inverted(file.get(table, {})).items()}
+
+
+def _weighted(cues: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, Sequence[str]]:
+    return {f"{intent} {weight}": phrases for intent, of in cues.items() for weight, phrases in of.items()}
 
 
 def _table(name: str) -> dict[str, Any]:

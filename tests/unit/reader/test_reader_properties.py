@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent.reader import read
 from agent.reader.flags import tokens
-from agent.reader.lexicon import LANGUAGES
+from agent.reader.lexicon import languages
 from agent.reader.normalise import lower, normalise
 from tools.domain import GpuAsk, ModelAsk
 
@@ -140,6 +140,6 @@ def test_tokens(number: int) -> None:
 
 
 def test_each_language_has_the_same_lists() -> None:
-    tables = [json.loads((DATA / f"{language}.json").read_bytes()) for language in LANGUAGES]
+    tables = [json.loads((DATA / "languages" / f"{language}.json").read_bytes()) for language in languages()]
     for section in ("words", "phrases", "kinds"):
         assert set(tables[0][section]) == set(tables[1][section]), section
