@@ -10,7 +10,7 @@ from http import HTTPStatus
 from urllib.parse import unquote
 
 import aiohttp
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion10, hdrs, web
 
 from serving.body import JsonReader, Reader
 from serving.calls import Answer
@@ -75,7 +75,7 @@ class Gateway:
     async def _answer(self, request: web.BaseRequest, extra: Mapping[str, str]) -> web.StreamResponse:
         # the path as it was sent, undecoded: only an exact match counts
         path = request.raw_path.partition("?")[0]
-        if hdrs.UPGRADE in request.headers:
+        if hdrs.UPGRADE in request.headers or request.version < HttpVersion10:
             raise Refused("no_upgrade")
         if request.method == hdrs.METH_OPTIONS and extra:
             return web.Response(status=204, headers={**extra, **self._origins.PREFLIGHT})

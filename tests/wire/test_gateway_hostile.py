@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from gateway_client import CHAT, fronted, raw, run
@@ -25,6 +26,17 @@ from serving.routes import FORWARDED
         (b'{"model":["a"]}', 400, "missing_required_parameter"),
         (b'{"model":"a","x":' + b"[" * 100_000, 400, "invalid_json"),
         (b'{"model":"a"}{"model":"a"}', 400, "invalid_json"),
+        (b'{"model":"a","x":NaN}', 400, "invalid_json"),
+        (b'{"model":"a","x":-Infinity}', 400, "invalid_json"),
+        (b'{"model":"a\xff"}', 400, "invalid_json"),
+        (b'{"model":"\\ud800"}', 400, "invalid_json"),
+        (b'{"model":"a","x":"\x00"}', 400, "invalid_json"),
+        (b'\xef\xbb\xbf{"model":"a"}', 400, "invalid_json"),
+        ('{"model":"a"}'.encode("utf-16"), 400, "invalid_json"),
+        (b'{"model":"a",}', 400, "invalid_json"),
+        (b"{'model':'a'}", 400, "invalid_json"),
+        (b'{"model":"a\\u0000"}', 404, "model_not_found"),
+        (b'{"MODEL":"a"}', 400, "missing_required_parameter"),
     ],
 )
 def test_bodies_that_no_engine_shall_see(body: bytes, status: int, code: str) -> None:
@@ -114,6 +126,17 @@ def test_a_careful_client_is_told_to_go_on() -> None:
         "/sleep#/v1/chat/completions",
         "http://127.0.0.1/v1/chat/completions",
         "*",
+        "//v1/chat/completions",
+        "/v1//chat/completions",
+        "/./v1/chat/completions",
+        "/v1/chat%2fcompletions",
+        "/v1/chat/completions%3f",
+        "/v1/chat/completions%0d%0aX:1",
+        "/v1/chat/completions\\..\\..\\sleep",
+        "/v1/models/../../sleep",
+        "/v1/models/..%2f..%2fsleep",
+        "/v1/audio/transcriptions/../../../sleep",
+        "127.0.0.1:8000",
     ],
 )
 def test_nothing_but_the_listed_paths_can_be_reached(target: str) -> None:
@@ -158,6 +181,11 @@ SMUGGLED = b"POST /sleep HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
         b"X: \x00\r\nContent-Length: 13\r\n",
         b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 13\r\n",
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        b"Transfer-Encoding: identity\r\nContent-Length: 13\r\n",
+        b"Transfer_Encoding: chunked\r\nContent-Length: -13\r\n",
+        b"Content-Length: 13\r\nContent-Length: 13\r\n X: y\r\n",
+        b"Content-Length: 18446744073709551629\r\n",
     ],
 )
 def test_requests_can_not_be_smuggled(framing: bytes) -> None:
@@ -225,5 +253,103 @@ def test_only_pages_that_are_allowed_may_call() -> None:
                 assert preflight.status == 204
                 assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
         assert len(engine.got) == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b'd;x="y\n0\r\n\r\n',
+        b'+d\r\n{"model":"a"}\r\n0\r\n\r\n',
+        b'-1\r\n{"model":"a"}\r\n0\r\n\r\n',
+        b'0xd\r\n{"model":"a"}\r\n0\r\n\r\n',
+        b'1000000000000000d\r\n{"model":"a"}\r\n0\r\n\r\n',
+        b'd\n{"model":"a"}\n0\n\n',
+        b'd\r\n{"model":"a"}0\r\n\r\n',
+        b'd\r\n{"model":"a"}XX0\r\n\r\n',
+    ],
+)
+def test_chunks_that_can_not_be_told_apart_reach_no_engine(chunks: bytes) -> None:
+    async def test() -> None:
+        engine = SimulatedEngine("a")
+        async with fronted(engine, limits=Limits(body_s=0.5)) as client:
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            got = await raw(client.url, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + SMUGGLED, wait_s=1)
+            assert got.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
+            assert b" 200 " not in got
+        assert not engine.got
+        assert not engine.controls
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "spoken",
+    [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + 32 * b"\x00",
+        b"GET /v1/models\r\n\r\n",
+        b"GET /v1/models HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"\x00" * 5000,
+    ],
+    ids=["http2", "tls", "http0.9", "http9.9", "zeros"],
+)
+def test_who_speaks_another_language_is_shown_out(spoken: bytes) -> None:
+    async def test() -> None:
+        async with fronted(SimulatedEngine("a"), limits=Limits(header_s=0.5)) as client:
+            got = await raw(client.url, spoken, wait_s=2)
+            assert not got or got.split(b" ")[1] in {b"400", b"404", b"505"}
+            assert (await client.get("/health"))[0] == 200
+
+    run(test)
+
+
+def test_an_older_caller_gets_an_answer_that_it_can_read() -> None:
+    async def test() -> None:
+        async with fronted(SimulatedEngine("a")) as client:
+            for stream in (b"true", b"false"):
+                body = b'{"model":"a","stream":%b}' % stream
+                head = b"POST /v1/chat/completions HTTP/1.0\r\nContent-Type: application/json\r\n"
+                got = await raw(client.url, head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                assert got.split(b" ")[1] == b"200"
+                assert b"chunked" not in got.lower()
+
+    run(test)
+
+
+def test_a_head_that_comes_drop_by_drop_is_awaited_no_longer() -> None:
+    async def test() -> None:
+        async with fronted(SimulatedEngine("a"), limits=Limits(header_s=0.4)) as client:
+            host, port = client.url.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n")
+            began = asyncio.get_running_loop().time()
+            while not reader.at_eof() and asyncio.get_running_loop().time() - began < 5:
+                with suppress(ConnectionError):
+                    writer.write(b"X: y\r\n")
+                    await writer.drain()
+                with suppress(TimeoutError, ConnectionError):
+                    await asyncio.wait_for(reader.read(1), 0.1)
+            assert asyncio.get_running_loop().time() - began < 3
+            writer.close()
+
+    run(test)
+
+
+def test_of_two_models_in_one_body_the_engine_that_is_asked_reads_its_own() -> None:
+    async def test() -> None:
+        a, b = SimulatedEngine("a"), SimulatedEngine("b")
+        async with fronted(a, b, aliases={"other": "b"}) as client:
+            for body in (
+                b'{"model":"a","model":"b"}',
+                b'{"model":"a","mod\\u0065l":"b"}',
+                b'{"model":"a","x":{"model":"a"},"model":"b"}',
+                b'{"model":"a","model":"other"}',
+                b'{"x":[{"model":"a"}],"model":"other","y":"\\"model\\":\\"a\\""}',
+            ):
+                assert (await client.post(body))[1]["by"] == "b"
+        assert not a.got
+        assert [body["model"] for body in b.bodies] == ["b"] * 5
 
     run(test)

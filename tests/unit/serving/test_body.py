@@ -47,6 +47,22 @@ def test_of_several_models_the_last_counts_as_it_does_for_engines() -> None:
     assert json.loads(JsonReader().renamed(body, "c")) == {"model": "c"}
 
 
+WORDS = rb""""model" "mod\u0065l" "Model" : , { } [ ] "a" "b\/c" "\ud83d" 1 NaN null {"model":"a"} {"model":"a",
+    "x":{"model":"z"}, "model":"b"} "model":1,"""
+PIECES = st.sampled_from([*WORDS.split(), b" ", b"\x00", b'"\xff"', b"\xef\xbb\xbf"])
+
+
+@given(st.lists(PIECES, max_size=10).map(b"".join))
+def test_whatever_is_read_is_what_engines_read(body: bytes) -> None:
+    try:
+        name = JsonReader().model(body)
+    except Refused:
+        return
+    with suppress(UnicodeDecodeError):  # the engine refuses what is no text
+        assert json.loads(body)["model"] == name
+        assert json.loads(JsonReader().renamed(body, "new"))["model"] == "new"
+
+
 def test_numbers_stay_as_they_were_written() -> None:
     assert b"1.10" in JsonReader().renamed(b'{"a":1.10,"model":"x"}', "y")
     assert b"1e400" in JsonReader().renamed(b'{"a":[1e400],"model":"x"}', "y")
