@@ -19,8 +19,21 @@ FINAL = frozenset(
 """Kinds of failure (``tools/logs/failures.py``) that the same command meets again whenever it is tried."""
 _REFUSED_ARGUMENTS = 2
 """argparse's exit status for a command line that it does not take."""
+_FINAL_WORDS = (
+    "validation error for ",  # pydantic, of an engine's configuration (vllm/config)
+    "validation errors for ",
+    "invalid tool call parser",  # vllm/entrypoints/launchers/launcher.py
+    "invalid reasoning parser",
+    "outgoing traffic has been disabled",  # huggingface_hub/_snapshot_download.py: offline, and not in the cache
+)
+"""What vLLM 0.32 says, beside the kinds above, that no further start changes."""
 _SHOWN = 200
-_ERROR = re.compile(r"(?:^|[\s.])(\w{0,60}(?:Error|Exception)\b(?:: ?.{1,400}|$)|error: .{1,400})")
+_LINES, _LINE = 400, 2000
+_ERROR = re.compile(
+    r"(?:^|[\s.])(\w{0,60}(?:Error|Exception)\b(?:: ?.{1,400}|$)|Value error, .{1,400}|error: .{1,400})"
+)
+"""The last line of a traceback, a pydantic error's own line, or argparse's."""
+_PYDANTIC = re.compile(r"^Value error, | \[type=.{0,400}$")
 _CONSEQUENCE = "See root cause above"
 """What vLLM's outer process says when the inner one has failed (``v1/engine/utils.py``, 0.32.0)."""
 
@@ -50,10 +63,10 @@ def cause_of_exit(ended: Exit) -> Cause:
     if ended.code is not None and ended.code < 0:
         return Cause(note("fleet.signal", signal=_signal(-ended.code)))
     words = _last_error(ended.said)
-    refused = ended.code == _REFUSED_ARGUMENTS
+    final = ended.code == _REFUSED_ARGUMENTS or any(word in ended.said for word in _FINAL_WORDS)
     if words:
-        return Cause(note("fleet.exit_words", status=_status(ended), words=words), refused)
-    return Cause(note("fleet.exit", status=_status(ended)), refused)
+        return Cause(note("fleet.exit_words", status=_status(ended), words=words), final)
+    return Cause(note("fleet.exit", status=_status(ended)), final)
 
 
 def _status(ended: Exit) -> int | str:
@@ -69,8 +82,9 @@ def _signal(number: int) -> str:
 
 def _last_error(said: str) -> str | None:
     """Return the last line that names an error, without control characters and not longer than a sentence."""
-    for line in reversed(said.splitlines()[-400:]):
-        found = _ERROR.search(line[:2000])
+    for line in reversed(said.splitlines()[-_LINES:]):
+        found = _ERROR.search(line[:_LINE])
         if found and _CONSEQUENCE not in line:
-            return "".join(c if c.isprintable() else " " for c in found.group(1)).strip()[:_SHOWN]
+            words = _PYDANTIC.sub("", found.group(1))
+            return "".join(c if c.isprintable() else " " for c in words).strip()[:_SHOWN]
     return None

@@ -271,8 +271,8 @@ class Keeper:
             return
         self._to(step.stage, share=step.share, pid=process.pid)
 
-    def _said(self, told: Note) -> None:
-        """Take what a person should know of an engine that runs."""
+    def _said(self, told: Note | None) -> None:
+        """Take what a person should know of an engine that runs; None when that is over."""
         if self._process is not None:
             self._to(self.state.stage, reason=told)
 

@@ -22,6 +22,9 @@ from serving.readiness import Readiness
 from serving.spec import LOOPBACK, EngineSpec
 from tools.domain import Note, note
 
+Told = Callable[[Note | None], None]
+"""Takes what a person should know of an engine that runs; None when that is over."""
+
 
 class Engines(Protocol):
     """What the fleet asks of the machine that engines run on."""
@@ -34,13 +37,13 @@ class Engines(Protocol):
         """Return what stands in an engine's way beside memory."""
         ...
 
-    def launch(self, spec: EngineSpec, heard: Callable[[Progress], None], said: Callable[[Note], None]) -> Process:
+    def launch(self, spec: EngineSpec, heard: Callable[[Progress], None], said: Told) -> Process:
         """Make an engine's processes.
 
         Args:
             spec: the engine.
             heard: told of every step of its start.
-            said: told what a person should know while it runs.
+            said: told what a person should know while it runs; None when that is over.
 
         Raises:
             OSError: the system makes no further process.
@@ -109,12 +112,12 @@ class LocalEngines:
                 return Cause(note("fleet.port_taken", port=spec.port))
         return None
 
-    def launch(self, spec: EngineSpec, heard: Callable[[Progress], None], said: Callable[[Note], None]) -> Process:
+    def launch(self, spec: EngineSpec, heard: Callable[[Progress], None], said: Told) -> Process:
         """Make an engine's processes, and begin its log with its command."""
         loop = asyncio.get_running_loop()
 
-        def lost(error: OSError) -> None:
-            told = note("fleet.log_lost", path=str(self.log(spec)), error=error.strerror or str(error))
+        def lost(error: OSError | None) -> None:
+            told = error and note("fleet.log_lost", path=str(self.log(spec)), error=error.strerror or str(error))
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(said, told)
 

@@ -20,10 +20,10 @@ class LogFile:
         path: of the newest file; older ones are ``path.1`` (the youngest of them), ``path.2`` and so on.
         limit_bytes: size at which a file is put aside.
         keep: how many older ones are kept.
-        lost: told once when the disk takes nothing more, and again only if it took something in between.
+        lost: told once when the disk takes nothing more, and with None when it takes something again.
     """
 
-    def __init__(self, path: Path, limit_bytes: int, keep: int, lost: Callable[[OSError], None]) -> None:
+    def __init__(self, path: Path, limit_bytes: int, keep: int, lost: Callable[[OSError | None], None]) -> None:
         self.path = path
         self._limit = limit_bytes
         self._keep = keep
@@ -43,16 +43,16 @@ class LogFile:
 
     def write(self, chunk: bytes) -> None:
         """Append bytes. What the disk does not take is lost, and that is told."""
+        why = None
         with self._lock:
             self._remember(chunk)
             try:
                 self._append(chunk)
-                self._losing = False
-                return
             except OSError as error:
                 self._close()
-                told, self._losing, why = self._losing, True, error
-        if not told:
+                why = error
+            told, self._losing = self._losing, why is not None
+        if told is not self._losing:
             self._lost(why)
 
     def said(self) -> str:

@@ -155,9 +155,16 @@ def starts_so_far(folder: Path, name: str) -> int:
     return sum(event["name"] == name for event in events(folder, "start"))
 
 
-def loading(load_s: float) -> None:
+def loading(load_s: float, fail: str | None) -> bool:
+    """Say what a start says, as far as it comes; returns whether it comes through."""
+    if fail == "flag":
+        return False
     say("vLLM API server version 0.32.0")
+    if fail in {"model", "memory", "silent"}:
+        return False
     say("Starting to load model stand-in...", "Worker")
+    if fail == "oom":
+        return False
     for percent in (0, 50, 100):
         bar = f"Loading safetensors checkpoint shards: {percent:3d}% Completed | {percent // 50}/2 [00:00<?, ?it/s]"
         sys.stdout.write(f"\r{bar}")
@@ -168,8 +175,11 @@ def loading(load_s: float) -> None:
     say("Model loading took 1.00 GiB memory and 0.200000 seconds", "Worker")
     time.sleep(load_s / 4)
     say("Available KV cache memory: 4.00 GiB", "Worker")
+    if fail == "cache":
+        return False
     say("GPU KV cache size: 8,192 tokens, Maximum concurrency for 4,096 tokens per request: 2.00x", "EngineCore")
-    say("init engine (profile, create kv cache, warmup model) took 0.30 seconds", "EngineCore")
+    say("init engine (profile, create kv cache, warmup model) took 0.30 s", "EngineCore")
+    return True
 
 
 def children(faults: Mapping[str, Any]) -> None:
@@ -228,9 +238,9 @@ def main() -> int:
     program.note("start")
     children(faults)
     sys.stdout.write("x" * faults.get("noise_bytes", 0))
-    loading(faults.get("load_s", 0.05))
-    if "fail" in faults and before < faults.get("times", 1 << 30):
-        text, status = FAILURES[faults["fail"]]
+    fail = faults.get("fail") if before < faults.get("times", 1 << 30) else None
+    if not loading(faults.get("load_s", 0.05), fail):
+        text, status = FAILURES[str(fail)]
         sys.stderr.write(text + "\n")
         program.note("end")
         return status

@@ -90,7 +90,7 @@ class PretendedEngines:
         return note("fleet.late", seconds=1) if spec.name in self.lacks else None
 
     def launch(
-        self, spec: EngineSpec, heard: Callable[[Progress], None], said: Callable[[Note], None]
+        self, spec: EngineSpec, heard: Callable[[Progress], None], said: Callable[[Note | None], None]
     ) -> PretendedProcess:
         script = next(self._next.setdefault(spec.name, self.scripts(spec.name)))
         if script.outcome == "no_process":

@@ -37,7 +37,7 @@ FLEETS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(FLEETS, st.lists(ACTIONS, max_size=25), st.booleans())
 def test_any_schedule(
     engines: list[tuple[set[str], bool, bool, list[Script]]], actions: list[tuple[float, str, int]], watching: bool
