@@ -188,16 +188,17 @@ def serve(
 
 
 def _first_record(run: Run) -> RunRecord:
+    now = time.time()
     return RunRecord(
         port=run.wish.port,
         url=address(run.wish.host, run.wish.port),
         pid=os.getpid(),
         born=birth(os.getpid()) or "",
-        started=time.time(),
+        started=now,
         option=run.option,
         plan=run.plan,
         wish=run.wish,
-        engines=first_records(run.specs),
+        engines=first_records(run.specs, now),
     )
 
 
@@ -222,6 +223,7 @@ class _Supervisor:
         self._wanted = frozenset[str]()
         self._once_ready = set[str]()
         self._came_up = False
+        self._closing = False
         self._end = asyncio.Event()
         self._how = ""
         self._fleet = Fleet(
@@ -243,6 +245,7 @@ class _Supervisor:
         except asyncio.CancelledError:  # the second signal: running requests are not waited for
             (asyncio.current_task() or keeping).uncancel()
         finally:
+            self._closing = True
             await self._fleet.close()
             keeping.cancel()
             await asyncio.wait({keeping})
@@ -291,6 +294,8 @@ class _Supervisor:
                 loop.add_signal_handler(number, end, how)
 
     def _changed(self, state: EngineState) -> None:
+        if self._closing and state.stage is Stage.STOPPED and self._state.failed(state.name):
+            return  # why it failed is worth more than that it is stopped now
         self._state.changed(state)
         self._audience.changed(state)
         if state.stage is Stage.GAVE_UP:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from prompts import text
-from serving.engine_state import EngineState
+from serving.engine_state import EngineState, Stage
 from serving.measured import StartUp, predicted_on_cpu
 from serving.processes import birth
 from serving.runs import EngineRecord, RunRecord, Runs
@@ -45,6 +45,11 @@ class RunState:
         if engines != self.record.engines:
             self.update(engines=engines)
 
+    def failed(self, name: str) -> bool:
+        """Tell whether an engine has failed or was given up."""
+        engine = self.record.engine(name)
+        return engine is not None and engine.stage in {Stage.FAILED.value, Stage.GAVE_UP.value}
+
     def measured(self, found: StartUp) -> None:
         """Take what an engine's last start came to."""
         engines = tuple(
@@ -76,8 +81,8 @@ class RunState:
             self._failed = True
 
 
-def first_records(specs: Iterable[EngineSpec]) -> tuple[EngineRecord, ...]:
-    """Return engines as they are before anything was started."""
+def first_records(specs: Iterable[EngineSpec], now: float) -> tuple[EngineRecord, ...]:
+    """Return engines as they are before anything was started; ``now`` in epoch seconds."""
     return tuple(
         EngineRecord(
             name=spec.name,
@@ -86,6 +91,7 @@ def first_records(specs: Iterable[EngineSpec]) -> tuple[EngineRecord, ...]:
             cards=spec.cards,
             predicted=predicted(spec),
             stage="stopped",
+            since=now,
         )
         for spec in specs
     )

@@ -69,7 +69,9 @@ def gateway_config(wish: Wish, job: Job, specs: Sequence[EngineSpec], keys: tupl
     Raises:
         BadValue: an alias, an upstream or a pin that can't be read or means nothing here.
     """
-    own = tuple(Upstream(name, spec.url, KEY_VARIABLE) for spec in specs for name in spec.served_names)
+    places = {instance.name: place for place, instance in enumerate(job.placement.instances)}
+    as_asked = sorted(specs, key=lambda spec: places[spec.unit.instance.name])
+    own = tuple(Upstream(name, spec.url, KEY_VARIABLE) for spec in as_asked for name in spec.served_names)
     elsewhere = (
         read_upstreams(wish.upstreams, far=wish.far, keys=wish.upstream_keys) if wish.upstreams else tuple[Upstream]()
     )
@@ -79,7 +81,7 @@ def gateway_config(wish: Wish, job: Job, specs: Sequence[EngineSpec], keys: tupl
     groups = turn_groups(job, specs)
     return GatewayConfig(
         upstreams=upstreams,
-        aliases={**hub_names(specs, {*names, *aliases}), **aliases},
+        aliases={**hub_names(as_asked, {*names, *aliases}), **aliases},
         host=wish.host,
         port=wish.port,
         keys=keys,

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ui.arguments import Parser
+from ui.arguments import Parser, with_llm
 from ui.output import chosen_language, print_json, print_lines, read_json
 
 if TYPE_CHECKING:
@@ -24,26 +24,19 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--turn", action="append", metavar="TEXT", help="a later message; repeat it")
     parser.add("--thread", "continue or name a conversation", metavar="ID")
     parser.add("--rig", "output of rigfit detect --json, or none; default: this machine", metavar="FILE|none")
-    parser.add("--llm-url", "an OpenAI-compatible endpoint that decides and writes", metavar="URL")
-    parser.add("--llm-model", "a model of that endpoint", metavar="NAME")
+    parser.add_llm()
     parser.add_output()
 
 
 def run(arguments: Namespace) -> int:
     """Ask and print the last answer."""
     import asyncio
-    from dataclasses import replace
     from uuid import uuid4
 
     from tools.settings import Settings
 
     language = chosen_language(arguments.lang)
-    settings = Settings.from_env()
-    settings = replace(
-        settings,
-        llm_url=arguments.llm_url or settings.llm_url,
-        llm_model=arguments.llm_model or settings.llm_model,
-    )
+    settings = with_llm(Settings.from_env(), arguments)
     texts = [arguments.text, *(arguments.turn or [])]
     thread = arguments.thread or uuid4().hex
     result = asyncio.run(_converse(texts, thread, _rig(arguments.rig), settings, language))

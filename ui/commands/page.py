@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from ui.arguments import Parser
+from ui.arguments import Parser, with_llm
 from ui.output import chosen_language, print_json, print_lines
 
 ABOUT = "Open the chat page on this machine."
@@ -16,6 +16,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
     parser.add("--host", "address to listen on (default: 127.0.0.1)")
     parser.add_number("--port", "TCP port (default: 7860)", least=1)
+    parser.add_llm()
     parser.add_output()
 
 
@@ -29,7 +30,7 @@ def run(arguments: Namespace) -> int:
 
     host, port = arguments.host or "127.0.0.1", arguments.port or 7860
     require_free_port(host, port)
-    settings = replace(Settings.from_env(), language=chosen_language(arguments.lang))
+    settings = replace(with_llm(Settings.from_env(), arguments), language=chosen_language(arguments.lang))
 
     def ready(url: str) -> None:
         if arguments.json:

@@ -72,5 +72,5 @@ def _json(one: RunRecord) -> dict[str, Any]:
         "ready": one.ready,
         "ended_at": one.ended_at,
         "option": one.option,
-        "engines": [engine_json(engine) for engine in one.engines],
+        "engines": [engine_json(engine, running=one.running) for engine in one.engines],
     }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from serving.wish import Wish
     from tools.launch.job import Job
 
+AGAINST_RAM = "specs.against_ram"
 ABOUT = "Start a plan's engines, with one OpenAI endpoint in front of them."
 EXAMPLE = "rigfit serve Qwen/Qwen3-8B Qwen/Qwen3-14B@fp8 --port 8000"
 
@@ -167,10 +168,9 @@ def _serve(arguments: Namespace, job: Job, wish: Wish, plan: dict[str, Any], set
     require_free_port(wish.host, wish.port, "serve")
     if not made.config.keys and not is_loopback(wish.host):
         notice(text(wish.language, "serving.exposed", host=wish.host))
-    names = [*made.config.models, *made.config.aliases]
-    progress = Progress(wish.language, names, (spec.name for spec in made.specs), as_json=arguments.json)
-    for line in _introduction(job, made, wish.language):
-        notice(line)
+    models = [*made.config.models, *made.config.aliases]
+    engines = (spec.name for spec in made.specs)
+    progress = Progress(wish.language, models, engines, _introduction(job, made), as_json=arguments.json)
 
     def told(note: Any) -> None:
         progress.said(text(wish.language, note.code, **note.params))
@@ -186,11 +186,14 @@ def _serve(arguments: Namespace, job: Job, wish: Wish, plan: dict[str, Any], set
     return 0
 
 
-def _introduction(job: Job, made: Run, language: str) -> list[str]:
+def _introduction(job: Job, made: Run) -> list[str]:
+    """Return what is going to start, in a few lines."""
     from serving.run_state import first_records
     from ui.commands.serve_text import plan_table
     from ui.output import say
 
+    language = made.wish.language
     title = say(language, job.chosen.title) if job.chosen else text(language, "cli.as_asked")
-    lines = [text(language, "run.starts", option=job.option, title=title)]
-    return [*lines, *plan_table(made, first_records(made.specs), language)]
+    notes = [say(language, note) for note in job.plan.assumptions if note.code == AGAINST_RAM]
+    lines = [text(language, "run.starts", option=job.option, title=title), *notes]
+    return [*lines, *plan_table(made, first_records(made.specs, 0.0), language)]

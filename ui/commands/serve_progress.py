@@ -27,13 +27,22 @@ class Progress:
         language: of the lines.
         models: every name that can be asked for.
         names: the engines', in start order.
+        introduction: lines about what is going to start.
         as_json: the line on standard output is a JSON object.
         stream: where progress goes.
     """
 
     def __init__(
-        self, language: str, models: Iterable[str], names: Iterable[str], *, as_json: bool, stream: TextIO | None = None
+        self,
+        language: str,
+        models: Iterable[str],
+        names: Iterable[str],
+        introduction: Iterable[str],
+        *,
+        as_json: bool,
+        stream: TextIO | None = None,
     ) -> None:
+        self._introduction = tuple(introduction)
         self._language = language
         self._models = tuple(models)
         self._as_json = as_json
@@ -45,6 +54,7 @@ class Progress:
 
     def opened(self, url: str) -> None:
         """The gateway accepts connections."""
+        self._write(_clean(line) for line in self._introduction)
         self.said(text(self._language, "run.opened", url=f"{url}/v1"))
 
     def changed(self, state: EngineState) -> None:
@@ -53,9 +63,12 @@ class Progress:
         if self._live and self._lines.get(state.name) != line:
             self._lines[state.name] = line
             self._draw()
-        elif not self._live and self._told.get(state.name) != (state.stage, self._reason(state)):
-            self._told[state.name] = (state.stage, self._reason(state))
-            self._write([line])
+            return
+        news = (state.stage, self._reason(state))
+        if not self._live and self._told.get(state.name) != news:
+            self._told[state.name] = news
+            if state.stage is not Stage.GAVE_UP:  # a sentence of its own follows
+                self._write([line])
 
     def said(self, sentence: str) -> None:
         """Something is to be known; it stands above the lines that change."""
@@ -92,10 +105,11 @@ class Progress:
         lines = [line for line in self._lines.values() if line] if self._live else []
         if not lines:
             return
-        self._wipe()
         width = max(20, shutil.get_terminal_size().columns - 1)
-        self._write([line if len(line) <= width else line[: width - 1] + "…" for line in lines])
+        shown = (line if len(line) <= width else line[: width - 1] + "…" for line in lines)
+        up = _UP.format(self._drawn) if self._drawn else ""
         self._drawn = len(lines)
+        self._put(up + "".join(f"{_ERASE}{line}\n" for line in shown))
 
     def _wipe(self) -> None:
         """Go back to where the lines that change begin, and empty them."""

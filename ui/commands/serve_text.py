@@ -55,7 +55,7 @@ def engine_table(
         rows.append(
             (
                 one.name,
-                stage_word(one.stage, language),
+                text(language, f"run.stage_{stage_of(one, running=running)}"),
                 ", ".join(one.cards),
                 str(one.port),
                 _UNKNOWN if one.pid is None else str(one.pid),
@@ -69,11 +69,16 @@ def engine_table(
     yield from (f"  {one.name}: {one.reason}" for one in shown if one.reason)
 
 
-def stage_word(stage: str, language: str) -> str:
-    """Return a stage in words; one that a damaged file made up as it stands there."""
-    from serving.engine_state import Stage
+def stage_of(one: EngineRecord, *, running: bool) -> str:
+    """Return an engine's stage; where its run has ended ``gone``, or ``left_behind`` where its process has not."""
+    from serving.engine_state import AT_REST, Stage
+    from serving.processes import lives
 
-    return text(language, f"run.stage_{stage}") if stage in {one.value for one in Stage} else stage[:20]
+    if not running and lives(one.pid, one.born):
+        return "left_behind"
+    at_rest = {stage.value for stage in AT_REST}
+    known = one.stage in {stage.value for stage in Stage} and (running or one.stage in at_rest)
+    return one.stage if known else "gone"
 
 
 def lasting(seconds: float) -> str:
@@ -95,12 +100,12 @@ def ready_json(run: RunRecord, models: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def engine_json(one: EngineRecord) -> dict[str, Any]:
+def engine_json(one: EngineRecord, *, running: bool = True) -> dict[str, Any]:
     """Return an engine as plain data; bytes, tokens, requests and seconds, null where not known."""
     return {
         "name": one.name,
         "models": list(one.models),
-        "stage": one.stage,
+        "stage": stage_of(one, running=running),
         "since": one.since,
         "cards": list(one.cards),
         "port": one.port,

@@ -38,7 +38,7 @@ def _gpu(query: str, language: str) -> dict[str, Any]:
 
     catalogue = GpuCatalogue.load()
     found = catalogue.find(query)
-    facts = {name: value for name, value in asdict(found.gpu).items() if name not in {"node", "measured"}}
+    facts = {name: value for name, value in asdict(found.gpu).items() if name not in {"node", "measured", "known_as"}}
     return {
         "query": query,
         **facts,
