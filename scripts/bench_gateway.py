@@ -20,6 +20,7 @@ import uvloop
 from bench_echo import SWITCH_S, engine
 from bench_net import END, PLAIN, STREAM, Caller, callers, request, slowest
 from bench_routers import gateway, installed, litellm, memory_mib, vllm_router
+from bench_turns import MIN_AWAKE_S, added_s, longest_s, mixed_load
 
 DIRECT, RIGFIT, ROUTER, LITELLM = "direct", "gateway", "vllm-router", "LiteLLM"
 SINGLE = {DIRECT: 1500, RIGFIT: 1500, ROUTER: 1500, LITELLM: 150}
@@ -30,7 +31,6 @@ EACH = {DIRECT: 40, RIGFIT: 40, ROUTER: 40, LITELLM: 4}
 """Calls of each of the callers in one round."""
 STREAMS = 1000
 REQUESTS = 20_000
-SWITCHES = 8
 LIMIT_S = {"plain": ("a plain answer", 0.8), "first": ("the first streamed byte", 0.5), "stream": ("a stream", 0.8)}
 
 
@@ -57,9 +57,7 @@ def rows() -> Iterator[Measured]:
         yield from beside(process, peers)
         yield from memory(fronted, process)
         yield from many_streams(fronted, process)
-    with ExitStack() as stack:
-        fronted, _ = stack.enter_context(gateway(*(stack.enter_context(engine()) for _ in "mn")))
-        yield from switches(fronted)
+    yield from turns()
 
 
 def one_at_a_time(ports: Mapping[str, int]) -> Iterator[Measured]:
@@ -171,13 +169,20 @@ async def _streams(port: int) -> int:
     return sum(await asyncio.gather(*(one() for _ in range(STREAMS))))
 
 
-def switches(fronted: int) -> Iterator[Measured]:
-    """A request for the engine that sleeps, less what the engines themselves take to change places."""
-    caller, times = Caller(fronted), list[float]()
-    for number in range(SWITCHES):
-        time.sleep(0.8)  # nobody asks for the engine that is awake
-        times.append(caller.ask(request("mn"[number % 2]))[1])
-    yield Measured("gateway adds to a switch, median", 1000 * (statistics.median(times[2:]) - 2 * SWITCH_S), 20, "ms")
+def turns() -> Iterator[Measured]:
+    """Two engines of which one is awake at a time."""
+    engines_s = 2 * SWITCH_S
+    with ExitStack() as stack:
+        fronted, _ = stack.enter_context(gateway(*(stack.enter_context(engine()) for _ in "mn")))
+        yield Measured("gateway adds to a switch, median", 1000 * added_s(fronted, engines_s), 20, "ms")
+    with ExitStack() as stack:
+        ports = [stack.enter_context(engine()) for _ in "mn"]
+        fronted, _ = stack.enter_context(gateway(*ports, words=("--min-awake", str(MIN_AWAKE_S))))
+        load = mixed_load(fronted)
+    yield Measured("mixed load, seconds from switch to switch", load.switch_s, 60 / 24, "s")
+    yield Measured("mixed load, requests lost", load.lost, 0, "")
+    yield Measured("mixed load, requests answered", len(load.waits), None, "")
+    yield Measured("mixed load, longest wait", max(load.waits), longest_s(engines_s), "s")
 
 
 def main() -> None:
