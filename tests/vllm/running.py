@@ -20,6 +20,7 @@ from serving.config import GatewayConfig, Upstream
 from serving.engine_state import EngineState, FleetPolicy, Stage
 from serving.fleet import Fleet, Measure
 from serving.fleet_control import OwnEngines
+from serving.orders import Policy
 from serving.room import MachineRoom, Room
 from serving.server import opened
 from serving.spec import EngineSpec, specs
@@ -104,9 +105,9 @@ def running(
     room: Room | None = None,
     measure: Measure | None = None,
     swap: str = "",
-    start: bool = True,
+    start: bool | None = None,
     policy: FleetPolicy = POLICY,
-    **changes: Any,
+    turns: Policy | None = None,
 ) -> Iterator[Running]:
     """Run engines, watched, and a gateway; leaving the block ends all of them.
 
@@ -115,10 +116,11 @@ def running(
         folder: for the logs.
         room: who knows how much memory is free; this machine by default.
         measure: what measures starts.
-        swap: ``sleep`` where they take turns by vLLM's sleep routes, ``restart`` where by stopping and starting.
-        start: whether they are started at first.
+        swap: ``sleep`` where they take turns by vLLM's sleep routes, ``restart`` where by stopping and starting; then
+            those that are asked for are started, and none before.
+        start: whether they are started at first; by default where they take no turns.
         policy: limits of the fleet.
-        changes: further fields of ``GatewayConfig``.
+        turns: how turns are taken.
     """
     loop, engines, told = asyncio.new_event_loop(), tuple(engines), list[EngineState]()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -131,12 +133,12 @@ def running(
         policy=policy,
         changed=told.append,
         measure=measure,
-        on_demand={one.name for one in engines} if swap == "restart" else (),
+        on_demand={one.name for one in engines} if swap else (),
     )
     here = Running(loop, fleet, told)
 
     async def whole() -> None:
-        async with _fronted(fleet, engines, swap, changes) as url:
+        async with _fronted(fleet, engines, swap, turns or Policy()) as url:
             here.url = url
             is_up.set()
             await done.wait()
@@ -146,7 +148,7 @@ def running(
         while not is_up.wait(0.1):
             if work.done():
                 work.result()
-        if start:
+        if start or (start is None and not swap):
             assert here.do(fleet.start_all()), [str(state) for state in fleet.states]
         yield here
     finally:
@@ -157,16 +159,15 @@ def running(
 
 
 @asynccontextmanager
-async def _fronted(
-    fleet: Fleet, engines: tuple[EngineSpec, ...], swap: str, changes: dict[str, Any]
-) -> AsyncIterator[str]:
+async def _fronted(fleet: Fleet, engines: tuple[EngineSpec, ...], swap: str, turns: Policy) -> AsyncIterator[str]:
     """Watch a fleet and front it."""
     names = tuple(name for one in engines for name in one.served_names)
     upstreams = tuple(Upstream(name, one.url, "ENGINE_KEY") for one in engines for name in one.served_names)
-    config = replace(
-        GatewayConfig(upstreams, port=0, keys=(KEY,), check_s=1.0), **({"groups": (names,)} if swap else {}), **changes
-    )
-    own = OwnEngines.of(fleet, engines) if swap != "sleep" else None
+    groups = (names,) if swap else ()
+    config = GatewayConfig(upstreams, port=0, keys=(KEY,), check_s=1.0, groups=groups, policy=turns)
+    own = OwnEngines.of(fleet, engines)
+    if swap == "sleep":  # the processor's vLLM has the routes without the flag
+        own = replace(own, sleepers=frozenset(own.names))
     watching = asyncio.ensure_future(fleet.watch())
     try:
         async with opened(config, {"ENGINE_KEY": KEY}, own=own) as url:
