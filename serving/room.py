@@ -148,7 +148,7 @@ class MachineRoom:
         for place, reason in unknown.items():
             if self._say and place not in self._said:
                 self._said.add(place)
-                self._say(note("room.unknown", place=place, reason=reason[:200]))
+                self._say(_unread(place, reason))
         return found
 
     def _look(self, spec: EngineSpec) -> tuple[Note | None, dict[str, str]]:
@@ -162,7 +162,7 @@ class MachineRoom:
     def _of_ram(self, spec: EngineSpec, asked: Asked, unknown: dict[str, str]) -> Note | None:
         memory = self._node(_variable(spec, NODES_VARIABLE))
         if memory is None:
-            unknown[PROCESSOR] = "/sys/devices/system/node"
+            unknown[PROCESSOR] = ""
             return None
         short = short_of_ram(memory, asked)
         if short is None:
@@ -188,7 +188,7 @@ class MachineRoom:
             return note("room.no_card", name=spec.name, place=place, count=len(cards))
         memory = cards[index] if cards else None
         if memory is None:
-            unknown[place] = vendor
+            unknown[place] = ""
             return None
         wanted, missing = short_on_card(memory, asked)
         if not missing:
@@ -196,6 +196,10 @@ class MachineRoom:
         said = {"name": spec.name, "card": memory.name, "place": place, "free": gib(memory.free_bytes, 2)}
         said |= {"total": gib(memory.total_bytes, 2), "wanted": gib(wanted, 2), "flag": asked.flag}
         return _with_holders("card", said, card_holders(vendor, index, probes))
+
+
+def _unread(place: str, reason: str) -> Note:
+    return note("room.unknown", place=place, reason=reason[:200]) if reason else note("room.silent", place=place)
 
 
 def _with_holders(kind: str, said: Mapping[str, object], holders: tuple[Holder, ...]) -> Note:
