@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, Literal, cast
 
 from langchain_core.messages import HumanMessage
 
-from agent.decide import make_decider
+from agent.decide import ModelAt, make_decider
 from agent.events import (
     AnswerText,
     Asked,
@@ -46,6 +47,7 @@ from tools.workbench import Workbench
 MAX_CHARS = 20_000
 """Longest message that is read, in characters, about 200 lines; a longer log is cut to its telling lines."""
 _RECURSION_LIMIT = 40
+_KEPT_GRAPHS = 8
 
 RigSource = Rig | Literal["detect"] | None
 
@@ -62,9 +64,10 @@ class Assistant:
         self.workbench = workbench
         self._store = store
         self._rig = workbench.rig_json(rig) if rig else None
-        tools = build_tools(workbench)
-        self._decide = make_decider(settings, tools)
-        self._graph = build_graph(self._decide, tools, checkpointer=store)
+        self._tools = build_tools(workbench)
+        self._decide = make_decider(settings, self._tools)
+        self._graph = build_graph(self._decide, self._tools, checkpointer=store)
+        self._others: OrderedDict[ModelAt, Any] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
     @classmethod
@@ -95,7 +98,13 @@ class Assistant:
         return self._decide.name
 
     async def ask(
-        self, text: str, *, thread_id: str, language_hint: Language = "en", rig: Rig | None = None
+        self,
+        text: str,
+        *,
+        thread_id: str,
+        language_hint: Language = "en",
+        rig: Rig | None = None,
+        model: ModelAt | None = None,
     ) -> AsyncIterator[Event]:
         """Answer one message of a thread.
 
@@ -105,6 +114,7 @@ class Assistant:
             thread_id: the conversation; a new id begins one.
             language_hint: the page's language, for messages that show none ("98 GB").
             rig: the panel's hardware; a card named in the text wins over it.
+            model: who decides and writes in this turn; None = who the settings say.
 
         Yields:
             Events as of ``agent.events``; ``Finished`` is always the last.
@@ -121,12 +131,14 @@ class Assistant:
         # before the next one begins
         async with (
             self._locks.setdefault(thread_id, asyncio.Lock()),
-            aclosing(self._turn(words, thread_id, language_hint, rig)) as turn,
+            aclosing(self._turn(words, thread_id, language_hint, rig, model)) as turn,
         ):
             async for event in turn:
                 yield event
 
-    async def _turn(self, text: str, thread_id: str, hint: Language, rig: Rig | None) -> AsyncGenerator[Event, None]:
+    async def _turn(
+        self, text: str, thread_id: str, hint: Language, rig: Rig | None, model: ModelAt | None
+    ) -> AsyncGenerator[Event, None]:
         notices = [say(hint, n.code, **n.params) for n in self._store.take_notices()]
         for line in notices:
             yield Notice(line)
@@ -138,7 +150,7 @@ class Assistant:
         if self._rig:
             inputs["known_rig"] = self._rig
         config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": _RECURSION_LIMIT}
-        stream = self._graph.astream(inputs, config, stream_mode="custom", durability="sync")
+        stream = self._graph_of(model).astream(inputs, config, stream_mode="custom", durability="sync")
         async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
             async for event in events:
                 shown = self._shown(event)
@@ -150,6 +162,18 @@ class Assistant:
             notices.append(say(values["result"]["language"], note.code, **note.params))
             yield Notice(notices[-1])
         yield Finished(self._result(thread_id, values, notices))
+
+    def _graph_of(self, model: ModelAt | None) -> Any:
+        """Return the graph that a model decides in; the few that were used last are kept."""
+        if model is None:
+            return self._graph
+        if model not in self._others:
+            decide = make_decider(self.settings, self._tools, model)
+            self._others[model] = build_graph(decide, self._tools, checkpointer=self._store)
+        self._others.move_to_end(model)
+        while len(self._others) > _KEPT_GRAPHS:
+            self._others.popitem(last=False)
+        return self._others[model]
 
     def _shown(self, event: Any) -> Event | None:
         """Turn what the graph says in plain data into what the page shows."""

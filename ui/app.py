@@ -18,8 +18,12 @@ from ui.example import EXAMPLES
 from ui.header import header
 from ui.panel import empty_panel
 from ui.rig_panel import COMMON_CARDS
+from ui.writers import CONFIGURED
 
 Say = Callable[[str], str]
+
+_LOOK_S = 3.0
+"""Seconds between two looks at who can answer."""
 
 _PAGE_JS_INPUT = "(...values) => [window.rigfit.memory(), ...values.slice(1)]"
 """Fills the first input of an event with what the browser remembers: the conversation's id and the language."""
@@ -122,6 +126,11 @@ class Page:
             "", show_label=False, label=say("ui.message_label"), placeholder=say("ui.message_placeholder"), lines=1,
             max_lines=8, submit_btn=True, stop_btn=False, container=False, elem_id="rf-box", autofocus=True,
         )  # fmt: skip
+        self.writer = gr.Radio(
+            [(say("ui.writer_rules"), CONFIGURED)], value=CONFIGURED, label=say("ui.writer_label"), visible=False,
+            container=False, elem_id="rf-writer",
+        )  # fmt: skip
+        self.writers = gr.State(())
         self._label(self.chat, lambda say: {"placeholder": say("ui.chat_empty")})
         self._label(
             self.box, lambda say: {"label": say("ui.message_label"), "placeholder": say("ui.message_placeholder")}
@@ -143,7 +152,8 @@ class Page:
             js=_PAGE_JS_INPUT, **quiet,
         )  # fmt: skip
 
-        send = {"fn": self._conversation.send, "inputs": [*talk[:2], self.shown, *fields], "outputs": talk, **quiet}
+        inputs = [*talk[:2], self.shown, *fields, self.writer]
+        send = {"fn": self._conversation.send, "inputs": inputs, "outputs": talk, **quiet}
         sent: list[Any] = [self.box.submit(**send)]
         for event in (self.chat.example_select, self.chat.option_select):
             sent.append(event(_picked_text, None, self.box, queue=False, **quiet).then(**send))
@@ -156,6 +166,10 @@ class Page:
         self.panel.target(self._picked_target, [self.shown], [self.panel, self.shown], **latest)
         self.panel.choice(self._toggled_choice, [self.shown], [self.panel, self.shown], **latest)
         self._connect_rig(fields, latest)
+        gr.on(
+            [self._root.load, gr.Timer(_LOOK_S).tick], self._conversation.writers_now,
+            [self.writer, self.writers, self.shown], [self.writer, self.writers], queue=False, **quiet,
+        )  # fmt: skip
 
     def _connect_rig(self, fields: list[Any], latest: dict[str, Any]) -> None:
         """Say what happens when the hardware fields are used; of quick changes the last counts."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from tools.errors import BadValue
+
+if TYPE_CHECKING:
+    from tools.settings import Settings
 
 
 class Command(Protocol):
@@ -68,6 +72,11 @@ class Parser(ArgumentParser):
         self.add_argument("--json", action="store_true", help="print JSON and nothing else")
         self.add_argument("--lang", metavar="en|ru", help="language of the words (default: yours)")
 
+    def add_llm(self) -> None:
+        """Add who decides and writes instead of the built-in rules; ``with_llm`` reads it."""
+        self.add("--llm-url", "an OpenAI-compatible endpoint that decides and writes", metavar="URL")
+        self.add("--llm-model", "a model of that endpoint (default: the only one it has)", metavar="NAME")
+
     def add_plan(self) -> None:
         """Add the words of a plan: models, cards, and what they are to carry."""
         self.add_argument("models", nargs="*", metavar="MODEL[@PRECISION]", help="name, alias or hub id; 2xMODEL twice")
@@ -97,6 +106,20 @@ class Parser(ArgumentParser):
         self.add("--sharing", "how Kubernetes shares a card", choices=ALLOWED["sharing"])
         self.add_argument("--cpu", action="store_true", help="run on the processor, to try the files out")
         self.add_argument("--open", action="store_true", help="let other machines in, with an API key")
+
+
+def with_llm(settings: Settings, arguments: Namespace) -> Settings:
+    """Return the settings with the endpoint of a command line.
+
+    Raises:
+        BadValue: the address is none of HTTP, or a model is named and no endpoint.
+    """
+    url = arguments.llm_url or settings.llm_url
+    if arguments.llm_model and not url:
+        raise BadValue("errors_ui.llm_without_url")
+    if url and not re.match(r"https?://[^/\s]", url):
+        raise BadValue("errors_ui.bad_llm_url", value=url)
+    return replace(settings, llm_url=url, llm_model=arguments.llm_model or settings.llm_model)
 
 
 PLAN_WORDS = (

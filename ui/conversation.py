@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import gradio as gr
 
-from agent.events import AnswerText, FilesReady, History, PlanReady
+from agent.decide import ModelAt
+from agent.events import AnswerText, FilesReady, History, Notice, PlanReady
 from prompts import text
 from tools.domain import Plan, Rig
 from tools.errors import RigfitError
@@ -31,6 +32,7 @@ from ui.output import log_failure, sentence
 from ui.panel import empty_panel, plan_panel
 from ui.rig_panel import RigFields, fields_of_rig, rig_label, rig_of_fields
 from ui.turns import Message, Turn, answer_message, last_plan, past_messages
+from ui.writers import CONFIGURED, writers
 
 _THREAD = re.compile(r"[A-Za-z0-9-]{8,64}")
 _SHOWN_CHARS = 2000
@@ -111,7 +113,15 @@ class Conversation:
     # --- talking ---
 
     async def send(
-        self, words: str, chat: list[Message] | None, shown: Shown, card: Any, count: Any, reserved: Any, ram: Any
+        self,
+        words: str,
+        chat: list[Message] | None,
+        shown: Shown,
+        card: Any,
+        count: Any,
+        reserved: Any,
+        ram: Any,
+        writer: Any = CONFIGURED,
     ) -> AsyncIterator[list[Any]]:
         """Answer a message, streaming; yields updates of box, chat, panel, state, rig and fields."""
         if not shown.thread:
@@ -124,7 +134,8 @@ class Conversation:
         try:
             fields = _fields(card, count, reserved, ram)
             rig = None if fields == shown.filled else rig_of_fields(fields, self._gpus)
-            async for rest in self._events(turn, words, shown, rig):
+            model = await asyncio.to_thread(self._model, turn, str(writer or CONFIGURED), shown.plan_language)
+            async for rest in self._events(turn, words, shown, rig, model):
                 yield [gr.skip(), before + turn.shown(), *rest]
         except RigfitError as error:
             turn.fail(sentence(shown.plan_language, error))
@@ -133,12 +144,34 @@ class Conversation:
             turn.fail(text(shown.plan_language, "errors_ui.turn_failed", log=log))
         yield [gr.Textbox(submit_btn=True, stop_btn=False), before + turn.shown(), *[gr.skip()] * 7]
 
-    async def _events(self, turn: Turn, words: str, shown: Shown, rig: Rig | None) -> AsyncIterator[list[Any]]:
+    def _model(self, turn: Turn, key: str, language: str) -> ModelAt | None:
+        """Return who was chosen to answer; the rules, and a line that says so, where that one is gone."""
+        chosen = next((one for one in writers(self._settings) if one.key == key), None)
+        if chosen is None:
+            turn.apply(Notice(text(language, "errors_agent.llm_gone", model=key.rpartition(" ")[2])))
+            return ModelAt("")
+        return chosen.model
+
+    def writers_now(self, chosen: Any, known: tuple[str, ...], shown: Shown) -> list[Any]:
+        """Offer who can answer now; returns updates of the choice and of what is known, none where nothing changed."""
+        found = writers(self._settings)
+        names = [(one.name(shown.language), one.key) for one in found]
+        told = (shown.language, *(word for pair in names for word in pair))
+        if told == known:
+            return [gr.skip(), gr.skip()]
+        keys = [one.key for one in found]
+        value = chosen if chosen in keys else CONFIGURED
+        label = text(shown.language, "ui.writer_label")
+        return [gr.Radio(choices=names, value=value, label=label, visible=len(found) > 1), told]
+
+    async def _events(
+        self, turn: Turn, words: str, shown: Shown, rig: Rig | None, model: ModelAt | None
+    ) -> AsyncIterator[list[Any]]:
         """Run the turn; yields updates of panel, state, rig and fields whenever there is something to draw."""
         assistant = await self._keeper.get()
         hint = cast(Literal["en", "ru"], shown.plan_language)
         drawn = 0.0
-        async for event in assistant.ask(words, thread_id=shown.thread, language_hint=hint, rig=rig):
+        async for event in assistant.ask(words, thread_id=shown.thread, language_hint=hint, rig=rig, model=model):
             turn.apply(event)
             rest = [gr.skip()] * 7
             if isinstance(event, PlanReady):
