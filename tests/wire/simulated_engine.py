@@ -131,6 +131,9 @@ class SimulatedEngine:
             answer = await self._answer(request, body)
             self.done.append(body.get("id"))
             return answer
+        except ConnectionResetError:  # who asked is gone, or this engine dies
+            self.cancelled += 1
+            return web.Response(status=500)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
-from gateway_client import Client, fronted, run
+from gateway_client import Client, fronted, run, run_and_fronted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from simulated_engine import Card, SimulatedEngine
+from simulated_engine import Card, SimulatedEngine, SimulatedFleet
 
 from serving.orders import Policy
 
@@ -62,7 +64,7 @@ FAULTS = st.lists(st.builds(Fault, TIMES, MODELS, st.sampled_from(["wake", "slee
 async def play(
     calls: list[Call], faults: list[Fault], policy: Policy, switch_s: float
 ) -> tuple[Found, list[SimulatedEngine]]:
-    """Return the status and the time of each call that had patience, and the engines."""
+    """Have engines that others run serve calls, and return what came of each call that had patience."""
     card = Card()
     behind = [SimulatedEngine(n, card, sleeping=n != "a", sleep_s=0.01, wake_s=0.02) for n in "abc"]
     found: Found = {}
@@ -74,6 +76,31 @@ async def play(
                 group.create_task(_fault({engine.name: engine for engine in behind}, fault))
         states = await _settle(client)
         assert set(states) == {"a", "b", "c"}
+    return found, behind
+
+
+async def play_own(
+    calls: list[Call], faults: list[Fault], policy: Policy, can_sleep: bool
+) -> tuple[Found, list[SimulatedEngine]]:
+    """Have engines that Rigfit runs serve calls; see ``play``."""
+    card = Card()
+    behind = [
+        SimulatedEngine(n, card, can_sleep, sleeping=True, start_s=0.03, stop_s=0.01, sleep_s=0.01, wake_s=0.02)
+        for n in "abc"
+    ]
+    found: Found = {}
+    async with run_and_fronted(*behind, policy=policy, check_s=0.05, switch_s=0.2) as (client, fleet, _):
+        async with asyncio.TaskGroup() as group:
+            for number, call in enumerate(calls):
+                group.create_task(_call(client, number, call, found))
+            for fault in faults:
+                group.create_task(_own_fault(fleet, fault))
+        await _settle(client)
+        for name in "abc":
+            assert await _recovers(client, name), f"{name} did not come back"
+        if not faults:
+            _, figures = await client.get("/metrics")
+            assert "rigfit_gateway_retries_total{" not in figures, "asked an engine that was stopped"
     return found, behind
 
 
@@ -114,6 +141,33 @@ async def _fault(engines: dict[str, SimulatedEngine], fault: Fault) -> None:
             pass
 
 
+async def _own_fault(fleet: SimulatedFleet, fault: Fault) -> None:
+    await asyncio.sleep(fault.at)
+    engine = fleet.engines[fault.model]
+    match fault.what:
+        case "wake":
+            engine.fail_wakes += 1
+            engine.fail_starts += 1
+        case "sleep":
+            engine.fail_sleeps += 1
+        case "hang":  # for good: somebody has to end it
+            engine.hung = engine.runner is not None
+            await asyncio.sleep(0.4)
+            if engine.hung:
+                await fleet.die(fault.model)
+        case _:
+            await fleet.die(fault.model)
+
+
+async def _recovers(client: Client, name: str) -> bool:
+    """Tell whether a model is served again within a while, now that nothing fails any more."""
+    for _ in range(100):
+        if (await client.post({"model": name, "id": f"after {name}"}))[0] == 200:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
 async def _settle(client: Client) -> dict[str, str]:
     await asyncio.sleep(0.1)
     return await client.states()
@@ -121,7 +175,7 @@ async def _settle(client: Client) -> dict[str, str]:
 
 def check(calls: list[Call], found: Found, behind: list[SimulatedEngine]) -> None:
     assert behind[0].card.clashes == []
-    got = [body["id"] for engine in behind for body in engine.bodies]
+    got = [body["id"] for engine in behind for body in engine.bodies if isinstance(body["id"], int)]
     assert len(got) == len(set(got)), "doubled"
     done = {number for engine in behind for number in engine.done}
     assert {number for number, (status, _) in found.items() if status == 200} <= done, "answered, but by no engine"
@@ -129,7 +183,7 @@ def check(calls: list[Call], found: Found, behind: list[SimulatedEngine]) -> Non
     assert patient <= set(found), "lost"
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=7, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS)
 def test_without_faults_everybody_is_served(calls: list[Call]) -> None:
     async def test() -> None:
@@ -141,7 +195,7 @@ def test_without_faults_everybody_is_served(calls: list[Call]) -> None:
     run(test)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=7, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, FAULTS)
 def test_with_faults_every_request_comes_to_an_end(calls: list[Call], faults: list[Fault]) -> None:
     async def test() -> None:
@@ -153,3 +207,59 @@ def test_with_faults_every_request_comes_to_an_end(calls: list[Call], faults: li
             assert {status for status, _ in found.values()} <= {200, 503}
 
     run(test)
+
+
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(CALLS, st.booleans())
+def test_own_engines_serve_everybody_without_faults(calls: list[Call], can_sleep: bool) -> None:
+    async def test() -> None:
+        found, behind = await play_own(calls, [], replace(POLICY, max_wait_s=20.0), can_sleep)
+        check(calls, found, behind)
+        assert not any(engine.asked_asleep for engine in behind)
+        assert {status for status, _ in found.values()} <= {200}
+
+    run(test)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(CALLS, FAULTS, st.booleans())
+def test_own_engines_come_back_from_faults(calls: list[Call], faults: list[Fault], can_sleep: bool) -> None:
+    """Whatever fails: every request comes to an end in time, none is doubled, and no two engines hold the memory."""
+
+    async def test() -> None:
+        found, behind = await play_own(calls, faults, POLICY, can_sleep)
+        check(calls, found, behind)
+        assert all(took < POLICY.max_wait_s + LONGEST_ANSWER_S + 5 for _, took in found.values()), "beyond the bound"
+        assert not any(engine.asked_asleep for engine in behind)
+
+    run(test)
+
+
+def test_thousands_of_requests_through_faults() -> None:
+    """Two thousand requests of three models on one card, of which every engine fails in every way now and then."""
+
+    async def test() -> None:
+        chance = random.Random(11)
+        calls = [
+            Call(
+                chance.random() * 4,
+                chance.choice("aaabbc"),
+                chance.random() < 0.5,
+                chance.random() * 0.02,
+                chance.random() * 0.3 if chance.random() < 0.1 else None,
+            )
+            for _ in range(2000)
+        ]
+        faults = [
+            Fault(0.3 + number * 0.3, chance.choice("abc"), chance.choice(["wake", "sleep", "die", "hang"]))
+            for number in range(12)
+        ]
+        policy = replace(POLICY, max_wait_s=10.0, max_waiting=10_000)
+        found, behind = await play_own(calls, faults, policy, True)
+        check(calls, found, behind)
+        assert not any(engine.asked_asleep for engine in behind)
+        statuses = Counter(status for status, _ in found.values())
+        assert set(statuses) <= {0, 200, 503, 504}
+        assert statuses[200] > 0
+
+    run(test, 60)
