@@ -25,11 +25,12 @@ from serving.locks import held
 from serving.measured import StartUp
 from serving.processes import birth
 from serving.room import Room
+from serving.run_gateway import KEY_VARIABLE, gateway_config
 from serving.run_state import RunState, first_records
 from serving.runs import FAILED, INTERRUPTED, STOPPED, RunRecord, Runs
 from serving.server import Endpoint, address, loop_factory, opened_endpoint, raise_descriptor_limit
 from serving.spec import LOOPBACK, EngineSpec, specs
-from serving.wish import KEY_VARIABLE, Wish, gateway_config
+from serving.wish import Wish
 from tools.domain import Note
 from tools.errors import ServiceError
 from tools.launch.job import Job
