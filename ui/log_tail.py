@@ -34,9 +34,8 @@ class Tail:
                 words = _end(file.fileno(), about.st_size, count)
         except OSError:
             return []
-        whole, _, self._rest = words.rpartition(b"\n")
-        lines = whole.split(b"\n") if whole else []
-        return [_shown(line) for line in lines[-count:]] if count else []
+        lines = self._finished(words)
+        return lines[-count:] if count else []
 
     def more(self) -> list[str]:
         """Return the lines that were finished since."""
@@ -50,8 +49,12 @@ class Tail:
                 self._place += len(words) - len(self._rest)
         except OSError:
             return []
-        whole, _, self._rest = words.rpartition(b"\n")
-        return [_shown(line) for line in whole.split(b"\n")] if whole else []
+        return self._finished(words)
+
+    def _finished(self, words: bytes) -> list[str]:
+        """Return the lines that are whole, and keep what is not."""
+        *lines, self._rest = words.split(b"\n")
+        return [_shown(line) for line in lines]
 
 
 def _end(descriptor: int, size: int, count: int) -> bytes:

@@ -1,0 +1,110 @@
+"""What rigfit serve refuses before anything is started, and what it says then."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools.errors import BadValue, NoSuchOption, NothingFits, RigfitError, ServiceError
+from ui.cli import run
+from ui.output import sentence
+
+CARD = ("--gpu", "RTX PRO 6000")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locks").mkdir()
+    monkeypatch.setenv("RIGFIT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("RIGFIT_LOCK_DIR", str(tmp_path / "locks"))
+    monkeypatch.setenv("RIGFIT_VLLM_PYTHON", str(tmp_path / "none" / "python"))
+    monkeypatch.setenv("RIGFIT_LANG", "en")
+
+
+def refusal(*words: str) -> tuple[RigfitError, str]:
+    with pytest.raises(RigfitError) as raised:
+        run(["serve", *words])
+    assert sentence("ru", raised.value)
+    return raised.value, sentence("en", raised.value)
+
+
+def test_a_plan_for_another_engine_is_offered_its_files() -> None:
+    error, said = refusal("Qwen/Qwen3-8B@awq", *CARD, "--engine", "sglang", "--context", "4096")
+    assert error.exit_code == 2
+    assert "rigfit launch 'Qwen/Qwen3-8B@awq'" in said or "rigfit launch Qwen/Qwen3-8B@awq" in said
+    assert "--gpu 'RTX PRO 6000' --context 4096 --engine sglang --target sglang" in said
+
+
+def test_a_plan_for_several_machines_is_offered_what_spans_them(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("Qwen/Qwen3-235B-A22B@bf16", "--gpu", "4xH100", "--nodes", "2")
+    error, said = refusal(*words)
+    assert error.exit_code == 2
+    assert "rigfit launch Qwen/Qwen3-235B-A22B@bf16 --gpu 4xH100 --nodes 2" in said
+    assert all(f"--target {target}" in said for target in ("ray", "kubernetes", "slurm"))
+    assert capsys.readouterr().out == ""
+
+
+def test_what_does_not_fit_is_refused_with_what_is_missing() -> None:
+    error, said = refusal("2xQwen/Qwen3-30B-A3B@bf16", *CARD, "--option", "as_asked")
+    assert isinstance(error, NothingFits)
+    assert error.exit_code == 2
+    assert "GiB" in said
+    error, _ = refusal("Qwen/Qwen3-8B", *CARD, "--option", "none")
+    assert isinstance(error, NoSuchOption)
+
+
+def test_without_a_card_the_processor_is_named() -> None:
+    for words in (("Qwen/Qwen3-8B",), ("Qwen/Qwen3-8B", *CARD)):
+        error, said = refusal(*words)
+        assert error.exit_code == 2
+        assert "--cpu" in said
+
+
+def test_without_vllm_it_is_said_how_to_get_it() -> None:
+    error, said = refusal("Qwen/Qwen3-0.6B", "--cpu", "--vram", "20GiB")
+    assert isinstance(error, ServiceError)
+    assert error.exit_code == 3
+    assert "make vllm" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("Qwen/Qwen3-0.6B", "--resume"),
+        ("--resume", "--plan", "x.json"),
+        ("--resume", "--gpu", "RTX 3090"),
+        ("--plan", "x.json", "Qwen/Qwen3-0.6B"),
+        ("--plan", "/does/not/exist"),
+        ("Qwen/Qwen3-0.6B", "--cpu", "--vram", "20GiB", "--alias", "a=b", "--dry-run"),
+        ("Qwen/Qwen3-0.6B", "--cpu", "--vram", "20GiB", "--upstream", "x=http://8.8.8.8", "--dry-run"),
+        ("Qwen/Qwen3-0.6B", "--cpu", "--vram", "20GiB", "--upstream-key", "NO_SUCH", "--dry-run", "--upstream", "x=http://127.0.0.1:9"),
+        ("Qwen/Qwen3-0.6B", "--cpu", "--vram", "20GiB", "--pin", "qwen3-0.6b", "--dry-run"),
+        ("Qwen/Qwen3-0.6B", "--cpu", "--vram", "20GiB", "--api-key-file", "/does/not/exist", "--dry-run"),
+        (),
+    ],
+)  # fmt: skip
+def test_words_that_mean_nothing_are_refused(words: tuple[str, ...]) -> None:
+    error, _ = refusal(*words)
+    assert isinstance(error, BadValue)
+
+
+def test_a_dry_run_lists_what_would_be_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "Qwen/Qwen3-8B", *CARD, "--dry-run", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["refusals"]) == 2
+    assert any("make vllm" in reason for reason in said["refusals"])
+    (engine,) = said["engines"]
+    assert engine["cards"] == ["nvidia:0"]
+    assert engine["command"][1:3] == ["serve", "Qwen/Qwen3-8B"]
+    assert engine["predicted"]["weights_bytes"] > 15 << 30
+
+
+def test_a_dry_run_says_who_takes_turns(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["Qwen/Qwen3-30B-A3B@bf16", "Qwen/Qwen3-32B@bf16", *CARD, "--residency", "swap"]
+    assert run(["serve", *words, "--dry-run", "--lang", "ru"]) == 0
+    out = capsys.readouterr().out
+    assert "Работают по очереди: " in out
+    assert "--enable-sleep-mode" in out
+    assert "VLLM_SERVER_DEV_MODE=1" in out
