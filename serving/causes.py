@@ -17,8 +17,10 @@ FINAL = frozenset(
     }
 )  # fmt: skip
 """Kinds of failure (``tools/logs/failures.py``) that the same command meets again whenever it is tried."""
-_REFUSED_ARGUMENTS = 2
-"""argparse's exit status for a command line that it does not take."""
+_FINAL_STATUS = frozenset({2, 126, 127})
+"""argparse's exit status for a command line that it does not take; the shell's for a program that can't be run."""
+_FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT})
+"""Signals that no program sends itself when something goes wrong: what it said before is not the cause."""
 _FINAL_WORDS = (
     "validation error for ",  # pydantic, of an engine's configuration (vllm/config)
     "validation errors for ",
@@ -56,21 +58,31 @@ def cause_of_exit(ended: Exit) -> Cause:
     from tools.logs.explain import cause_of
     from tools.logs.read import read_log
 
+    if ended.code in _FROM_OUTSIDE or not ended.code:
+        return Cause(_from_outside(ended))
     log = read_log(ended.said)
     failure = log.failure if log else None
     if log and failure and failure.kind != "unknown":
         return Cause(cause_of(log, None), failure.kind in FINAL)
-    if ended.code is not None and ended.code < 0:
+    if ended.starved:
+        return Cause(note("fleet.starved"))
+    if ended.code < 0:
         return Cause(note("fleet.signal", signal=_signal(-ended.code)))
     words = _last_error(ended.said)
-    final = ended.code == _REFUSED_ARGUMENTS or any(word in ended.said for word in _FINAL_WORDS)
+    final = ended.code in _FINAL_STATUS or any(word in ended.said for word in _FINAL_WORDS)
     if words:
-        return Cause(note("fleet.exit_words", status=_status(ended), words=words), final)
-    return Cause(note("fleet.exit", status=_status(ended)), final)
+        return Cause(note("fleet.exit_words", status=ended.code, words=words), final)
+    return Cause(note("fleet.exit", status=ended.code), final)
 
 
-def _status(ended: Exit) -> int | str:
-    return "?" if ended.code is None else ended.code
+def _from_outside(ended: Exit) -> Note:
+    if ended.code is None:
+        return note("fleet.unseen")
+    if ended.code == 0:
+        return note("fleet.ended")
+    if ended.starved and ended.code == -signal.SIGKILL:
+        return note("fleet.starved")
+    return note("fleet.signal", signal=_signal(-ended.code))
 
 
 def _signal(number: int) -> str:

@@ -32,10 +32,12 @@ class Exit:
     Attributes:
         code: the first process's exit status, below 0 for a signal as in ``subprocess``; None where nobody saw it.
         said: what the engine wrote since its start, the middle left out where that is long.
+        starved: while it ran, the system killed processes because memory had run out.
     """
 
     code: int | None
     said: str = ""
+    starved: bool = False
 
 
 class Process(Protocol):
@@ -75,6 +77,7 @@ class EngineProcess:
         self._log = log
         self._ended: asyncio.Future[Exit] = self._loop.create_future()
         self._code: int | None = None
+        self._killed_before = oom_kills()
         self.pid: int | None = None
         status, told = os.pipe()
         try:
@@ -147,4 +150,16 @@ class EngineProcess:
 
     def _end(self) -> None:
         if not self._ended.done():
-            self._ended.set_result(Exit(self._code, self._log.said()))
+            self._ended.set_result(Exit(self._code, self._log.said(), oom_kills() > self._killed_before))
+
+
+def oom_kills() -> int:
+    """Return how many processes the system has killed since it started because memory ran out.
+
+    Source: ``oom_kill`` of /proc/vmstat (Linux 4.13 and later; kills within a container's limit count too).
+    """
+    with suppress(OSError), open("/proc/vmstat", "rb") as file:
+        for line in file:
+            if line.startswith(b"oom_kill "):
+                return int(line.split()[1])
+    return 0

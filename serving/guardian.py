@@ -194,7 +194,7 @@ def start(command: list[str]) -> int | None:
     try:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=fresh).pid  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
-        os.write(2, f"rigfit: {command[0]}: {getattr(error, 'strerror', None) or error}\n".encode())
+        os.write(2, f"rigfit: error: {command[0]}: {getattr(error, 'strerror', None) or error}\n".encode())
         return None
 
 
