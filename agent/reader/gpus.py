@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
 
 from agent.reader.lazy import Lazy
-from agent.reader.lexicon import Lexicon
+from agent.reader.lexicon import Lexicon, lexicon
 from agent.reader.sheet import Sheet
 
 _PREFIX = (
     r"(?:(?:nvidia|geforce|amd|radeon|intel|tesla|тесла|теслы|quadro|instinct|apple|нвидиа|джифорс|радеон)[\s-]+)*"
 )
 _RTX = r"(?:rtx|gtx|ртх|гтх|ртикс|жтх|рткс)"
+_START, _PLURAL = r"(?<![\w.-])", r"(?:'?s(?![a-z]))?"
 _GEFORCE = Lazy(
     rf"(?<![\w.$]){_PREFIX}(?:({_RTX})[\s-]*)?(?<!\d)([1-9]\d{{3}})(?:[\s-]?(ti|ти|"
     rf"тай))?(?![\da-rt-z%а-я])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|"
     rf"max-q|{_RTX}))*(?:'?s(?![a-z]))?"
 )
-_RTX_PRO = Lazy(
-    rf"(?<![\w])(?:nvidia\s)?(?:(?:{_RTX}[\s-]*)?(?:pro|про)[\s-]*(\d000)|"
-    rf"{_RTX}[\s-]*(\d000)[\s-]*(?:pro|про))(d)?(?![\d])(?:[\s-]*(?:blackwell|workstation|server|max-q|"
-    rf"edition|se|ws))*(?:'?s(?![a-z]))?"
-)
-_ADA = Lazy(
-    rf"(?<![\w])(?:nvidia\s)?(?:quadro\s)?(?:({_RTX})[\s-]*)?(\d[05]00|5880)[\s-]*(ada|"
-    rf"ада)(?:\s(?:generation|gen))?(?![a-z])(?:'?s(?![a-z]))?"
-)
-_RTX_A = Lazy(
-    rf"(?<![\w])(?:nvidia\s)?(?:quadro\s)?(?:{_RTX}[\s-]*)?(a(?:400|1000|2000|3000|4000|4500|5000|5500|"
-    rf"6000))(?![\d])(?:'?s(?![a-z]))?"
-)
-_QUADRO = Lazy(r"(?<![\w])(?:nvidia\s)?quadro\s(?:rtx\s)?([pm]?\d{4})(?!\d)")
-_TITAN = Lazy(r"(?<![\w])(?:nvidia\s)?titan\s(rtx|xp|x|v)(?![\w])")
 _RADEON = Lazy(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(?:(rx)\s?-?)?((?:5|6|7|9)\d[05]0)\s?(xtx|xt|gre)?(?:'?s)?(?![\w])")
-_IGPU = Lazy(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(7[468]0m|8[89]0m|80[56]0s)(?![\w])")
-_ARC = Lazy(r"(?<![\w])(?:intel\s)?(?:arc\s(?:pro\s)?([ab]\d{2,3})|(b[567]\d{1,2}0))(?!\w)")
 _CODE = Lazy(
-    rf"(?<![\w.]){_PREFIX}((?:gb|gh|mi|[ahblvtpkmrw]|910)-?\d{{0,4}}[a-z]{{0,2}})(?:[\s-]?(pcie|sxm\d?|"
+    rf"(?<![\w.]){_PREFIX}((?:gb|gh|gv|gp|mi|[ahblvtpkmrw]|910|310)-?\d{{0,4}}[a-z]{{0,2}})(?:[\s-]?(pcie|sxm\d?|"
     rf"nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*b(?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
 )
 _APPLE = Lazy(
@@ -47,10 +34,6 @@ _APPLE = Lazy(
     r"макбук\w*(?:\s(?:про|аир|эйр))?|мак\s?мини|маке?|маку)(?:[\s,]+(?:with\s|"
     r"на\s)?(?:apple\s)?m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?)?|"
     r"apple(?:\ssilicon)?)(?![\w-])"
-)
-_UNIFIED = Lazy(
-    r"(?<![\w])(strix\shalo|ryzen\sai\smax\+?(?:\s?\d{3})?|ai\smax\+?\s?395|framework\sdesktop|"
-    r"dgx\ssparks?|gb10|jetson\s(?:agx\s)?(?:orin|thor|xavier)(?:\s(?:nano|nx))?|orin\s(?:nano|nx|agx)|agx\sorin)(?![\w])"
 )
 _INSTANCE = Lazy(r"(?<![\w])([gp]\d[a-z]{0,2}\.(?:\d+)?xl(?:arge)?)(?![\w])")
 _SHORT_6000 = Lazy(r"(?<=x\s)(6000)(?!\d)|(?<=x)(6000)(?!\d)")
@@ -85,27 +68,17 @@ class GpuMention:
     count_asked: bool = False
 
 
-def find_names(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
+Reader = Callable[[re.Match[str], Lexicon], "GpuMention | None"]
+"""What makes a mention of a match."""
+
+
+def find_names(sheet: Sheet, words: Lexicon) -> list[GpuMention]:
     """Claim every card named in the text, in order; counts and memory are read later."""
     found: list[GpuMention] = []
-    readers = (
-        (_INSTANCE, _instance),
-        (_RTX_PRO, _rtx_pro),
-        (_ADA, _ada),
-        (_RTX_A, _rtx_a),
-        (_QUADRO, _quadro),
-        (_TITAN, _titan),
-        (_UNIFIED, _unified),
-        (_IGPU, _igpu),
-        (_GEFORCE, _geforce),
-        (_RADEON, _radeon),
-        (_ARC, _arc),
-        (_CODE, _code),
-        (_APPLE, _apple),
-    )
-    for pattern, reader in readers:
+    readers = ((_INSTANCE, _instance), *_series(), (_GEFORCE, _geforce), (_RADEON, _radeon), (_CODE, _code))
+    for pattern, reader in (*readers, (_APPLE, _apple)):
         for match in sheet.find(pattern):
-            mention = reader(match, lexicon)
+            mention = reader(match, words)
             if mention:
                 sheet.claim(mention.start, mention.end)
                 found.append(mention)
@@ -114,43 +87,29 @@ def find_names(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
     return _join_apple(sheet, sorted(found, key=lambda m: m.start))
 
 
+@cache
+def _series() -> tuple[tuple[Lazy, Reader], ...]:
+    """Lines of cards whose name is a pattern, from the data."""
+    return tuple(
+        (Lazy(_START + one["said"].replace("{rtx}", _RTX) + _PLURAL), partial(_named, one))
+        for one in lexicon().names["gpus"]["series"]
+    )
+
+
+def _named(series: Mapping[str, Any], match: re.Match[str], _words: Lexicon) -> GpuMention:
+    said = match.groups() or ("",)
+    name = series["name"].format(
+        (said[0] or "").upper(),
+        title=(said[0] or "").title().replace("Agx", "AGX").replace(" Nx", " NX"),
+        ti=" Ti" if said[-1] in {"ti", "ти"} else "",
+    )
+    return GpuMention(name, *match.span(), unified=bool(series.get("unified")))
+
+
 def _instance(match: re.Match[str], lexicon: Lexicon) -> GpuMention | None:
     said = match.group(1)
     known = lexicon.names["gpus"]["instances"].get(said if said.endswith("large") else said + "arge")
     return GpuMention(known[0], *match.span(), count=known[1]) if known else None
-
-
-def _rtx_pro(match: re.Match[str], _: Lexicon) -> GpuMention:
-    return GpuMention(f"RTX PRO {match.group(1) or match.group(2)}" + ("D" if match.group(3) else ""), *match.span())
-
-
-def _ada(match: re.Match[str], _: Lexicon) -> GpuMention | None:
-    return GpuMention(f"RTX {match.group(2)} Ada", *match.span())
-
-
-def _rtx_a(match: re.Match[str], _: Lexicon) -> GpuMention:
-    return GpuMention(f"RTX {match.group(1).upper()}", *match.span())
-
-
-def _quadro(match: re.Match[str], _: Lexicon) -> GpuMention:
-    number = match.group(1).upper()
-    return GpuMention(f"Quadro {number}" if number[0].isalpha() else f"Quadro RTX {number}", *match.span())
-
-
-def _titan(match: re.Match[str], _: Lexicon) -> GpuMention:
-    return GpuMention(f"TITAN {match.group(1).upper()}", *match.span())
-
-
-def _unified(match: re.Match[str], _: Lexicon) -> GpuMention:
-    said = match.group(1)
-    if "spark" in said or said == "gb10":
-        return GpuMention("DGX Spark", *match.span(), unified=True)
-    name = said.title() if "jetson" in said or "orin" in said else "Strix Halo"
-    return GpuMention(name.replace("Agx", "AGX").replace(" Nx", " NX"), *match.span(), unified=True)
-
-
-def _igpu(match: re.Match[str], _: Lexicon) -> GpuMention:
-    return GpuMention(f"Radeon {match.group(1).upper()}", *match.span(), unified=True)
 
 
 def _geforce(match: re.Match[str], lexicon: Lexicon) -> GpuMention | None:
@@ -169,15 +128,11 @@ def _geforce(match: re.Match[str], lexicon: Lexicon) -> GpuMention | None:
     return GpuMention(name, *match.span())
 
 
-def _radeon(match: re.Match[str], _: Lexicon) -> GpuMention | None:
+def _radeon(match: re.Match[str], _words: Lexicon) -> GpuMention | None:
     rx, number, tail = match.groups()
     if not (rx or tail or "radeon" in match.group()):
         return None
     return GpuMention(f"RX {number}" + (f" {tail.upper()}" if tail else ""), *match.span())
-
-
-def _arc(match: re.Match[str], _: Lexicon) -> GpuMention:
-    return GpuMention(f"Arc {(match.group(1) or match.group(2)).upper()}", *match.span())
 
 
 def _code(match: re.Match[str], lexicon: Lexicon) -> GpuMention | None:
@@ -193,7 +148,7 @@ def _code(match: re.Match[str], lexicon: Lexicon) -> GpuMention | None:
     return GpuMention(name, *match.span(), code=code)
 
 
-def _apple(match: re.Match[str], _: Lexicon) -> GpuMention | None:
+def _apple(match: re.Match[str], _words: Lexicon) -> GpuMention | None:
     chip, tier = match.group(1) or match.group(4), match.group(2) or match.group(5)
     if chip:
         tier = _TIERS.get(tier, (tier or "").capitalize())

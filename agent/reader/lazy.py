@@ -37,6 +37,10 @@ class Lazy:
         """Yield matches in order."""
         return self._pattern.finditer(text)
 
+    def findall(self, text: str) -> list[str]:
+        """Return every match of a pattern without groups."""
+        return self._pattern.findall(text)
+
     def sub(self, new: str | Callable[[re.Match[str]], str], text: str) -> str:
         """Replace every match."""
         return self._pattern.sub(new, text)

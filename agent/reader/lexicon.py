@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.reader.sheet import Word
+from agent.reader.slips import Script, Vocabulary, mend
 
 _DATA = Path(__file__).with_name("data")
+_LISTED = ("words", "numbers", "phrases", "kinds", "askers", "nouns", "words_after_family")
+_STEMS = ("families", "sizes")
 _GAP = 4
 """Words that ``..`` in a phrase may stand for, at most."""
 
@@ -72,10 +75,21 @@ class Lexicon:
     asked: Mapping[str, Mapping[str, str]]
     weights: Mapping[str, float]
     reach: Mapping[str, float]
+    scripts: tuple[Script, ...]
+    latin: Vocabulary
+
+    def mended(self, text: str) -> str:
+        """Return a normalised text with slips of the keyboard put right."""
+        return mend(text, self.scripts, self.latin, self._is_name)
+
+    def _is_name(self, word: str) -> bool:
+        names = self.names
+        return bool(self.family(word)) or word in names["gpus"]["codes"] or word in names["engines"]
 
     def is_a(self, kind: str, word: str) -> bool:
         """Whether a word is listed under a kind (``gpu``, ``ram``, ``users``, ...)."""
-        return word in self.words[kind]
+        known = self.words[kind]
+        return word in known or (not word.isascii() and any(stem + "~" in known for stem in self._stems(word)))
 
     def number(self, word: str) -> int | None:
         """Return the whole number that a word or digits stand for."""
@@ -93,10 +107,11 @@ class Lexicon:
         return None if word.isascii() else self._by_stem(self.size_nouns, word)
 
     def _by_stem(self, table: Mapping[str, Any], word: str) -> Any:
-        for ending in self.endings:
-            if word.endswith(ending) and word[: len(word) - len(ending)] in table:
-                return table[word[: len(word) - len(ending)]]
-        return None
+        return next((table[stem] for stem in self._stems(word) if stem in table), None)
+
+    def _stems(self, word: str) -> Iterator[str]:
+        """Yield what a word may be the inflection of."""
+        return (word[: len(word) - len(ending)] for ending in self.endings if word.endswith(ending))
 
 
 @cache
@@ -129,7 +144,17 @@ def lexicon() -> Lexicon:
         asked=intents["asked"],
         weights=intents["weights"],
         reach=intents["reach"],
+        scripts=tuple(Script.of(file, _vocabulary(file)) for file in files if "keyboard" in file),
+        latin=_vocabulary(*(file for file in files if "keyboard" not in file)),
     )
+
+
+def _vocabulary(*files: Mapping[str, Any]) -> Vocabulary:
+    """Return every word that files of languages list."""
+    lists = [lst for file in files for section in _LISTED for lst in file.get(section, {}).values()]
+    cued = [lst for file in files for weights in file["cues"].values() for lst in weights.values()]
+    stems = [stem for file in files for section in _STEMS for lst in file.get(section, {}).values() for stem in lst]
+    return Vocabulary.of((phrase for lst in lists + cued for phrase in lst), stems)
 
 
 def _keys(files: Sequence[Mapping[str, Any]], table: str) -> frozenset[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from agent.reader.lazy import Lazy
-from agent.reader.normalise import lower, normalise
+from agent.reader.normalise import lower
 
 _WORD = Lazy(r"[^\W\d_]+|\d+(?:\.\d+)?|\?")
 _SENTENCE = Lazy(r"[?!;\n]+|\.(?=\s|$)")
@@ -40,9 +40,8 @@ class Sheet:
     _stops: tuple[tuple[int, int], ...] = field(repr=False)
 
     @classmethod
-    def of(cls, raw: str) -> Sheet:
-        """Lay out what the asker wrote."""
-        text = normalise(raw)
+    def of(cls, text: str) -> Sheet:
+        """Lay out a normalised text."""
         low = lower(text)
         words = tuple(Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(low))
         return cls(text, low, words, bytearray(len(text)), tuple(m.span() for m in _SENTENCE.finditer(low)))

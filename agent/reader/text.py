@@ -15,7 +15,7 @@ from agent.reader.lexicon import Lexicon, lexicon
 from agent.reader.logs import add_facts, model_words, without_log
 from agent.reader.model_name import ModelMention
 from agent.reader.models import read_models
-from agent.reader.normalise import language_of
+from agent.reader.normalise import language_of, normalise
 from agent.reader.quants import Precision, find_precisions, read_kv_cache
 from agent.reader.relations import relation, separate
 from agent.reader.said import Said
@@ -71,7 +71,7 @@ def read_text(raw: str) -> Said:
 
 def _read_words(raw: str) -> Said:
     words = lexicon()
-    sheet = Sheet.of(raw)
+    sheet = Sheet.of(words.mended(normalise(raw)))
     said = Said(low=sheet.low, language=language_of(sheet.text))
     said.keys = frozenset(hit.key for hit in words.phrases.find(sheet.words))
     said.engine = engines.read_engine(sheet, words)
