@@ -13,7 +13,7 @@ from serving.spec import EngineSpec
 from tools.domain import Note, note
 
 _ANSWER_BYTES = 1 << 20
-"""Of an answer no more than this is read."""
+"""An answer that is longer counts as empty."""
 _NAMES_SHOWN = 5
 _NO_ROUTE = frozenset({400, 404, 405, 501})
 """What an engine says to a kind of request that its model is not for."""
@@ -69,13 +69,15 @@ class Readiness:
         missing = [name for name in spec.served_names if name not in listed]
         if missing:
             return note("fleet.names_missing", name=missing[0], listed=", ".join(listed[:_NAMES_SHOWN])[:200] or "-")
+        first = None
         for path, words in _ASKS:
             status, _ = await self._call(spec, "POST", path, {"model": spec.served_names[0], **words}, within_s)
             if status == 200:
                 return None
+            first = status if first is None else first
             if status not in _NO_ROUTE:
                 break
-        return note("fleet.no_token", name=spec.served_names[0], status=status)
+        return note("fleet.no_token", name=spec.served_names[0], status=first or "-")
 
     async def sleep(self, spec: EngineSpec, within_s: float) -> bool:
         """Put an engine to sleep; returns whether it took the wish."""
@@ -98,6 +100,11 @@ class Readiness:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=within_s),
             ) as answer:
-                return answer.status, await answer.content.read(_ANSWER_BYTES)
+                body = b""
+                async for chunk in answer.content.iter_any():
+                    body += chunk
+                    if len(body) > _ANSWER_BYTES:
+                        return answer.status, b""
+                return answer.status, body
         except (aiohttp.ClientError, TimeoutError, OSError):
             return 0, b""
