@@ -25,7 +25,7 @@ def ask(answers: dict[str, Any], what: Callable[[Readiness, Any], Any]) -> tuple
         if request.path.startswith("/v1") and request.headers.get("Authorization") != f"Bearer {KEY}":
             return web.Response(status=401)
         answer = answers.get(request.path, 404)
-        if callable(answer):
+        if asyncio.iscoroutinefunction(answer):
             return await answer(request)
         return web.Response(status=answer) if isinstance(answer, int) else web.json_response(answer)
 
