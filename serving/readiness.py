@@ -100,11 +100,11 @@ class Readiness:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=within_s),
             ) as answer:
-                body = b""
+                said = bytearray()
                 async for chunk in answer.content.iter_any():
-                    body += chunk
-                    if len(body) > _ANSWER_BYTES:
+                    said += chunk
+                    if len(said) > _ANSWER_BYTES:
                         return answer.status, b""
-                return answer.status, body
+                return answer.status, bytes(said)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return 0, b""
