@@ -207,6 +207,19 @@ def test_a_hung_engine_is_stopped_so_that_the_next_can_start() -> None:
     run(test)
 
 
+def test_nobody_is_woken_while_the_fleet_ends_an_engine() -> None:
+    async def test() -> None:
+        engines = trio(can_sleep=False, stop_s=0.5)
+        async with turning(engines) as (client, fleet, _):
+            assert (await client.post({"model": "a"}))[0] == 200
+            ending = asyncio.create_task(fleet.stop("a"))
+            await asyncio.sleep(0.25)  # a look has shown that something happens to it
+            assert (await client.post({"model": "b"}))[0] == 200
+            await ending
+
+    run(test)
+
+
 def test_who_goes_away_while_the_engine_starts() -> None:
     async def test() -> None:
         engines = trio(can_sleep=False, start_s=0.2)
