@@ -262,13 +262,15 @@ class _Supervisor:
             works = [asyncio.create_task(self._fleet.watch()), asyncio.create_task(self._bring_up(endpoint))]
             ended = asyncio.create_task(self._end.wait())
             try:
-                await asyncio.wait({ended, *works[:1]}, return_when=asyncio.FIRST_COMPLETED)
+                running: set[asyncio.Task[Any]] = {ended, *works}
+                while not ended.done():
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for one in done:
+                        one.result()
             finally:
                 for work in (ended, *works):
                     work.cancel()
                 await asyncio.wait(works)
-            if not ended.done() or ended.cancelled():
-                works[0].result()  # watching never ends by itself: it failed
 
     async def _bring_up(self, endpoint: Endpoint) -> None:
         """Start every engine once and say how that went."""

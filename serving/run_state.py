@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ class RunState:
         self._runs = runs
         self._say = say
         self._dirty = asyncio.Event()
+        self._writing = threading.Lock()
         self._failed = False
 
     def changed(self, state: EngineState) -> None:
@@ -74,7 +76,8 @@ class RunState:
     def write(self) -> None:
         """Write what is known now; a disk that takes nothing does not end the run."""
         try:
-            self._runs.write(self.record)
+            with self._writing:
+                self._runs.write(self.record)
         except StorageError as error:
             if not self._failed:
                 self._say(text(self.record.wish.language, error.code, **error.params))

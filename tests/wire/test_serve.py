@@ -247,3 +247,17 @@ def test_a_dry_run_starts_nothing(place: Place) -> None:
     assert f"{place.bin}/vllm serve Qwen/Qwen3-1.7B --served-model-name qwen3-1.7b" in text
     assert place.events() == []
     assert place.json("ps", "--all")["runs"] == []
+
+
+def test_a_model_that_is_still_starting_says_so_and_a_start_can_be_stopped(place: Place) -> None:
+    place.behave(**{"*": {"load_s": 20.0}})
+    with place.serving(QWENS[0], *ON_CPU, "--port", str(place.port), ready=False) as served:
+        until(lambda: "loading weights" in served.said())
+        assert place.get("/v1/models")["data"][0]["state"] == "starting"
+        status, error = place.ask("qwen3-0.6b")
+        assert (status, error["error"]["code"]) == (503, "model_starting")
+        (run,) = place.json("ps")["runs"]
+        assert (run["state"], run["ready"]) == ("running", None)
+        assert place.json("stop", "--port", str(place.port))["runs"][0]["stopped"] is True
+        assert served.process.wait(5) == 0
+    assert not place.living()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prompts import text
@@ -87,7 +88,7 @@ def _wish(arguments: Namespace, settings: Settings, language: str) -> Wish:
         upstream_keys=tuple(arguments.upstream_key or ()),
         far=arguments.allow_public_upstreams,
         origins=tuple(arguments.allow_origin or ()),
-        key_file=arguments.api_key_file,
+        key_file=arguments.api_key_file and str(Path(arguments.api_key_file).absolute()),
         keys_from_variable=arguments.api_key_file is None and bool(settings.gateway_keys()),
         sleep_level=arguments.sleep_level or 1,
         min_awake_s=min_awake_s,
@@ -132,8 +133,6 @@ def _composed(job: Job, wish: Wish, plan: dict[str, Any], settings: Settings, *,
     Raises:
         RigfitError: vLLM is not installed (unless that is only shown), or keys can't be read.
     """
-    from pathlib import Path
-
     from serving.config import read_upstreams
     from serving.run import compose
     from ui.commands.serve_plan import needed_vllm, vllm_command
