@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -103,6 +104,42 @@ def test_sleep_mode_that_turns_out_to_be_missing() -> None:
             assert fleet.started == ["a", "b", "a"]
             await until(lambda: bool(said))
         assert any("“a”" in sentence for sentence in said)
+
+    run(test)
+
+
+def test_running_requests_finish_before_their_engine_is_stopped() -> None:
+    async def test() -> None:
+        engines = trio(can_sleep=False)
+        async with turning(engines) as (client, fleet, _):
+            stream = asyncio.create_task(client.post({"model": "a", "stream": True, "n": 5, "gap": 0.1}))
+            await until(lambda: engines[0].active == 1)
+            status, answer, _ = await client.post({"model": "b"})
+            assert (status, answer["by"]) == (200, "b")
+            assert stream.done()
+            assert stream.result()[1].endswith("data: [DONE]\n\n")
+            assert fleet.stopped == ["a"]
+
+    run(test)
+
+
+def test_mixed_load_loses_and_doubles_nothing_where_engines_are_stopped_and_started() -> None:
+    async def test() -> None:
+        chance = random.Random(3)
+        engines = trio(can_sleep=False)
+        statuses: dict[int, int] = {}
+        async with turning(engines) as (client, fleet, _):
+
+            async def ask(number: int) -> None:
+                await asyncio.sleep(chance.random() * 2)
+                body = {"model": chance.choice("aabc"), "id": number, "gap": chance.random() * 0.05}
+                statuses[number] = (await client.post(body | {"stream": chance.random() < 0.5, "n": 2}))[0]
+
+            await asyncio.gather(*(ask(number) for number in range(300)))
+            assert len(fleet.started) > 3
+        assert set(statuses.values()) == {200}
+        got = [body["id"] for engine in engines for body in engine.bodies]
+        assert sorted(got) == list(range(300))
 
     run(test)
 
