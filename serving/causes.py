@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import signal
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from serving.engine_process import Exit
 from tools.domain import Note, note
+
+if TYPE_CHECKING:
+    from tools.logs.facts import EngineLog
 
 FINAL = frozenset(
     {
@@ -36,6 +40,8 @@ _ERROR = re.compile(
 )
 """The last line of a traceback, a pydantic error's own line, or argparse's."""
 _PYDANTIC = re.compile(r"^Value error, | \[type=.{0,400}$")
+_UP = "Application startup complete."
+"""uvicorn's words once an engine accepts requests (``lifespan/on.py``)."""
 _CONSEQUENCE = "See root cause above"
 """What vLLM's outer process says when the inner one has failed (``v1/engine/utils.py``, 0.32.0)."""
 
@@ -56,23 +62,37 @@ class Cause:
 def cause_of_exit(ended: Exit) -> Cause:
     """Return why an engine ended, from its own words and its exit status."""
     from tools.logs.explain import cause_of
-    from tools.logs.read import read_log
 
     if ended.code in _FROM_OUTSIDE or not ended.code:
         return Cause(_from_outside(ended))
-    log = read_log(ended.said)
-    failure = log.failure if log else None
-    if log and failure and failure.kind != "unknown":
-        return Cause(cause_of(log, None), failure.kind in FINAL)
+    log = _failed(ended.said)
+    if log and log.failure:
+        return Cause(cause_of(log, None), log.failure.kind in FINAL)
     if ended.starved:
         return Cause(note("fleet.starved"))
     if ended.code < 0:
         return Cause(note("fleet.signal", signal=_signal(-ended.code)))
-    words = _last_error(ended.said)
+    words = _last_error(_lately(ended.said))
     final = ended.code in _FINAL_STATUS or any(word in ended.said for word in _FINAL_WORDS)
     if words:
         return Cause(note("fleet.exit_words", status=ended.code, words=words), final)
     return Cause(note("fleet.exit", status=ended.code), final)
+
+
+def _failed(said: str) -> EngineLog | None:
+    """Read a failure whose kind is known; what was survived at the start is not why an engine ended that ran."""
+    from tools.logs.read import read_log
+
+    log, lately = read_log(said), _lately(said)
+    if log is None or log.failure is None or log.failure.kind == "unknown":
+        return None
+    later = log if lately == said else read_log(lately)
+    return log if later and later.failure else None
+
+
+def _lately(said: str) -> str:
+    """Return what was said since the engine was up, if it was."""
+    return said.rpartition(_UP)[2]
 
 
 def _from_outside(ended: Exit) -> Note:

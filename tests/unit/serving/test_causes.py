@@ -27,6 +27,11 @@ TOO_LITTLE = (
     f"{BEGIN}ValueError: Free memory on device cuda:0 (4.0/24.0 GiB) on startup is less than desired GPU memory "
     f"utilization (0.5, 12.0 GiB). Decrease GPU memory utilization.\n{CORE}"
 )
+UP = "INFO:     Application startup complete.\n"
+MEMORY = (
+    'Traceback (most recent call last):\n  File "x.py", line 1, in execute_model\ntorch.OutOfMemoryError: CUDA out of '
+    "memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.99 GiB of which 1.00 GiB is free.\n"
+)
 FLAG = "usage: vllm [-h] [-v]\nvllm: error: unrecognized arguments: --no-such-flag\n"
 PARSER = f"{BEGIN}KeyError: 'invalid tool call parser: nosuch (chose from {{ apertus,hermes }})'\n"
 
@@ -50,6 +55,14 @@ PARSER = f"{BEGIN}KeyError: 'invalid tool call parser: nosuch (chose from {{ ape
         (Exit(-15, TOO_LITTLE, starved=True), "fleet.signal", False, "SIGTERM"),
         (Exit(-11, BEGIN), "fleet.signal", False, "SIGSEGV"),
         (Exit(-77, BEGIN), "fleet.signal", False, "77"),
+        (
+            Exit(1, f"{BEGIN}401 Client Error\n{UP}EngineDeadError: core\n"),
+            "fleet.exit_words",
+            False,
+            "EngineDeadError",
+        ),
+        (Exit(1, f"{BEGIN}{UP}{MEMORY}"), "logs.oom_running_by", False, "2.00 GiB"),
+        (Exit(1, f"{BEGIN}OSError: long ago\n{UP}"), "fleet.exit", False, "1"),
         (Exit(0, TOO_LITTLE), "fleet.ended", False, "named no error"),
         (Exit(None, TOO_LITTLE), "fleet.unseen", False, "guards"),
     ],
