@@ -13,7 +13,7 @@ from ui.arguments import Parser
 
 _SECONDS = {
     "min-awake": "least time awake while others wait (default: 2)",
-    "max-wait": "longest wait for one's turn (default: 120)",
+    "max-wait": "longest wait while others are served (default: 120)",
     "ttl": "sleep when nobody asked for so long (default: never)",
 }
 
