@@ -11,6 +11,7 @@ import json
 import math
 
 from tools.launch import pins
+from tools.launch.argv.vllm import cpu_cache_bytes
 from tools.launch.job import Job, Unit
 from tools.units import GIB
 
@@ -103,8 +104,7 @@ def arguments(job: Job, unit: Unit) -> list[str]:
     """Return the program's words for an engine."""
     footprint, deployment = unit.instance.footprint, unit.instance.deployment
     if job.choices.cpu:
-        cache = deployment.kv_cache_memory_bytes or GIB
-        return ["cpu", str(footprint.parameter_bytes + min(cache, GIB) + ON_CPU_BYTES)]
+        return ["cpu", str(footprint.parameter_bytes + cpu_cache_bytes(unit.instance) + ON_CPU_BYTES)]
     share = deployment.gpu_memory_utilization or DEFAULT_SHARE
     gpu = unit.gpus[0] if unit.gpus else None
     total = gpu.cuda_total_bytes if gpu else 0

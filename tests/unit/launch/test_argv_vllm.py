@@ -17,7 +17,7 @@ from launch_factory import CARD, make_checkpoint, make_instance, make_plan
 
 from tools.domain import InstancePlan, Quantization, Rig
 from tools.errors import BadValue
-from tools.launch.argv.vllm import CPU_CACHE_BYTES, preload_argv, vllm_argv, vllm_flags
+from tools.launch.argv.vllm import CPU_CACHE_BYTES, cpu_cache_bytes, preload_argv, vllm_argv, vllm_flags
 from tools.launch.argv.vllm_environment import vllm_environment
 from tools.launch.argv.vllm_parsers import words_of
 from tools.launch.checks.vllm import check_flags
@@ -192,6 +192,24 @@ def test_a_small_cache_is_refused_where_no_kernel_reads_it():
     assert prepare(make_plan(small, rig=Rig((AMPERE,))), None, "en")
 
 
+@pytest.mark.parametrize(
+    ("kv_dtype", "planned", "needed", "cache"),
+    [
+        ("auto", None, 100, CPU_CACHE_BYTES),
+        ("auto", 20 * GIB, 4 * 100, CPU_CACHE_BYTES),
+        ("auto", GIB // 4, 100, GIB // 4),
+        ("auto", 20 * GIB, 8 * GIB, 2 * GIB + 128 * 1000),
+        ("fp8", 20 * GIB, 8 * GIB, 2 * (2 * GIB + 128 * 1000)),
+    ],
+)
+def test_the_cache_on_the_processor_holds_one_sequence_at_least(
+    kv_dtype: str, planned: int | None, needed: int, cache: int
+):
+    instance = make_instance(kv_dtype=kv_dtype, kv_cache_memory_bytes=planned)
+    footprint = replace(instance.footprint, kv_needed_bytes=needed, kv_bytes_per_token=1000)
+    assert cpu_cache_bytes(replace(instance, footprint=footprint)) == cache
+
+
 def test_the_processor_gets_a_small_cache_and_no_flags_of_cards():
     instance = make_instance(
         tp=2, kv_dtype="fp8", sleep_mode=True, kv_cache_memory_bytes=20 * GIB, cpu_offload_bytes=GIB
@@ -201,7 +219,7 @@ def test_the_processor_gets_a_small_cache_and_no_flags_of_cards():
         "dtype": "bfloat16",
         "max-model-len": 8192,
         "max-num-seqs": 4,
-        "kv-cache-memory-bytes": CPU_CACHE_BYTES,
+        "kv-cache-memory-bytes": cpu_cache_bytes(instance),
         "enforce-eager": True,
     }
 

@@ -13,6 +13,7 @@ from launch_factory import CARD, make_instance, make_plan
 
 from tools.domain import InstancePlan, Rig
 from tools.launch import preflight
+from tools.launch.argv.vllm import cpu_cache_bytes
 from tools.launch.choices import Choices
 from tools.launch.job import Job, prepare
 from tools.units import GIB, MIB
@@ -126,7 +127,8 @@ def test_weights_that_lie_there_already_are_not_asked_for_again():
 
 
 def test_the_processor_needs_weights_cache_and_the_engine_itself():
-    assert words_of(make_instance(), cpu=True) == ["cpu", str(16 * GIB + GIB + preflight.ON_CPU_BYTES)]
+    needed = 16 * GIB + cpu_cache_bytes(make_instance()) + preflight.ON_CPU_BYTES
+    assert words_of(make_instance(), cpu=True) == ["cpu", str(needed)]
 
 
 def test_an_amd_card_has_no_driver_floor():

@@ -37,6 +37,9 @@ IN_FLIGHT = {
 CPU_CACHE_BYTES = GIB
 """The cache of an engine on the processor: it would take a share of the machine's RAM (v1/worker/cpu_worker.py)."""
 
+CPU_BLOCK_TOKENS = 128
+"""Tokens a block of the cache has on the processor (``CpuPlatform.check_and_update_config``, vLLM 0.32.0)."""
+
 _Flags = dict[str, FlagValue | tuple[str, ...]]
 
 
@@ -143,7 +146,7 @@ def _flags(instance: InstancePlan, gpus: Sequence[Gpu], *, cpu: bool) -> _Flags:
         "trust-remote-code": needs_remote_code(deployment) or None,
         "dtype": _dtype(deployment, gpus, cpu=cpu),
         "quantization": _quantization(checkpoint),
-        **(_on_cpu(deployment) if cpu else _on_cards(deployment)),
+        **(_on_cpu(instance) if cpu else _on_cards(deployment)),
         "language-model-only": deployment.text_only or None,
         "speculative-config": _draft(deployment),
         "hf-overrides": overrides_for(deployment),
@@ -178,12 +181,22 @@ def _on_cards(deployment: Deployment) -> dict[str, FlagValue | tuple[str, ...] |
     }
 
 
-def _on_cpu(deployment: Deployment) -> dict[str, FlagValue | tuple[str, ...] | None]:
+def cpu_cache_bytes(instance: InstancePlan) -> int:
+    """Return the cache of an engine on the processor: small, but enough for one sequence of the full length."""
+    deployment, footprint = instance.deployment, instance.footprint
+    planned = deployment.kv_cache_memory_bytes or CPU_CACHE_BYTES
+    last_block = (footprint.kv_bytes_per_token or 0) * CPU_BLOCK_TOKENS
+    one = math.ceil(footprint.kv_needed_bytes / (deployment.max_num_seqs or 1)) + last_block
+    if deployment.kv_dtype != "auto":
+        one *= 2  # there the cache has the model's 16-bit type
+    return max(min(planned, CPU_CACHE_BYTES), one)
+
+
+def _on_cpu(instance: InstancePlan) -> dict[str, FlagValue | tuple[str, ...] | None]:
     """One rank; what the processor has no kernels for, or no need of, is left out."""
-    cache = deployment.kv_cache_memory_bytes or CPU_CACHE_BYTES
     return {
-        **_load(deployment),
-        "kv-cache-memory-bytes": min(cache, CPU_CACHE_BYTES),
+        **_load(instance.deployment),
+        "kv-cache-memory-bytes": cpu_cache_bytes(instance),
         # compiling took 70-90 s for a model of 135M parameters on two cores, and it starts at once without
         "enforce-eager": True,
     }
