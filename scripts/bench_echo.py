@@ -13,6 +13,8 @@ from typing import cast
 from bench_net import END, free_port, wait_for
 
 SWITCH_S = 0.2
+THINK_S = 0.02
+"""What a request of the user "thinks" takes: an engine at work answers no sooner."""
 _HEAD = {"id": "chatcmpl-1", "created": 1700000000, "model": "m"}
 _USAGE = {"prompt_tokens": 8, "completion_tokens": 3, "total_tokens": 11}
 
@@ -69,6 +71,8 @@ class Echo(asyncio.Protocol):
             self.say(b'{"is_sleeping":%b}' % (b"true" if Echo.asleep else b"false"))
         elif b'"stream": true' in body or b'"stream":true' in body:
             self.stream(body)
+        elif b'"user": "thinks"' in body:
+            asyncio.get_running_loop().call_later(THINK_S, self.say, PLAIN)
         else:
             self.say(PLAIN if body else b"{}")
 

@@ -21,7 +21,7 @@ def request(model: str = "m", **fields: object) -> bytes:
     return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-PLAIN, STREAM = request(), request(stream=True)
+PLAIN, STREAM, WORK = request(), request(stream=True), request(user="thinks")
 
 
 def is_whole(answer: bytes) -> bool:
@@ -56,7 +56,7 @@ class Loop(asyncio.Protocol):
     """One of several callers at a time: it asks anew as soon as it is answered."""
 
     def __init__(self) -> None:
-        self.times: list[float] = []
+        self.asked, self.times = b"", list[float]()
         self.left = 0
         self.got = b""
         self.done: asyncio.Future[None] | None = None
@@ -64,9 +64,9 @@ class Loop(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
-    def run(self, requests: int) -> asyncio.Future[None]:
+    def run(self, asked: bytes, requests: int) -> asyncio.Future[None]:
         """Ask so many times, and note how long each took."""
-        self.times, self.left = [], requests
+        self.asked, self.times, self.left = asked, list[float](), requests
         self.done = asyncio.get_running_loop().create_future()
         self.ask()
         return self.done
@@ -74,7 +74,7 @@ class Loop(asyncio.Protocol):
     def ask(self) -> None:
         self.got = b""
         self.start = time.perf_counter()
-        self.transport.write(PLAIN)
+        self.transport.write(self.asked)
 
     def data_received(self, data: bytes) -> None:
         self.got += data
