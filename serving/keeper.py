@@ -31,8 +31,10 @@ _POLL_S = 0.25
 _ROOM_POLL_S = 1.0
 _SLEEP_S = 120.0
 _MEASURE_S = 30.0
+_FETCH_POLL_S = 2.0
 _MISSES = 3
 """So many looks in a row must find an engine silent before it counts as hung, however long each took."""
+_MAY_FETCH = frozenset({Stage.STARTING, Stage.LOADING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Keeper:
         self._lock = asyncio.Lock()  # held while it is started or ended
         self._failures: deque[float] = deque()
         self._retry_at: float | None = None
+        self._got_on_at = 0.0  # when the start began, or last fetched something
         self._moved = asyncio.Event()
 
     async def start(self, *, asleep: bool = False) -> bool:
@@ -189,17 +192,20 @@ class Keeper:
             await asyncio.sleep(_ROOM_POLL_S)
 
     async def _until_ready(self, process: Process, began: float) -> Cause | None:
+        """Wait for a start, which may take its time, and as long as files come from the hub besides."""
         ended = asyncio.ensure_future(process.wait())
         late = Cause(note("fleet.late", seconds=round(self.spec.load_s)))
+        self._got_on_at = began
+        fetching = asyncio.create_task(self._follow_fetching())
         try:
-            while self._now() - began < self.spec.load_s:
+            while self._now() - self._got_on_at < self.spec.load_s:
                 if ended.done():
                     cause = await self._around.engines.cause(ended.result())
                     self._process = None
                     return cause
                 if await self._around.engines.well(self.spec, self._policy.answer_s):
                     self._heard(Progress(Stage.ANSWERING))
-                    left_s = max(self._policy.answer_s, self.spec.load_s - (self._now() - began))
+                    left_s = max(self._policy.answer_s, self.spec.load_s - (self._now() - self._got_on_at))
                     lacking = await self._around.engines.unready(self.spec, left_s)
                     if lacking is None:
                         self._to(Stage.READY, ready_s=self._now() - began, share=None)
@@ -209,6 +215,24 @@ class Keeper:
             return late
         finally:
             ended.cancel()
+            fetching.cancel()
+
+    async def _follow_fetching(self) -> None:
+        """Tell how far the model's files have come; what comes makes the time for the start begin anew."""
+        engines, size = self._around.engines, self.spec.file_bytes
+        before = await engines.fetched(self.spec)
+        while self.state.stage in _MAY_FETCH:
+            await asyncio.sleep(_FETCH_POLL_S)
+            now = await engines.fetched(self.spec)
+            loads = self.state.share is not None and not self._fetches()  # it says itself how far
+            if now > before and self.state.stage in _MAY_FETCH and not loads:
+                self._got_on_at = self._now()
+                share = min(now / size, 1.0) if size else None
+                self._to(self.state.stage, share=share, reason=note("fleet.fetching", repo=self.spec.repo))
+            before = now
+
+    def _fetches(self) -> bool:
+        return self.state.reason is not None and self.state.reason.code == "fleet.fetching"
 
     async def _settle(self, *, asleep: bool) -> None:
         """Measure an engine that has just become ready, and put it to sleep where that is wanted."""
@@ -269,7 +293,11 @@ class Keeper:
         process, stage = self._process, self.state.stage
         if process is None or stage not in IN_START or IN_START.index(step.stage) < IN_START.index(stage):
             return
-        self._to(step.stage, share=step.share, pid=process.pid)
+        changes: dict[str, Any] = {"share": step.share, "pid": process.pid}
+        if self._fetches():
+            still = step.share is None and step.stage in _MAY_FETCH
+            changes |= {"share": self.state.share} if still else {"reason": None}
+        self._to(step.stage, **changes)
 
     def _said(self, told: Note | None) -> None:
         """Take what a person should know of an engine that runs; None when that is over."""

@@ -16,11 +16,13 @@ from typing import Protocol
 from serving.causes import Cause, cause_of_exit
 from serving.engine_process import EngineProcess, Exit, Process
 from serving.engine_state import FleetPolicy
+from serving.fetched import cache_folder, fetched_bytes
 from serving.log_file import LogFile
 from serving.progress import Progress
 from serving.readiness import Readiness
 from serving.spec import LOOPBACK, EngineSpec
 from tools.domain import Note, note
+from tools.settings import engine_environment
 
 Told = Callable[[Note | None], None]
 """Takes what a person should know of an engine that runs; None when that is over."""
@@ -48,6 +50,10 @@ class Engines(Protocol):
         Raises:
             OSError: the system makes no further process.
         """
+        ...
+
+    async def fetched(self, spec: EngineSpec) -> int:
+        """Return how many bytes of an engine's model have come from the hub."""
         ...
 
     async def well(self, spec: EngineSpec, within_s: float) -> bool:
@@ -124,6 +130,11 @@ class LocalEngines:
         log = LogFile(self.log(spec), self._policy.log_bytes, self._policy.logs, lost)
         log.begin(f"rigfit {time.strftime('%Y-%m-%d %H:%M:%S')}: {shlex.join(('vllm', *spec.argv[1:]))}")
         return EngineProcess(spec, log, heard, self._policy.stop_s)
+
+    async def fetched(self, spec: EngineSpec) -> int:
+        """Return how many bytes of an engine's model have come from the hub."""
+        cache = cache_folder({**engine_environment(), **spec.env})
+        return await asyncio.to_thread(fetched_bytes, cache, spec.repo) if spec.repo else 0
 
     async def well(self, spec: EngineSpec, within_s: float) -> bool:
         """Tell whether an engine says that it is well."""

@@ -33,6 +33,8 @@ class EngineSpec:
         load_s: limit for the time until it is ready, in seconds.
         can_sleep: it runs with vLLM's sleep mode.
         unit: what the launch made of the plan, with the predicted footprint (``unit.instance.footprint``).
+        repo: the model on the hub, whose files it fetches where they are not here.
+        file_bytes: of those files; 0 = not known.
     """
 
     name: str
@@ -44,6 +46,8 @@ class EngineSpec:
     load_s: float
     can_sleep: bool
     unit: Unit
+    repo: str = ""
+    file_bytes: int = 0
 
     @property
     def url(self) -> str:
@@ -99,6 +103,8 @@ def _spec(job: Job, unit: Unit, command: Path, port: int, shared: Mapping[str, s
         load_s=unit.load_s,
         can_sleep=unit.can_sleep,
         unit=replace(unit, port=port),
+        repo=unit.checkpoint.repo,
+        file_bytes=unit.checkpoint.file_bytes or 0,
     )
 
 

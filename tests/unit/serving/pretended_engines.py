@@ -22,11 +22,13 @@ class Script:
     """How one start goes.
 
     ``outcome``: ``ready``, ``fails`` (may be mended), ``final`` (never), ``mute`` (never ready) or ``no_process``;
-    ``takes_s`` until then; ``stops_s`` from SIGTERM to the end; ``stuck``: even a kill does not end it.
+    ``takes_s`` until then, of which it fetches for ``fetches_s``; ``stops_s`` from SIGTERM to the end; ``stuck``: even
+    a kill does not end it.
     """
 
     outcome: str = "ready"
     takes_s: float = 3.0
+    fetches_s: float = 0.0
     stops_s: float = 1.0
     stuck: bool = False
 
@@ -103,10 +105,16 @@ class PretendedEngines:
         process.pid = 1000 + len(self.launched)
         loop = asyncio.get_running_loop()
         for number, stage in enumerate((Stage.STARTING, Stage.LOADING, Stage.PROFILING, Stage.LOADING)):
-            loop.call_later(number * script.takes_s / 4, heard, Progress(stage))
+            fetched_s = script.fetches_s if number > 1 else 0
+            loop.call_later(fetched_s + number * (script.takes_s - script.fetches_s) / 4, heard, Progress(stage))
         if script.outcome in {"fails", "final"}:
             loop.call_later(script.takes_s, process.end, 1)
         return process
+
+    async def fetched(self, spec: EngineSpec) -> int:
+        process = self.processes[spec.name]
+        until = min(self.now() - process.began, process.script.fetches_s)
+        return int(until * 1000)
 
     async def well(self, spec: EngineSpec, within_s: float) -> bool:
         process = self.processes[spec.name]
@@ -144,6 +152,6 @@ class PretendedUnit:
 def spec(name: str, *cards: str, load_s: float = 60.0, sleeps: bool = False, port: int = 9000) -> EngineSpec:
     """An engine whose plan does not matter."""
     unit = cast(Unit, PretendedUnit(sleeps))
-    return EngineSpec(
-        name, (name,), ("/bin/vllm", "serve", "a/b"), {}, port, cards or ("nvidia:0",), load_s, sleeps, unit
-    )
+    argv, cards = ("/bin/vllm", "serve", "a/b"), cards or ("nvidia:0",)
+    # its files come at 1,000 bytes a second
+    return EngineSpec(name, (name,), argv, {}, port, cards, load_s, sleeps, unit, repo="a/b", file_bytes=200_000)

@@ -188,6 +188,28 @@ def test_an_engine_that_is_never_ready_is_ended_after_its_time() -> None:
     assert not watched.world.processes["a"].alive
 
 
+def test_a_long_fetch_is_told_and_does_not_count_against_the_start() -> None:
+    watched = Watched([spec("a", load_s=40)], always(Script(takes_s=230, fetches_s=200)))
+    assert within(300, lambda: watched.fleet.start("a"))
+    fetching = [state for state in watched.seen["a"] if state.reason and state.reason.code == "fleet.fetching"]
+    shares = [state.share or 0 for state in fetching]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1, abs=0.05)
+    assert {state.stage for state in fetching} <= {Stage.STARTING, Stage.LOADING}
+    assert watched.fleet.state("a").reason is None
+    assert watched.fleet.state("a").share is None
+
+
+def test_a_fetch_that_stands_still_ends_the_start() -> None:
+    watched = Watched([spec("a", load_s=40)], always(Script(takes_s=1000, fetches_s=100)))
+
+    async def work() -> float:
+        assert not await watched.fleet.start("a")
+        return watched.world.now()
+
+    assert 140 <= within(500, work) <= 150
+
+
 def test_memory_is_waited_for_and_the_lack_said() -> None:
     watched = Watched([spec("a"), spec("b")], always(Script()))
     watched.world.lacks = {"a"}

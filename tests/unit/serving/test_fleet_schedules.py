@@ -17,6 +17,7 @@ SCRIPTS = st.builds(
     Script,
     outcome=st.sampled_from(["ready"] * 6 + ["fails", "fails", "final", "mute", "no_process"]),
     takes_s=st.sampled_from([0.0, 0.3, 2.0, 7.0]),
+    fetches_s=st.sampled_from([0.0, 0.0, 1.5]),
     stops_s=st.sampled_from([0.0, 1.0, 30.0]),
     stuck=st.just(False),
 )
