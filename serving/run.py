@@ -178,7 +178,7 @@ def serve(
         StorageError: the run's state can't be written at all.
     """
     raise_descriptor_limit()
-    with held(locks, run.cards, port=run.wish.port):
+    with held(locks, (*run.cards, f"port:{run.wish.port}"), port=run.wish.port):
         record = _first_record(run)
         runs.write(record)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,7 @@ def _serve(arguments: Namespace, job: Job, wish: Wish, plan: dict[str, Any], set
     from ui.commands.serve_plan import missing_cards
     from ui.commands.serve_progress import Progress
     from ui.server import is_loopback, require_free_port
+    from ui.side_writer import SideWriter
 
     for sentence in missing_cards(job, wish.language):
         raise BadValue("run.refused", reason=sentence)
@@ -169,19 +171,31 @@ def _serve(arguments: Namespace, job: Job, wish: Wish, plan: dict[str, Any], set
         notice(text(wish.language, "serving.exposed", host=wish.host))
     models = [*made.config.models, *made.config.aliases]
     engines = (spec.name for spec in made.specs)
-    progress = Progress(wish.language, models, engines, _introduction(job, made), as_json=arguments.json)
+    writer = SideWriter(sys.stderr.fileno())
+    progress = Progress(
+        wish.language,
+        models,
+        engines,
+        _introduction(job, made),
+        as_json=arguments.json,
+        put=writer.put,
+        live=sys.stderr.isatty(),
+    )
 
     def told(note: Any) -> None:
         progress.said(text(wish.language, note.code, **note.params))
 
-    serve(
-        made,
-        runs,
-        settings.lock_dir or shared_folder(),
-        MachineRoom(say=told) if wish.memory_check else Anything(),
-        progress,
-        measure=Measuring(settings.data_dir, say=told).measure,
-    )
+    try:
+        serve(
+            made,
+            runs,
+            settings.lock_dir or shared_folder(),
+            MachineRoom(say=told) if wish.memory_check else Anything(),
+            progress,
+            measure=Measuring(settings.data_dir, say=told).measure,
+        )
+    finally:
+        writer.close()
     return 0
 
 

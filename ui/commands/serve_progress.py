@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from prompts import text
 from serving.engine_state import EngineState, Stage
@@ -29,7 +29,8 @@ class Progress:
         names: the engines', in start order.
         introduction: lines about what is going to start.
         as_json: the line on standard output is a JSON object.
-        stream: where progress goes.
+        put: takes what is to be written for people.
+        live: it goes to a terminal.
     """
 
     def __init__(
@@ -40,14 +41,15 @@ class Progress:
         introduction: Iterable[str],
         *,
         as_json: bool,
-        stream: TextIO | None = None,
+        put: Callable[[str], None],
+        live: bool,
     ) -> None:
         self._introduction = tuple(introduction)
         self._language = language
         self._models = tuple(models)
         self._as_json = as_json
-        self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._put = put
+        self._live = live
         self._lines = dict.fromkeys(names, "")
         self._told: dict[str, tuple[Stage, str]] = {}
         self._drawn = 0
@@ -120,11 +122,6 @@ class Progress:
 
     def _write(self, lines: Iterable[str]) -> None:
         self._put("".join(f"{line}\n" for line in lines))
-
-    def _put(self, words: str) -> None:
-        with suppress(OSError, ValueError):  # nobody reads it any longer
-            self._stream.write(words)
-            self._stream.flush()
 
 
 def _clean(line: str) -> str:

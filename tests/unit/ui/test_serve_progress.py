@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,13 +14,11 @@ from serving.engine_state import EngineState, Stage
 from tools.domain import note
 from ui.commands.serve_progress import Progress
 from ui.commands.serve_text import lasting
+from ui.side_writer import SideWriter
 
 
 class Terminal(io.StringIO):
     """A terminal that knows how to go up and to erase a line."""
-
-    def isatty(self) -> bool:
-        return True
 
     def screen(self) -> list[str]:
         lines, row = [""], 0
@@ -39,8 +39,23 @@ def state(name: str, stage: Stage, **changes: object) -> EngineState:
     return EngineState(name, stage, 0.0, Path("x.log"), **changes)  # pyright: ignore[reportArgumentType]
 
 
+def put(stream: io.StringIO) -> Callable[[str], None]:
+    def write(words: str) -> None:
+        stream.write(words)
+
+    return write
+
+
 def progress(stream: io.StringIO, language: str = "en") -> Progress:
-    return Progress(language, ["a", "b"], ["a", "b"], ["What starts"], as_json=False, stream=stream)
+    return Progress(
+        language,
+        ["a", "b"],
+        ["a", "b"],
+        ["What starts"],
+        as_json=False,
+        put=put(stream),
+        live=isinstance(stream, Terminal),
+    )
 
 
 def test_on_a_terminal_each_engine_has_one_line_that_changes() -> None:
@@ -83,14 +98,20 @@ def test_elsewhere_each_step_is_one_line() -> None:
     assert len(stream.getvalue().splitlines()) == 2
 
 
-def test_a_reader_that_is_gone_ends_nothing() -> None:
-    class Gone(io.StringIO):
-        def write(self, _: str) -> int:
-            raise BrokenPipeError
-
-    told = progress(Gone())
-    told.opened("http://h:1")
-    told.changed(state("a", Stage.READY))
+def test_who_does_not_read_or_is_gone_holds_nobody_up() -> None:
+    reading, writing = os.pipe()
+    writer = SideWriter(writing)
+    for number in range(5000):
+        writer.put(f"{number}".rjust(99) + "\n")
+    assert os.read(reading, 100) == b"0".rjust(99) + b"\n"
+    os.close(reading)
+    writer.put("on")
+    writer.close(0.2)
+    reading, writing = os.pipe()
+    writer = SideWriter(writing)
+    writer.put("ж")
+    writer.close()
+    assert os.read(reading, 9) == "ж".encode()
 
 
 @pytest.mark.parametrize(
