@@ -82,7 +82,9 @@ def _read(state: State) -> State:
     """Read the whole conversation again: a later turn may replace, refine or return to what an earlier one said."""
     turns = [str(m.content) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
     reading = dict(reading_json(read(turns)))
-    reading["wants_search"] = read(turns[-1:]).wants_search
+    last = read(turns[-1:])
+    reading["wants_search"] = last.wants_search
+    reading["names_now"] = bool(last.models or last.gpus)
     reading["intent"] = intent_after(reading, turns)
     if all(is_wordless(turn) for turn in turns):
         reading["language"] = state.get("language_hint", "en")

@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_core.messages import HumanMessage, ToolMessage
 
-from agent.state import State
+from agent.state import State, tool_results
 from prompts import text as say
 
 RELATIVE_TOLERANCE = 0.005
@@ -180,6 +180,20 @@ def ground_draft(text: str, state: State) -> dict[str, Any]:
         for wrong in [ungrounded(piece, facts)]
     ]
     return {"sentences": checked, "grounded": all(c["ok"] for c in checked)}
+
+
+def states_plan(draft: Mapping[str, Any], state: State) -> bool:
+    """Tell whether a checked text states a figure that was computed in this turn, or gets one in a sentence's place.
+
+    What the asker said does not count: it would be there in a text that says nothing.
+    """
+    computed, said = Facts(), Facts()
+    for message in tool_results(state):
+        if message.name == "calculate_vram":
+            computed.add_data(_loaded(message.text))
+    said.add_text(state.get("turns", [""])[-1])
+    stated = [figure for piece in draft["sentences"] if piece["ok"] for figure in figures(piece["text"])]
+    return not draft["grounded"] or any(computed.allows(one) and not said.allows(one) for one in stated)
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 
 from agent.answer.markdown import quote_markdown, render
 from agent.answer.view import build_view
-from agent.grounding import facts_of, join, ungrounded
+from agent.grounding import facts_of, join, states_plan, ungrounded
 from agent.state import State, TurnRecord, this_turn, tool_calls
 from prompts import text as say
 from tools.domain import Note
@@ -57,6 +57,8 @@ def write_answer(state: State) -> Answer:
     language = view["language"]
     template = _template(view)
     draft = state.get("draft")
+    if draft and view["plan"] and view["reading"].get("names_now") and not states_plan(draft, state):
+        draft = None  # it leaves the question open
     if draft:
         verdict = render(language, "instead", view)
         markdown = join(draft["sentences"], verdict)

@@ -21,7 +21,7 @@ from agent.decide.rules import RulesDecider
 from agent.events import StepFinished, StepStarted
 from agent.logs import without_log
 from agent.rigs import current_rig
-from agent.state import State, this_turn
+from agent.state import State, this_turn, tool_calls
 from prompts import text
 from tools.errors import ModelUnavailable
 from tools.settings import Settings
@@ -64,6 +64,8 @@ class LlmDecider:
         except ModelUnavailable as error:
             params = {key: str(value) for key, value in error.params.items()}
             return await self._by_rules(state, [{"code": error.code, "params": params}])
+        if not answer.tool_calls and (owed := await self._owed(state)):
+            return AIMessage(content="", tool_calls=owed, additional_kwargs={"llm": self.name})
         written = said_aloud(answer.text)
         if not answer.tool_calls and not written:
             return await self._by_rules(state, [{"code": "errors_agent.llm_empty", "params": {"model": self.name}}])
@@ -92,6 +94,15 @@ class LlmDecider:
                 language = state.get("reading", {}).get("language", "en")
                 said = text(language, "agent.step_waited" if ok else "agent.step_waited_long", model=self.name)
                 show(StepFinished(_WAIT, time.perf_counter() - began, ok, said, _WAIT))
+
+    async def _owed(self, state: State) -> list[Any]:
+        """Return what a question about models or cards must be answered from, where a model would answer without."""
+        reading, made = state.get("reading", {}), {call["name"] for call in tool_calls(state)}
+        if not (reading.get("names_now") or reading.get("wants_search")):
+            return []
+        calls = (await self._rules(state)).tool_calls
+        computed = made & {"calculate_vram", "read_engine_log"}
+        return [call for call in calls if not computed or call["name"] == "search_web"]
 
     async def _by_rules(self, state: State, notices: list[dict[str, Any]]) -> AIMessage:
         message = await self._rules(state)

@@ -74,16 +74,16 @@ def ask(folder: Path, url: str, question: str = QUESTION, model: str | None = No
 
 
 def test_the_one_model_of_a_gateway_needs_no_name(tmp_path: Path) -> None:
-    with served(PLAN, say("It does not fit as asked.")) as (url, script):
+    with served(PLAN, say("No: 30.9 GiB are missing.")) as (url, script):
         turn, _ = ask(tmp_path, url)
-    assert turn.answer_markdown == "It does not fit as asked."
+    assert turn.answer_markdown == "No: 30.9 GiB are missing."
     assert turn.llm == MODEL
     assert {request["model"] for request in script.requests} == {MODEL}
 
 
 def test_an_alias_is_no_second_model(tmp_path: Path) -> None:
     with (
-        scripted_llm(PLAN, say("It does not fit as asked."), models=[MODEL]) as (engine, _),
+        scripted_llm(PLAN, say("No: 30.9 GiB are missing."), models=[MODEL]) as (engine, _),
         gateway(Upstream(MODEL, engine.removesuffix("/v1")), aliases={"small": MODEL}) as url,
     ):
         turn, _ = ask(tmp_path, url)
@@ -103,7 +103,7 @@ def test_several_models_ask_for_a_name(tmp_path: Path) -> None:
 
 def test_thinking_stays_out_however_it_is_sent(tmp_path: Path) -> None:
     thought = "2 x 57 is 999 GiB"
-    answer = "It does not fit as asked."
+    answer = "No: 30.9 GiB are missing."
     for last in (
         think(thought, say(answer)),
         say(f"<think>{thought}</think>{answer}"),
@@ -117,7 +117,7 @@ def test_thinking_stays_out_however_it_is_sent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pieces", [0, 3])
 @pytest.mark.parametrize("behind", [True, False])
 def test_an_engine_that_dies_while_it_answers(tmp_path: Path, pieces: int, behind: bool) -> None:
-    dying = broken_off(say("It does not fit as asked, and more words."), after=pieces)
+    dying = broken_off(say("No: 30.9 GiB are missing, and more words."), after=pieces)
     with (served if behind else scripted_llm)(PLAN, dying) as (url, _):
         turn, _ = ask(tmp_path, url, model=None if behind else "scripted")
     lines = turn.answer_markdown.splitlines()
@@ -137,9 +137,9 @@ def test_an_engine_that_dies_while_it_calls_a_tool(tmp_path: Path) -> None:
 
 
 def test_a_model_that_starts_is_waited_for_and_that_is_shown(tmp_path: Path) -> None:
-    with served(not_ready("0"), not_ready("0.1"), PLAN, say("It does not fit as asked.")) as (url, script):
+    with served(not_ready("0"), not_ready("0.1"), PLAN, say("No: 30.9 GiB are missing.")) as (url, script):
         turn, steps = ask(tmp_path, url)
-    assert turn.answer_markdown == "It does not fit as asked."
+    assert turn.answer_markdown == "No: 30.9 GiB are missing."
     assert len(script.requests) == 4
     waits = [step for step in steps if step.name == "wait_for_model"]
     assert [type(step) for step in waits] == [StepStarted, StepFinished]

@@ -59,9 +59,9 @@ def test_ungrounded_figure_is_replaced_by_the_rendered_sentence(tmp_path: Path) 
 
 
 def test_thinking_is_kept_out_of_the_answer(tmp_path: Path) -> None:
-    with scripted_llm(PLAN, say("<think>2 x 57 is 999 GiB</think>It does not fit as asked.")) as (url, _):
+    with scripted_llm(PLAN, say("<think>2 x 57 is 999 GiB</think>No: 30.9 GiB are missing.")) as (url, _):
         result = ask(tmp_path, url, QUESTION)
-    assert result.answer_markdown == "It does not fit as asked."
+    assert result.answer_markdown == "No: 30.9 GiB are missing."
 
 
 def test_dead_endpoint_lets_the_rules_answer_and_says_so(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_model_in_circles_is_cut_off(tmp_path: Path) -> None:
     ],
 )
 def test_malformed_calls_end_in_an_answer(tmp_path: Path, wrong: dict[str, object]) -> None:
-    with scripted_llm(wrong, PLAN, say("It does not fit as asked.")) as (url, _):
+    with scripted_llm(wrong, PLAN, say("No: 30.9 GiB are missing.")) as (url, _):
         result = ask(tmp_path, url, QUESTION)
     assert result.plan is not None
-    assert "fit" in result.answer_markdown
+    assert "30.9 GiB" in result.answer_markdown
 
 
 def test_model_cannot_set_what_only_the_conversation_knows(tmp_path: Path) -> None:
@@ -111,8 +111,26 @@ def test_model_cannot_set_what_only_the_conversation_knows(tmp_path: Path) -> No
 
 
 def test_earlier_turns_are_given_to_the_model(tmp_path: Path) -> None:
-    with scripted_llm(PLAN, say("It does not fit as asked."), say("Yes.")) as (url, script):
+    with scripted_llm(PLAN, say("No: 30.9 GiB are missing."), say("Yes.")) as (url, script):
         result = ask(tmp_path, url, QUESTION, "and so?")
     roles = [m["role"] for m in script.requests[-1]["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
     assert result.answer_markdown == "Yes."
+
+
+@pytest.mark.parametrize("text", ["Yes, you can.", "Your 96 GB card is large enough.", "It takes 333 GiB."])
+def test_a_model_that_would_answer_from_nothing_is_given_the_plan_first(tmp_path: Path, text: str) -> None:
+    with scripted_llm(say(text), say(text), say(text)) as (url, script):
+        result = ask(tmp_path, url, QUESTION)
+    assert "30.9 GiB" in str(script.requests[-1]["messages"])
+    assert [c["name"] for c in result.tool_calls] == ["look_up_specs", "calculate_vram"]
+    assert "30.9 GiB are missing" in result.answer_markdown
+    assert text not in result.answer_markdown
+    assert result.llm == "scripted"
+
+
+def test_a_question_of_another_kind_is_the_models_own(tmp_path: Path) -> None:
+    with scripted_llm(PLAN, say("No: 30.9 GiB are missing."), say("It rounds more coarsely.")) as (url, _):
+        result = ask(tmp_path, url, QUESTION, "And why is it worse?")
+    assert result.answer_markdown == "It rounds more coarsely."
+    assert result.tool_calls == ()
