@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tools.errors import BadValue, ServiceError
+from tools.units import gib
 from ui.arguments import PLAN_WORDS
 from ui.output import read_json, say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tools.domain import Plan, Rig
-    from tools.launch.job import Job
+    from tools.domain import Gpu, Plan, Rig
+    from tools.launch.job import Job, Unit
     from tools.settings import Settings
 
 ENGINE = "vllm"
@@ -101,22 +102,45 @@ def job_of(plan: Plan, option: str | None, *, cpu: bool, language: str, again: s
     return prepare(plan, option, language, choices=choices)[0]
 
 
-def missing_cards(job: Job, language: str) -> Iterator[str]:
-    """Yield a sentence where the plan wants cards that this machine has not."""
+def missing_cards(job: Job, language: str, here: Rig | None = None) -> Iterator[str]:
+    """Yield a sentence for each thing that the plan wants of cards and this machine has not.
+
+    Args:
+        job: what is to be started.
+        language: of the sentences.
+        here: this machine's hardware; detected by default.
+    """
     if job.choices.cpu:
         return
     from prompts import text
     from tools.specs.detect import detect_rig
 
-    rig = detect_rig()
+    rig = here or detect_rig()
     if not rig.gpus:
         yield text(language, "run.no_cards", reason=say(language, rig.notes[-1]))
         return
     for vendor in sorted({unit.vendor for unit in job.units}):
-        wanted = 1 + max(max(unit.devices) for unit in job.units if unit.vendor == vendor)
-        here = sum(gpu.vendor.lower() == vendor for gpu in rig.gpus)
-        if wanted > here:
-            yield text(language, "run.too_few_cards", vendor=vendor.upper(), wanted=wanted, here=here)
+        own = [gpu for gpu in rig.gpus if gpu.vendor.lower() == vendor]
+        planned = {device: gpu for unit in job.units if unit.vendor == vendor for device, gpu in _planned(unit)}
+        if max(planned) >= len(own):
+            wanted = 1 + max(planned)
+            yield text(language, "run.too_few_cards", vendor=vendor.upper(), wanted=wanted, here=len(own))
+            return
+        for device, gpu in sorted(planned.items()):
+            there = own[device]
+            if gpu is not None and there.cuda_total_bytes < (1 - _SAME_MEMORY) * gpu.cuda_total_bytes:
+                sizes = {"wanted": gib(gpu.cuda_total_bytes), "here": gib(there.cuda_total_bytes)}
+                yield text(language, "run.smaller_card", place=f"{vendor}:{device}", name=there.name, **sizes)
+
+
+_SAME_MEMORY = 0.03
+"""Cards of one class differ less: ECC and the driver's own part aside, as in ``tools/specs/memory_class.py``."""
+
+
+def _planned(unit: Unit) -> Iterator[tuple[int, Gpu | None]]:
+    """Yield an engine's cards with what the plan knows of them; nothing where it knows a name alone."""
+    known = unit.gpus if len(unit.gpus) == len(unit.devices) else (None,) * len(unit.devices)
+    yield from zip(unit.devices, known, strict=True)
 
 
 def vllm_command(settings: Settings) -> Path | None:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from serving.runs import RunRecord, Runs
+from serving.wish import Wish
+from tools.domain import Gpu, Rig
 from tools.errors import BadValue, NoSuchOption, NothingFits, RigfitError, ServiceError
+from tools.launch.job import Job
+from tools.plan.planner import make_plan
+from tools.plan.report import plan_json
+from tools.plan.resolve import resolve_arguments
+from tools.specs.gpus import GpuCatalogue
 from ui.cli import run
+from ui.commands.serve_plan import job_of, missing_cards
 from ui.output import sentence
 
 CARD = ("--gpu", "RTX PRO 6000")
@@ -108,3 +118,41 @@ def test_a_dry_run_says_who_takes_turns(capsys: pytest.CaptureFixture[str]) -> N
     assert "Работают по очереди: " in out
     assert "--enable-sleep-mode" in out
     assert "VLLM_SERVER_DEV_MODE=1" in out
+
+
+def test_a_run_with_keys_is_not_resumed_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RIGFIT_API_KEYS", "k1")
+    plan = make_plan(resolve_arguments(["Qwen/Qwen3-0.6B"], vram="20GiB"))
+    wish = Wish(port=8123, cpu=True, keys_from_variable=True)
+    runs = Runs(tmp_path / "data")
+    runs.write(RunRecord(8123, "http://127.0.0.1:8123", 1, "gone", 1.0, "as_asked", plan_json(plan), wish))
+    assert run(["serve", "--resume", "--dry-run", "--json"]) == 0
+    monkeypatch.delenv("RIGFIT_API_KEYS")
+    error, said = refusal("--resume", "--dry-run")
+    assert error.exit_code == 2
+    assert "RIGFIT_API_KEYS" in said
+
+
+def planned(*words: str, **said: Any) -> Job:
+    plan = make_plan(resolve_arguments(words, **said))
+    return job_of(plan, None, cpu=False, language="en", again="rigfit launch")
+
+
+BLACKWELL = GpuCatalogue.load().find("RTX PRO 6000").gpu
+OLDER = GpuCatalogue.load().find("RTX 3090").gpu
+
+
+@pytest.mark.parametrize(
+    ("here", "missing"),
+    [
+        ((BLACKWELL, BLACKWELL), ""),
+        ((BLACKWELL, BLACKWELL, OLDER), ""),
+        ((BLACKWELL,), "2 cards of NVIDIA"),
+        ((BLACKWELL, OLDER), "nvidia:1"),
+    ],
+)
+def test_the_plans_cards_must_be_here(here: tuple[Gpu, ...], missing: str) -> None:
+    job = planned("Qwen/Qwen3-32B@bf16", "Qwen/Qwen3-30B-A3B@bf16", gpu=["2xRTX PRO 6000"])
+    said = list(missing_cards(job, "en", Rig(here)))
+    assert len(said) == bool(missing)
+    assert missing in "".join(said)
