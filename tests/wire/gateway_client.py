@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
-from simulated_engine import SimulatedEngine, SimulatedFleet, engines
+from simulated_engine import SimulatedEngine, engines
+from simulated_fleet import SimulatedFleet
 
 from serving.config import GatewayConfig, Upstream
 from serving.fleet_control import OwnEngines

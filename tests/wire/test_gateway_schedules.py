@@ -12,7 +12,8 @@ import aiohttp
 from gateway_client import Client, fronted, run, run_and_fronted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from simulated_engine import Card, SimulatedEngine, SimulatedFleet
+from simulated_engine import Card, SimulatedEngine
+from simulated_fleet import SimulatedFleet
 
 from serving.orders import Policy
 

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 from gateway_client import Client, run, run_and_fronted, until
-from simulated_engine import Card, SimulatedEngine, SimulatedFleet
+from simulated_engine import Card, SimulatedEngine
+from simulated_fleet import SimulatedFleet
 
 from serving.orders import Policy
 from serving.server import Endpoint

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway_client import Client, run, run_and_fronted, until
-from simulated_engine import Card, SimulatedEngine, SimulatedFleet
+from simulated_engine import Card, SimulatedEngine
+from simulated_fleet import SimulatedFleet
 
 from serving.orders import Policy
 
