@@ -60,6 +60,7 @@ class RealFleet:
         command = engine_program.install(folder, faults)
         given = {"policy": POLICY, **more}
         self.seen: list[EngineState] = []
+        self._read = 0
         self.specs = given.pop("specs", None) or tuple(spec(command, name) for name in names)
         self.fleet = Fleet(self.specs, logs=folder / "logs", room=Everywhere(), changed=self.seen.append, **given)
 
@@ -73,9 +74,16 @@ class RealFleet:
         """Everything that was started here and runs: engines, guardians, and the children of engines."""
         return processes_of(self.folder)
 
-    async def until(self, name: str, *stages: Stage, seconds: float = 15) -> EngineState:
-        await until(lambda: self.fleet.state(name).stage in stages, seconds)
-        return self.fleet.state(name)
+    async def until(self, name: str, stage: Stage, seconds: float = 30) -> EngineState:
+        """Wait until an engine comes to a stage, after the one that was waited for last, however short it stays."""
+
+        def found() -> int | None:
+            later = range(self._read, len(self.seen))
+            return next((n for n in later if (self.seen[n].name, self.seen[n].stage) == (name, stage)), None)
+
+        await until(lambda: found() is not None, seconds)
+        self._read = (found() or 0) + 1
+        return self.seen[self._read - 1]
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
@@ -91,7 +99,7 @@ def processes_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-async def until(true: Callable[[], bool], seconds: float = 15) -> None:
+async def until(true: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.05)
