@@ -57,8 +57,23 @@ class CardTaken(BadValue):
             super().__init__("run.card_taken_by_somebody", card=card, path=str(path))
 
 
+def lock_folder(named: Path | None) -> Path:
+    """Return the folder of the locks: the one that is named, made for all users if need be, or the machine's own.
+
+    Raises:
+        StorageError: it can't be made.
+    """
+    if named is None:
+        return shared_folder()
+    with _storage(named):
+        if not named.is_dir():
+            named.mkdir(parents=True, exist_ok=True)
+            named.chmod(0o1777)  # as /tmp: everybody writes, nobody removes what is another's
+    return named
+
+
 def shared_folder() -> Path:
-    """Return the folder of the locks: the same for all users of a machine."""
+    """Return the folder of the locks that is the same for all users of a machine."""
     for folder in SHARED_FOLDERS:
         with suppress(OSError):
             if folder.stat().st_mode & _STICKY_FOR_ALL == _STICKY_FOR_ALL:
@@ -85,8 +100,8 @@ def held(folder: Path, cards: Iterable[str], *, port: int) -> Iterator[None]:
         yield
 
 
-def holder(folder: Path, card: str) -> Holder | None:
-    """Return who holds a card now, or None.
+def taken(folder: Path, card: str) -> CardTaken | None:
+    """Return what whoever needs a card now would be told, or None where it is free.
 
     Raises:
         StorageError: the folder or the file can't be used.
@@ -98,7 +113,7 @@ def holder(folder: Path, card: str) -> Holder | None:
         except FileNotFoundError:
             return None
         try:
-            return None if _lock(descriptor, shared=True) else _read(descriptor)
+            return None if _lock(descriptor, shared=True) else CardTaken(card, _read(descriptor), path)
         finally:
             os.close(descriptor)
 

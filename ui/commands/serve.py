@@ -154,7 +154,7 @@ def _composed(job: Job, wish: Wish, plan: dict[str, Any], settings: Settings, *,
 
 def _serve(arguments: Namespace, job: Job, wish: Wish, plan: dict[str, Any], settings: Settings, runs: Runs) -> int:
     """Check what can be checked at once, say what is started, and serve."""
-    from serving.locks import shared_folder
+    from serving.locks import lock_folder
     from serving.measuring import Measuring
     from serving.room import MachineRoom
     from serving.run import Anything, serve
@@ -189,7 +189,7 @@ def _serve(arguments: Namespace, job: Job, wish: Wish, plan: dict[str, Any], set
         serve(
             made,
             runs,
-            settings.lock_dir or shared_folder(),
+            lock_folder(settings.lock_dir),
             MachineRoom(say=told) if wish.memory_check else Anything(),
             progress,
             measure=Measuring(settings.data_dir, say=told).measure,

@@ -31,7 +31,7 @@ def dry_run(job: Job, made: Run, settings: Settings, *, as_json: bool) -> int:
 
 def _refusals(job: Job, made: Run, settings: Settings) -> Iterator[str]:
     """Yield what ``rigfit serve`` itself would refuse now."""
-    from serving.locks import CardTaken, held, shared_folder
+    from serving.locks import lock_folder, taken
     from ui.commands.serve_plan import missing_cards, needed_vllm
     from ui.server import require_free_port
 
@@ -45,13 +45,12 @@ def _refusals(job: Job, made: Run, settings: Settings) -> Iterator[str]:
         require_free_port(made.wish.host, made.wish.port, "serve")
     except RigfitError as error:
         yield sentence(language, error)
-    folder = settings.lock_dir or shared_folder()
-    for card in made.cards:
-        try:
-            with held(folder, [card], port=made.wish.port):
-                pass
-        except (CardTaken, RigfitError) as error:
-            yield sentence(language, error)
+    try:
+        folder = lock_folder(settings.lock_dir)
+        found = [taken(folder, card) for card in made.cards]
+        yield from (sentence(language, error) for error in found if error is not None)
+    except RigfitError as error:
+        yield sentence(language, error)
 
 
 async def _shortages(made: Run) -> dict[str, str]:

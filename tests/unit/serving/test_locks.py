@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from prompts import text
-from serving.locks import CardTaken, held, holder, shared_folder
+from serving.locks import CardTaken, held, lock_folder, taken
 from tools.errors import StorageError
 
 _HOLDER = """
@@ -38,22 +38,24 @@ def another(folder: Path, port: int, *cards: str) -> subprocess.Popen[str]:
 def test_a_card_has_one_holder_and_is_free_after_it(tmp_path: Path) -> None:
     process = another(tmp_path, 8123, "nvidia:0", "nvidia:1")
     try:
-        with pytest.raises(CardTaken) as taken, held(tmp_path, ["nvidia:2", "nvidia:1"], port=8000):
+        with pytest.raises(CardTaken) as refused, held(tmp_path, ["nvidia:2", "nvidia:1"], port=8000):
             pytest.fail("it was held twice")
-        assert taken.value.holder.pid == process.pid
-        assert taken.value.holder.port == 8123
-        sentence = text("en", taken.value.code, **taken.value.params)
+        assert refused.value.holder.pid == process.pid
+        assert refused.value.holder.port == 8123
+        sentence = text("en", refused.value.code, **refused.value.params)
         assert f"process {process.pid}" in sentence
         assert "8123" in sentence
         with held(tmp_path, ["nvidia:2"], port=8000):  # what was taken on the way was given back
-            assert (holder(tmp_path, "nvidia:2") or taken.value.holder).pid == os.getpid()
+            mine = taken(tmp_path, "nvidia:2")
+            assert mine is not None
+            assert mine.holder.pid == os.getpid()
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     with held(tmp_path, ["nvidia:0", "nvidia:1"], port=8000):
         pass
-    assert holder(tmp_path, "nvidia:0") is None
-    assert holder(tmp_path, "amd:7") is None
+    assert taken(tmp_path, "nvidia:0") is None
+    assert taken(tmp_path, "amd:7") is None
 
 
 def test_the_same_process_does_not_take_a_card_twice_but_may_name_it_twice(tmp_path: Path) -> None:
@@ -77,10 +79,10 @@ def test_the_same_process_does_not_take_a_card_twice_but_may_name_it_twice(tmp_p
 def test_what_others_wrote_into_a_lock_is_not_repeated(tmp_path: Path, words: bytes) -> None:
     with held(tmp_path, ["cpu"], port=8000):
         (tmp_path / "rigfit-cpu.lock").write_bytes(words)
-        with pytest.raises(CardTaken) as taken, held(tmp_path, ["cpu"], port=8001):
+        with pytest.raises(CardTaken) as refused, held(tmp_path, ["cpu"], port=8001):
             pytest.fail("it was held twice")
-    assert taken.value.holder.pid == 0
-    assert str(tmp_path) in text("ru", taken.value.code, **taken.value.params)
+    assert refused.value.holder.pid == 0
+    assert str(tmp_path) in text("ru", refused.value.code, **refused.value.params)
 
 
 def test_links_and_other_things_in_the_place_of_a_lock_are_refused(tmp_path: Path) -> None:
@@ -134,5 +136,11 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         pytest.fail("it was made")
 
 
-def test_the_machines_folder_is_everybodys() -> None:
-    assert shared_folder().stat().st_mode & stat.S_IWOTH
+def test_the_folder_is_everybodys_and_made_where_one_is_named(tmp_path: Path) -> None:
+    assert lock_folder(None).stat().st_mode & stat.S_IWOTH
+    named = tmp_path / "a" / "locks"
+    assert lock_folder(named) == named
+    assert stat.S_IMODE(named.stat().st_mode) == 0o1777
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(StorageError):
+        lock_folder(tmp_path / "file" / "locks")
