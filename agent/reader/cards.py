@@ -39,6 +39,7 @@ _COUNT_ASKED = Lazy(
 )
 _UNNAMED_ASKED = Lazy(r"(?:how many|сколько)\s(?:(?!сто(?:ит|ят|ил)|обойд)[^\W\d_]+\s)?$")
 """How many of a card; "сколько стоит" asks for its price."""
+_OF_CARDS = frozenset({"gpus", "hardware", "used", "time"})
 _NOT_A_CARD = Lazy(
     r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|instance|hour|offload|"
     r"layers|[0-3](?!\d))(?![a-z]{3})"
@@ -211,7 +212,11 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
     return sorted(found, key=lambda m: m.start)
 
 
-def count_is_asked(sheet: Sheet, mention: GpuMention) -> bool:
-    """Whether the text asks how many of this card."""
-    before = sheet.low[max(0, mention.start - 40) : mention.start]
-    return bool(_COUNT_ASKED.search(before)) and mention.count is None
+def count_is_asked(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
+    """Whether the text asks how many of this card, and not how many of something else with it."""
+    asked = _COUNT_ASKED.search(sheet.low[max(0, mention.start - 40) : mention.start])
+    if not asked or mention.count is not None:
+        return False
+    start = max(0, mention.start - 40) + asked.start()
+    between = [word for word in sheet.words if start <= word.start < mention.start]
+    return all(noun.key in _OF_CARDS for noun in lexicon.nouns.find(between))

@@ -80,8 +80,10 @@ def _asked(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator
     for asker in _longest(lexicon.askers.find(sheet.words)):
         if asker.key not in lexicon.asked or not _stands_alone(sheet, asker):
             continue
-        noun = _first_after(sheet, asker, nouns, lexicon.reach[asker.key])
-        intent = lexicon.asked[asker.key].get(noun.key) if noun else None
+        said = lexicon.asked[asker.key]
+        among = [noun for noun in nouns if noun.key in said] if asker.key in lexicon.passing else nouns
+        noun = _first_after(sheet, asker, among, lexicon.reach[asker.key])
+        intent = said.get(noun.key) if noun else None
         if intent:
             yield intent, lexicon.weights[asker.key]
 

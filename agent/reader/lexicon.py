@@ -75,6 +75,7 @@ class Lexicon:
     asked: Mapping[str, Mapping[str, str]]
     weights: Mapping[str, float]
     reach: Mapping[str, float]
+    passing: frozenset[str]
     scripts: tuple[Script, ...]
     latin: Vocabulary
 
@@ -144,6 +145,7 @@ def lexicon() -> Lexicon:
         asked=intents["asked"],
         weights=intents["weights"],
         reach=intents["reach"],
+        passing=frozenset(intents["passing"]),
         scripts=tuple(Script.of(file, _vocabulary(file)) for file in files if "keyboard" in file),
         latin=_vocabulary(*(file for file in files if "keyboard" not in file)),
     )
@@ -191,6 +193,8 @@ def _match(parts: Sequence[str], words: Sequence[Word], at: int) -> int | None:
 
 
 def _is(pattern: str, word: str) -> bool:
-    if pattern.endswith("*"):
+    if pattern[0] == "*":
+        return word.endswith(pattern[1:])
+    if pattern[-1] == "*":
         return word.startswith(pattern[:-1])
     return pattern == word or pattern == "_" or (pattern == "#" and word[0].isdigit())

@@ -54,11 +54,11 @@ class Script:
     """A language with letters of its own: its keys, and its spelling in Latin letters."""
 
     vocabulary: Vocabulary
-    keys: Mapping[int, str]
-    latin_keys: Mapping[int, str]
+    keys: Mapping[int, Any]
+    latin_keys: Mapping[int, Any]
     spellings: tuple[tuple[str, str], ...]
     spelled: Mapping[str, str]
-    own_letters: Mapping[int, str]
+    own_letters: Mapping[int, Any]
 
     @classmethod
     def of(cls, table: Mapping[str, Any], vocabulary: Vocabulary) -> Script:

@@ -117,7 +117,7 @@ def _read_words(raw: str) -> Said:
 def _read_gpus(sheet: Sheet, words: Lexicon, named: list[GpuMention]) -> list[GpuMention]:
     for mention in named:
         cards.measure(sheet, words, mention)
-        mention.count_asked = cards.count_is_asked(sheet, mention)
+        mention.count_asked = cards.count_is_asked(sheet, words, mention)
     unnamed = cards.find_unnamed(sheet, words)
     if not named:
         return _best_unnamed(unnamed)

@@ -14,6 +14,8 @@ from tools.domain import GpuAsk, ModelAsk
 
 _FAINT = 2.0
 """An intent of less weight than this does not replace the one that earlier turns showed."""
+_SETTLED_BY_A_CARD = frozenset({"hardware_needed", "how_many_gpus"})
+"""What was asked before a card was named: "does it run on 3x 3090?" asks whether that one will do."""
 _GENERIC = Lazy(r"[\d.]+B model|second model|model \(.*")
 
 
@@ -62,6 +64,8 @@ def _intent(known: str | None, said: Said, number: int) -> str | None:
     chosen = intents.choose_intent(said)
     if number == 0 or chosen is None:
         return known or chosen
+    if chosen == "fit" and said.gpus and known in _SETTLED_BY_A_CARD:
+        return chosen
     faint = said.intents[chosen] < _FAINT and (known not in {None, "other"} or chosen != "fit")
     return known if faint else chosen
 
