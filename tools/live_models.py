@@ -27,7 +27,7 @@ def _answer(settings: Settings, repo: str) -> Any:
 class LiveModels(ModelCatalogue):
     """A ``ModelCatalogue`` whose answers carry what the hub says; without the hub they are the catalogue's own.
 
-    A hub id that the catalogue does not know is read from the hub.
+    A hub id that the catalogue does not know is read from the hub, or from what it said before.
 
     Args:
         settings: whether the network may be used, and where the hub is.
@@ -89,7 +89,9 @@ class LiveModels(ModelCatalogue):
         return override(spec, answer)
 
     def _from_hub(self, repo: str) -> ModelSpec | None:
-        answer = self._hub(repo)
+        settings: Settings = getattr(self, "_settings")  # noqa: B009
+        # without the network an answer of the hub that was kept is better than none
+        answer = self._hub(repo) if settings.network else _answer(settings, repo)
         if isinstance(answer, Note):
             return None
         from tools.vram.architecture import spec_from_config
