@@ -46,14 +46,14 @@ def main() -> int:
         os.environ |= {"RIGFIT_NETWORK": "off", "RIGFIT_DATA_DIR": folder}
         rows += [*plan_process(), *plan_inside(), *estimate_process(), *launch_files()]
         rows += [*rules_answer(), *page(), *gateway()]
-    print(f"{'':50}{'measured':>12}{'limit':>12}")
+    print(f"{'':66}{'measured':>12}{'limit':>12}")
     missed = False
     for row in rows:
         value = "not measured" if row.value is None else f"{row.value:.3g} {row.unit}"
         limit = "" if row.limit is None else f"{row.limit:.3g} {row.unit}"
         over = row.value is not None and row.limit is not None and row.value > row.limit
         missed |= over
-        print(f"{row.what:50}{value:>12}{limit:>12}{'   missed' if over else ''}")
+        print(f"{row.what:66}{value:>12}{limit:>12}{'   missed' if over else ''}")
     return int(missed)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from typing import cast
 from bench_net import END, free_port, wait_for
 
 SWITCH_S = 0.2
-THINK_S = 0.02
-"""What a request of the user "thinks" takes: an engine at work answers no sooner."""
+THINK_S = 0.015, 0.025
+"""What a request of the user "thinks" takes, evenly spread: engines at work do not answer all at the same moment."""
 _HEAD = {"id": "chatcmpl-1", "created": 1700000000, "model": "m"}
 _USAGE = {"prompt_tokens": 8, "completion_tokens": 3, "total_tokens": 11}
 
@@ -72,7 +73,7 @@ class Echo(asyncio.Protocol):
         elif b'"stream": true' in body or b'"stream":true' in body:
             self.stream(body)
         elif b'"user": "thinks"' in body:
-            asyncio.get_running_loop().call_later(THINK_S, self.say, PLAIN)
+            asyncio.get_running_loop().call_later(random.uniform(*THINK_S), self.say, PLAIN)
         else:
             self.say(PLAIN if body else b"{}")
 
