@@ -20,9 +20,6 @@ from tools.domain import Note
 if TYPE_CHECKING:
     from serving.spec import EngineSpec
 
-_FLAG = "--enable-sleep-mode"
-"""Without it vLLM's controls answer as if the engine slept, and free nothing (vLLM 0.32, v1/worker/gpu_worker.py)."""
-
 
 class Runner(Protocol):
     """What runs engines' processes: the fleet."""
@@ -58,7 +55,7 @@ class OwnEngines:
     def of(cls, runner: Runner, specs: Iterable[EngineSpec]) -> OwnEngines:
         """Note who is who."""
         specs = tuple(specs)
-        sleepers = frozenset(spec.url for spec in specs if spec.can_sleep and _FLAG in spec.argv)
+        sleepers = frozenset(spec.url for spec in specs if spec.can_sleep)
         return cls(runner, {spec.url: spec.name for spec in specs}, sleepers)
 
     def state(self, engine: Engine) -> EngineState | None:

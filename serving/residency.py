@@ -127,8 +127,10 @@ class Group:
         self._step(now)
 
     def wish(self, name: str, now: float) -> None:
-        """Have an engine woken as if somebody waited for it."""
+        """Have an engine woken as if somebody waited for it, also where it has failed to wake just now."""
         resident = self._residents[name]
+        if resident.phase is Phase.ASLEEP:
+            resident.not_before = 0.0
         if resident.wished is None and resident.phase is not Phase.AWAKE:
             resident.wished = self._claim(now)
         self._step(now)

@@ -184,12 +184,16 @@ class Turns:
         act: Callable[[Engine], Awaitable[bool]],
         note: Callable[[str, bool, float], None],
     ) -> None:
-        began = time.monotonic()
-        good = await act(engine)
-        now = time.monotonic()
-        self._metrics.switched(engine.url, what, good, now - began)
-        note(engine.url, good, now)
-        self._obey()
+        began, good = time.monotonic(), False
+        task = asyncio.current_task()
+        try:
+            good = await act(engine)
+        finally:  # whatever happens to one switch, the others go on
+            if task is None or not task.cancelling():
+                now = time.monotonic()
+                self._metrics.switched(engine.url, what, good, now - began)
+                note(engine.url, good, now)
+                self._obey()
 
     def _obey(self) -> None:
         """Begin what the group orders, and come back when its next rule is due."""

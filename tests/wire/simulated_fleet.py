@@ -23,6 +23,7 @@ class SimulatedFleet:
         self._starts: dict[str, asyncio.Task[None]] = {}
         self.started: list[str] = []
         self.stopped: list[str] = []
+        self.raises = 0
         for engine in engines:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
@@ -34,6 +35,9 @@ class SimulatedFleet:
         return self._states[name]
 
     async def start(self, name: str) -> bool:
+        if self.raises:
+            self.raises -= 1
+            raise OSError("no more processes")
         if self._states[name].stage is Stage.READY:
             return True
         start = self._starts.get(name)

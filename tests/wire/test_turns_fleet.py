@@ -185,6 +185,19 @@ def test_a_start_that_fails_is_said_with_its_reason_and_tried_again_later() -> N
     run(test)
 
 
+def test_a_switch_that_ends_in_an_error_of_ours_is_one_that_failed() -> None:
+    async def test() -> None:
+        async with turning(trio(can_sleep=False)) as (client, fleet, _):
+            fleet.raises = 1
+            status, answer, _ = await client.post({"model": "b"})
+            assert (status, answer["error"]["code"]) == (503, "model_wake_failed")
+            assert (await client.post({"model": "a"}))[0] == 200
+            await asyncio.sleep(0.25)
+            assert (await client.post({"model": "b"}))[0] == 200
+
+    run(test)
+
+
 def test_a_request_outlasts_the_longest_wait_while_its_start_goes_well() -> None:
     async def test() -> None:
         policy = Policy(min_awake_s=0.05, max_wait_s=0.3)

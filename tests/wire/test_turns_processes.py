@@ -34,8 +34,7 @@ async def turning(
     """Run processes that take turns, and a gateway, inside the block."""
     command = engine_program.install(folder)
     specs = [spec(command, name, VLLM_SERVER_DEV_MODE="1" if sleep_mode else "0") for name in names]
-    if sleep_mode:
-        specs = [replace(one, can_sleep=True, argv=(*one.argv, "--enable-sleep-mode")) for one in specs]
+    specs = [replace(one, can_sleep=sleep_mode) for one in specs]
     async with fleet(folder, specs=tuple(specs), on_demand=names, **more) as real:
         own = OwnEngines.of(real.fleet, real.specs)
         upstreams = tuple(Upstream(one.name, one.url, KEY_VARIABLE) for one in real.specs)

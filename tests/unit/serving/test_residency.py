@@ -382,6 +382,16 @@ def test_wakes_that_fail_late_are_tried_again_late() -> None:
         now += 40.0 + pause
 
 
+def test_a_wish_does_not_wait_until_trying_again_is_due() -> None:
+    g = group("a", "b")
+    g.ask("a", 0.0)
+    g.woke("a", False, 40.0)
+    g.saw("a", Seen.STOPPED, g.epoch("a"), 40.0)
+    g.orders()
+    g.wish("a", 41.0)
+    assert g.orders() == [Wake("a")]
+
+
 def test_a_closed_group_switches_no_more() -> None:
     g = group("a", "b", awake="a")
     mine = g.ask("a", 0.0)
