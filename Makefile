@@ -24,10 +24,10 @@ proof:  ## every launch file, over a grid of plans, against its target's own par
 vllm:  ## install vLLM into an environment of its own, .vllm, for exact figures and for serving
 	@sh scripts/vllm.sh
 
-vllm-test:  ## the calculator against vLLM's own code, on generated and on real configs
+vllm-test:  ## against the real vLLM: the calculator beside its code, and engines that are served, on the processor
 	@sh scripts/install.sh dev
 	@sh scripts/vllm.sh
-	@RIGFIT_VLLM_PYTHON=.vllm/bin/python $(BIN)/pytest tests/vllm
+	@RIGFIT_VLLM_PYTHON=.vllm/bin/python $(BIN)/pytest tests/vllm --dist loadgroup --no-loadscope-reorder --durations 25
 	@$(BIN)/python tests/vllm/report.py
 
 check:  ## lint, format and types

@@ -16,6 +16,7 @@ from kept_models import models, plan_of
 from running import Running, engine_specs, running
 
 from serving.engine_state import Stage
+from serving.measuring import Measuring
 
 pytestmark = pytest.mark.timeout(600)
 TOOL: dict[str, Any] = {
@@ -38,7 +39,7 @@ CAPITAL: list[Any] = [{"role": "user", "content": "What is the capital of Italy?
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     engines = engine_specs(plan_of(*models("small")), "--enable-auto-tool-choice", "--tool-call-parser", "hermes")
-    with running(engines, tmp_path_factory.mktemp("logs")) as pair:
+    with running(engines, tmp_path_factory.mktemp("logs"), measure=Measuring(None).measure) as pair:
         yield pair
 
 
@@ -55,6 +56,19 @@ def test_the_second_starts_when_the_first_answers(pair: Running):
         assert any(state.share == 1 for state in pair.told if state.name == name)
         state = pair.state(name)
         print(f"\n{name}: ready in {state.ready_s:.1f} s")
+
+
+def test_what_was_predicted_is_what_is_measured(pair: Running):
+    """The cache's size is set, so that the tokens that fit are to be the very ones; what it holds is its only row."""
+    for spec in pair.fleet.specs:
+        measured = pair.state(spec.name).measured
+        assert measured is not None
+        assert measured.on_cpu
+        for field in ("kv_pool_bytes", "kv_pool_tokens", "max_concurrency"):
+            row = measured.row(field)
+            assert row.source == "metrics", row
+            assert row.predicted is not None
+            assert row.measured == pytest.approx(row.predicted.value, rel=1e-9), row
 
 
 def test_both_answer_at_once_as_they_should(pair: Running):
