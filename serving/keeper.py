@@ -105,11 +105,11 @@ class Keeper:
                 misses = 0
                 continue
             if self.state.stage is Stage.READY:
-                asked = self._now()
+                asked, process = self._now(), self._process
                 misses = 0 if await self._lives() else misses + 1
                 silent_since = asked if misses == 1 else silent_since
                 if misses >= _MISSES and self._now() - silent_since >= self._policy.hang_s:
-                    await self._hung()
+                    await self._hung(process)
             elif self._retry_at is not None:
                 await self._begin(asleep=False)
 
@@ -139,9 +139,10 @@ class Keeper:
             return False
         return process is None or not await engines.halted(process)
 
-    async def _hung(self) -> None:
+    async def _hung(self, process: Process | None) -> None:
         async with self._lock:
-            if self.state.stage is Stage.READY and await self._end(0.0):
+            still = self._process is process and self.state.stage is Stage.READY
+            if still and await self._end(0.0):
                 self._fail(Cause(note("fleet.hung", seconds=round(self._policy.hang_s))))
 
     async def _attempt(self, *, asleep: bool) -> None:
