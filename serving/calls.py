@@ -14,6 +14,7 @@ from typing import Self
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, StreamWriter
 from aiohttp.streams import StreamReader
@@ -124,6 +125,7 @@ class Calls:
         head = _head(method, url, headers, body)
         connection = await self._connect(url)
         sending: asyncio.Task[None] | None = None
+        answer: Answer | None = None
         try:
             protocol, transport = connection.protocol, connection.transport
             if protocol is None or transport is None:
@@ -131,25 +133,31 @@ class Calls:
             protocol.set_response_params(
                 read_until_eof=True, auto_decompress=False, read_timeout=self._silence_s, read_bufsize=_AT_ONCE_BYTES
             )
-            if len(body) <= _AT_ONCE_BYTES:
-                transport.write(head + body)
-            else:
-                transport.write(head)
-                sending = self._loop.create_task(_send(StreamWriter(protocol, self._loop), body))
-            protocol.start_timeout()
+            sending = self._write(protocol, transport, head, body)
             for _ in range(_MOST_HEADS):
                 message, content = await protocol.read()
                 if message.code >= 200:
-                    return Answer(message.code, message.headers, content, connection, sending)
+                    answer = Answer(message.code, message.headers, content, connection, sending)
+                    return answer
                 if message.code == 101:
                     break
             raise NotHttp("no final answer")
         except HttpProcessingError as error:
-            _break_off(connection, sending)
             raise NotHttp(error.message) from error
-        except BaseException:
-            _break_off(connection, sending)
-            raise
+        finally:
+            if answer is None:
+                _break_off(connection, sending)
+
+    def _write(
+        self, protocol: ResponseHandler, transport: asyncio.Transport, head: bytes, body: bytes
+    ) -> asyncio.Task[None] | None:
+        """Write a request, or have a long one written; the engine's silence counts from now."""
+        protocol.start_timeout()
+        if len(body) <= _AT_ONCE_BYTES:
+            transport.write(head + body)
+            return None
+        transport.write(head)
+        return self._loop.create_task(_send(StreamWriter(protocol, self._loop), body))
 
     async def _connect(self, url: URL) -> Connection:
         if url not in self._places:
