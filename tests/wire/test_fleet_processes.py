@@ -14,10 +14,12 @@ from urllib.request import urlopen
 
 import psutil
 import pytest
-from engine_program import install, set_faults
+from engine_program import events, install, set_faults
 from real_fleet import KEY, POLICY, fleet, processes_of, spec, until
 
+from serving.engine_process import EngineProcess
 from serving.engine_state import Stage
+from serving.log_file import LogFile
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="engines run on Linux")
 
@@ -228,6 +230,38 @@ def test_no_program(tmp_path: Path) -> None:
         async with fleet(tmp_path, specs=[one]) as real:
             assert not await real.fleet.start_all()
             assert real.fleet.state("a").stage is Stage.GAVE_UP
+
+    run(work())
+
+
+def test_a_program_that_cannot_be_run(tmp_path: Path) -> None:
+    async def work() -> None:
+        broken = tmp_path / "vllm"
+        broken.write_bytes(b"\x7fnothing that runs")
+        broken.chmod(0o755)
+        async with fleet(tmp_path / "b", specs=[spec(broken, "a")]) as real:
+            assert not await real.fleet.start_all()
+            state = real.fleet.state("a")
+            assert state.stage is Stage.GAVE_UP
+            assert state.reason is not None
+            assert "Exec format error" in state.reason.params["words"]
+
+    run(work())
+
+
+def test_an_end_may_be_hurried(tmp_path: Path) -> None:
+    async def work() -> None:
+        command = install(tmp_path, {"a": {"ignore_term": True}})
+        one = spec(command, "a")
+        log = LogFile(tmp_path / "a.log", 1 << 20, 1, lambda _: None)
+        process = EngineProcess(one, log, lambda _: None, 60)
+        await until(lambda: "startup complete" in log.said())
+        patient = asyncio.create_task(process.stop(60))
+        await until(lambda: any(event["what"] == "term" for event in events(tmp_path)))
+        async with asyncio.timeout(20):
+            await process.stop(0)
+            await patient
+        assert (await process.wait()).code == -signal.SIGKILL
 
     run(work())
 
