@@ -176,14 +176,12 @@ def test_an_engine_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         ({"fail": "flag"}, Stage.GAVE_UP, "fleet.exit_words"),
         ({"fail": "oom"}, Stage.FAILED, "logs.oom_weights_by"),
         ({"fail": "silent"}, Stage.FAILED, "fleet.exit"),
-        ({"names": ["another"]}, Stage.FAILED, "fleet.names_missing"),
-        ({"token_status": 500}, Stage.FAILED, "fleet.no_token"),
         ({"hang_after_s": 0}, Stage.FAILED, "fleet.late"),
     ],
 )
 def test_a_start_that_fails_says_why(tmp_path: Path, fault: dict[str, object], stage: Stage, code: str) -> None:
     async def work() -> None:
-        one = spec(install(tmp_path), "a", load_s=2)
+        one = spec(install(tmp_path), "a", load_s=1 if "hang_after_s" in fault else 60)
         async with fleet(tmp_path, "a", faults={"a": fault}, specs=[one], watched=False) as real:
             assert not await real.fleet.start_all()
             state = real.fleet.state("a")
