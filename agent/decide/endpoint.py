@@ -67,7 +67,7 @@ class Endpoint:
         except APIStatusError as error:
             if _pause_s(error) is not None:
                 raise self._wrong("not_ready", seconds=round(READY_S)) from error
-            raise self._wrong("refused", status=error.status_code) from error
+            raise self._refused(error.status_code) from error
         except (TimeoutError, httpx.TimeoutException) as error:
             raise self._wrong("silent") from error
         except (APIConnectionError, httpx.ConnectError) as error:
@@ -138,7 +138,7 @@ class Endpoint:
             client.stream("GET", url, headers=headers) as answer,
         ):
             if answer.status_code != 200:
-                raise self._wrong("refused", status=answer.status_code)
+                raise self._refused(answer.status_code)
             body = b""
             async for piece in answer.aiter_bytes():
                 body += piece
@@ -148,6 +148,11 @@ class Endpoint:
         if len(names) != 1:
             raise self._wrong("which" if names else "no_model", models=", ".join(names[:_NAMES_SHOWN]))
         return names[0]
+
+    def _refused(self, status: int) -> ModelUnavailable:
+        if status in {401, 403}:
+            return self._wrong("key", variable=self._settings.llm_key_env)
+        return self._wrong("refused", status=status)
 
     def _wrong(self, what: str, **params: object) -> ModelUnavailable:
         return ModelUnavailable(f"errors_agent.llm_{what}", url=address(self._settings.llm_url), **params)

@@ -173,6 +173,16 @@ def test_an_engine_that_is_gone_behind_the_gateway(tmp_path: Path, monkeypatch: 
     assert "113.7" in turn.answer_markdown
 
 
+def test_a_wrong_key_names_the_variable(tmp_path: Path) -> None:
+    with (
+        scripted_llm(say("Hello."), models=[MODEL]) as (url, _),
+        gateway(Upstream(MODEL, url.removesuffix("/v1")), keys=("right",)) as front,
+    ):
+        turn, _ = ask(tmp_path, front)
+    assert "another key than RIGFIT_LLM_API_KEY holds" in turn.answer_markdown.splitlines()[0]
+    assert "113.7" in turn.answer_markdown
+
+
 def test_a_model_that_says_nothing(tmp_path: Path) -> None:
     with served(PLAN, think("Hm.", say(""))) as (url, _):
         turn, _ = ask(tmp_path, url)
