@@ -20,7 +20,7 @@ from serving.spec import EngineSpec
 from tools.domain import Note
 from tools.launch.job import Unit
 
-POLICY = FleetPolicy(stop_s=1.5, first_wait_s=0.1, room_s=0.2, check_s=0.1, answer_s=0.5, hang_s=0.6)
+POLICY = FleetPolicy(stop_s=1.5, first_wait_s=0.1, room_s=0.2, check_s=0.1, answer_s=1.0, hang_s=1.5)
 KEY = "only-for-this-test"
 
 
