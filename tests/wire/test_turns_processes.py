@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import engine_program
 import pytest
 from gateway_client import Client, run
-from real_fleet import KEY, RealFleet, fleet, spec, until
+from real_fleet import KEY, POLICY, RealFleet, fleet, spec, until
 
 from serving.config import GatewayConfig, Upstream
 from serving.engine_state import Stage
@@ -29,13 +28,14 @@ KEY_VARIABLE = "ENGINE_KEY"
 
 @asynccontextmanager
 async def turning(
-    folder: Path, *names: str, sleep_mode: bool = False, **more: Any
+    folder: Path, *names: str, sleep_mode: bool = False
 ) -> AsyncIterator[tuple[Client, RealFleet, Endpoint]]:
     """Run processes that take turns, and a gateway, inside the block."""
     command = engine_program.install(folder)
     specs = [spec(command, name, VLLM_SERVER_DEV_MODE="1" if sleep_mode else "0") for name in names]
     specs = [replace(one, can_sleep=sleep_mode) for one in specs]
-    async with fleet(folder, specs=tuple(specs), on_demand=names, **more) as real:
+    patient = replace(POLICY, answer_s=5, hang_s=30)  # a busy machine is no hung engine
+    async with fleet(folder, specs=tuple(specs), on_demand=names, policy=patient) as real:
         own = OwnEngines.of(real.fleet, real.specs)
         upstreams = tuple(Upstream(one.name, one.url, KEY_VARIABLE) for one in real.specs)
         config = GatewayConfig(upstreams, port=0, check_s=0.1, groups=(names,), policy=QUICK, switch_s=1.0)
