@@ -239,12 +239,13 @@ class _Supervisor:
 
     async def serve(self) -> str:
         """Run; returns how it ended, a word of ``serving.runs``."""
-        self._listen_for_signals()
         keeping = asyncio.create_task(self._state.keep())
+        serving = asyncio.create_task(self._while_open())
+        self._listen_for_signals(serving)
         try:
-            await self._while_open()
-        except asyncio.CancelledError:  # the second signal: running requests are not waited for
-            (asyncio.current_task() or keeping).uncancel()
+            await asyncio.wait({serving})
+            if not serving.cancelled():
+                serving.result()
         finally:
             self._closing = True
             await self._fleet.close()
@@ -283,12 +284,13 @@ class _Supervisor:
         if not self._tell_if_ready():
             self._say_what_is_up()
 
-    def _listen_for_signals(self) -> None:
-        loop, me = asyncio.get_running_loop(), asyncio.current_task()
+    def _listen_for_signals(self, serving: asyncio.Task[None]) -> None:
+        """The first signal ends the run, the second breaks running requests off; engines are ended whole, always."""
+        loop = asyncio.get_running_loop()
 
         def end(how: str) -> None:
-            if self._end.is_set() and me is not None:
-                me.cancel()
+            if self._end.is_set() and not serving.cancelling():
+                serving.cancel()
             self._how = self._how or how
             self._end.set()
 

@@ -7,7 +7,8 @@ for all), read anew at each start::
 
 ``load_s``: how long the start takes (0.05). ``fail``: ``memory``, ``cache``, ``oom``, ``model``, ``flag``, ``silent``;
 ``times``: only at the first so many starts. ``die_after_s`` with ``die`` (a signal's name, or a status): ends by itself
-after it was ready. ``hang_after_s``: answers nothing from then on. ``ignore_term``: SIGTERM does nothing.
+after it was ready. ``hang_after_s``: answers nothing from then on. ``ignore_term``: SIGTERM does nothing; ``term_s``:
+its end takes so long.
 ``children``: child processes; ``escape``: they lead sessions of their own and ignore SIGTERM. ``sleepless``: no sleep
 routes. ``noise_bytes``: written before the first line. ``names``: what it lists instead. ``token_status``: of its
 answers to requests. ``sleep_s``, ``wake_s``, ``fail_wakes``, ``fail_sleeps``: as in ``SimulatedEngine``.
@@ -195,7 +196,7 @@ async def serve(program: Program) -> None:
     def term() -> None:
         program.note("term")
         if not faults.get("ignore_term"):
-            ended.set()
+            loop.call_later(faults.get("term_s", 0.0), ended.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, term)
