@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prompts import text
 from tools.errors import RigfitError
 from ui.commands.serve_text import command_line, shown_environment
-from ui.output import print_json, print_lines, sentence
+from ui.output import print_json, print_lines, say, sentence
 
 if TYPE_CHECKING:
     from serving.run import Run
     from serving.spec import EngineSpec
+    from tools.domain import Note
     from tools.launch.job import Job
     from tools.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """How an engine's memory stands now, if it were the next one to start.
+
+    Attributes:
+        state: ``free``, ``short``, ``unknown``, or ``unasked``.
+        said: the same for people.
+    """
+
+    state: str
+    said: str
 
 
 def dry_run(job: Job, made: Run, settings: Settings, *, as_json: bool) -> int:
     """Print what would be started; returns the exit code."""
     refusals = list(_refusals(job, made, settings))
-    shortages = asyncio.run(_shortages(made))
+    memory = asyncio.run(_memory(made))
     if as_json:
-        print_json(_json(made, refusals, shortages))
+        print_json(_json(made, refusals, memory))
     else:
-        print_lines(_lines(made, refusals, shortages))
+        print_lines(_lines(made, refusals, memory))
     return 0
 
 
@@ -53,19 +68,27 @@ def _refusals(job: Job, made: Run, settings: Settings) -> Iterator[str]:
         yield sentence(language, error)
 
 
-async def _shortages(made: Run) -> dict[str, str]:
-    """Return what each engine would lack now, if it were the next one to start."""
+async def _memory(made: Run) -> dict[str, Memory]:
+    """Return how the memory of each engine stands."""
+    if made.wish.memory_check:
+        return {spec.name: await _look(spec, made.wish.language) for spec in made.specs}
+    unasked = Memory("unasked", text(made.wish.language, "run.room_unasked"))
+    return {spec.name: unasked for spec in made.specs}
+
+
+async def _look(spec: EngineSpec, language: str) -> Memory:
     from serving.room import MachineRoom
 
-    room, found = MachineRoom(), dict[str, str]()
-    for spec in made.specs if made.wish.memory_check else ():
-        short = await room.shortage(spec)
-        if short is not None:
-            found[spec.name] = text(made.wish.language, short.code, **short.params)
-    return found
+    unknown: list[Note] = []
+    short = await MachineRoom(say=unknown.append).shortage(spec)
+    if short is not None:
+        return Memory("short", say(language, short))
+    if unknown:
+        return Memory("unknown", " ".join(say(language, note) for note in unknown))
+    return Memory("free", text(language, "run.room_enough"))
 
 
-def _lines(made: Run, refusals: list[str], shortages: dict[str, str]) -> Iterator[str]:
+def _lines(made: Run, refusals: list[str], memory: dict[str, Memory]) -> Iterator[str]:
     language = made.wish.language
     yield text(language, "run.dry", option=made.option)
     for number, spec in enumerate(made.specs, start=1):
@@ -74,10 +97,7 @@ def _lines(made: Run, refusals: list[str], shortages: dict[str, str]) -> Iterato
         yield f"   {', '.join(spec.cards)}, {spec.url}"
         yield from (f"   {name}={value}" for name, value in shown_environment(spec).items())
         yield f"   {command_line(spec)}"
-        room = shortages.get(spec.name) or text(
-            language, "run.room_enough" if made.wish.memory_check else "run.room_unasked"
-        )
-        yield f"   {room}"
+        yield f"   {memory[spec.name].said}"
     yield ""
     if made.config.groups:
         yield from (text(language, "run.take_turns", models=", ".join(group)) for group in made.config.groups)
@@ -86,19 +106,19 @@ def _lines(made: Run, refusals: list[str], shortages: dict[str, str]) -> Iterato
     yield from (text(language, "run.would_refuse", reason=reason) for reason in refusals)
 
 
-def _json(made: Run, refusals: list[str], shortages: dict[str, str]) -> dict[str, Any]:
+def _json(made: Run, refusals: list[str], memory: dict[str, Memory]) -> dict[str, Any]:
     return {
         "dry_run": True,
         "url": f"http://{made.wish.host}:{made.wish.port}",
         "models": [*made.config.models, *made.config.aliases],
         "option": made.option,
-        "engines": [_engine_json(spec, shortages.get(spec.name)) for spec in made.specs],
+        "engines": [_engine_json(spec, memory[spec.name]) for spec in made.specs],
         "take_turns": [list(group) for group in made.config.groups],
         "refusals": refusals,
     }
 
 
-def _engine_json(spec: EngineSpec, shortage: str | None) -> dict[str, Any]:
+def _engine_json(spec: EngineSpec, memory: Memory) -> dict[str, Any]:
     from serving.run_state import predicted
 
     return {
@@ -109,5 +129,6 @@ def _engine_json(spec: EngineSpec, shortage: str | None) -> dict[str, Any]:
         "command": list(spec.argv),
         "environment": dict(shown_environment(spec)),
         "predicted": dict(predicted(spec)),
-        "shortage": shortage,
+        "memory": memory.state,
+        "shortage": memory.said if memory.state == "short" else None,
     }

@@ -156,3 +156,15 @@ def test_the_plans_cards_must_be_here(here: tuple[Gpu, ...], missing: str) -> No
     said = list(missing_cards(job, "en", Rig(here)))
     assert len(said) == bool(missing)
     assert missing in "".join(said)
+
+
+@pytest.mark.parametrize(("more", "state"), [((), "unknown"), (("--no-memory-check",), "unasked")])
+def test_memory_of_cards_that_nobody_can_read_is_not_called_free(
+    more: tuple[str, ...], state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("serve", "Qwen/Qwen3-0.6B", "--gpu", "MI300X", "--dry-run", *more)
+    assert run([*words, "--json"]) == 0
+    (engine,) = json.loads(capsys.readouterr().out)["engines"]
+    assert (engine["memory"], engine["shortage"]) == (state, None)
+    assert run(words) == 0
+    assert "memory is free now" not in capsys.readouterr().out
