@@ -48,7 +48,7 @@ def test_figures_in_both_languages(text: str, kind: str, value: float) -> None:
 
 
 def test_names_and_plain_counts_are_no_figures() -> None:
-    assert figures("Qwen3-30B-A3B on 2 cards, RTX 4090, fp8, section 4.2") == ()
+    assert figures("Qwen3-30B-A3B, RTX 4090, fp8, section 4.2, 3 options") == ()
 
 
 def test_the_kind_of_unit_counts() -> None:

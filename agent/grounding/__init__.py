@@ -1,0 +1,21 @@
+"""No figure without a source: every number with a unit in an answer is matched to a tool result or the asker's words.
+
+A figure is bound to what its sentence says it is of (``claims``) and stands only where a result has that value for that
+quantity of that model and card (``facts``, ``check``).
+"""
+
+from agent.grounding.check import Checker, ground_draft, join, pieces, states_plan, ungrounded
+from agent.grounding.facts import Facts, facts_of
+from agent.grounding.figures import figures
+
+__all__ = [
+    "Checker",
+    "Facts",
+    "facts_of",
+    "figures",
+    "ground_draft",
+    "join",
+    "pieces",
+    "states_plan",
+    "ungrounded",
+]

@@ -1,0 +1,236 @@
+"""What a sentence claims: each of its figures with the model, card, format and quantity that it is said of."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from agent.grounding.figures import Figure
+from agent.grounding.names import Mark, Names
+from agent.grounding.words import Token, tokens_of, words
+
+_KINDS = ("model", "card", "index", "precision", "quantity")
+QUANTITIES = {
+    "bytes": frozenset({
+        "weights", "kv", "kv_token", "free", "missing", "used", "card", "overhead", "total", "download", "ram",
+        "reserved"}),
+    "tokens": frozenset({"kv", "context"}),
+    "speed": frozenset({"decode", "throughput", "prefill"}),
+    "percent": frozenset({"free", "used", "reserved"}),
+}  # fmt: skip
+"""Which quantities a kind of figure can be of."""
+_ENDS = frozenset({";", ",", ")", "|", ":"})
+_OPEN = frozenset({"(", "["})
+_JOINS = frozenset({",", "+", "&", "/", "|"})
+_NEAR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A figure with what is said of it.
+
+    Attributes:
+        figure: the figure.
+        models, cards, index, precisions, quantities: what its sentence names for it; None = nothing.
+        apart: several models are named and each must have the figure, unless it is that of all together.
+        context: the models that sentences before speak of, where this one names none.
+        flags: ``together``, ``each``, ``earlier`` where its sentence says so.
+        whole: it is what another figure is a part of ("56.9 of 95.0 GiB").
+    """
+
+    figure: Figure
+    models: frozenset[Any] | None = None
+    cards: frozenset[str] | None = None
+    index: frozenset[int] | None = None
+    precisions: frozenset[str] | None = None
+    quantities: frozenset[str] | None = None
+    context: frozenset[Any] | None = None
+    flags: frozenset[str] = frozenset()
+    whole: bool = False
+
+
+@dataclass(slots=True)
+class _Said:
+    """What is bound to one figure so far, by kind."""
+
+    values: dict[str, frozenset[Any]] = field(default_factory=dict[str, frozenset[Any]])
+
+    def join(self, kind: str, value: frozenset[Any]) -> None:
+        self.values[kind] = self.values.get(kind, frozenset()) | value
+
+
+class Sentence:
+    """One sentence, list item or table cell row as a sequence of marks and figures."""
+
+    def __init__(self, text: str, names: Names) -> None:
+        self.text = text
+        self.tokens = tokens_of(text)
+        self.marks, self.figures = names.marks(text, self.tokens)
+        found = frozenset(value for mark in self.marks if mark.kind == "flag" for value in mark.value)
+        self.flags = found - {"earlier"} if "not_earlier" in found else found
+
+    def of(self, kind: str, first: int = 0, last: int | None = None) -> list[Mark]:
+        """Return the marks of a kind between two tokens."""
+        end = len(self.tokens) if last is None else last
+        return [m for m in self.marks if m.kind == kind and first <= m.first and m.last <= end]
+
+    def all(self, kind: str) -> frozenset[Any] | None:
+        """Return all that is named of a kind; None where nothing is."""
+        found = self.of(kind)
+        return frozenset().union(*(mark.value for mark in found)) if found else None
+
+    def claims(self) -> list[Claim]:
+        """Return the sentence's figures, each with what it is said of."""
+        bound = _bind(self)
+        _pair(self, bound)
+        return [self._claim(figure, said) for figure, said in zip(self.figures, bound, strict=True)]
+
+    def _claim(self, figure: Figure, said: _Said) -> Claim:
+        before = self.tokens[figure.first - 1].text if figure.first else ""
+        return Claim(
+            figure,
+            models=said.values.get("model"),
+            cards=said.values.get("card"),
+            index=said.values.get("index"),
+            precisions=said.values.get("precision"),
+            quantities=said.values.get("quantity"),
+            flags=self.flags,
+            whole=before in words().sets["whole"] or before == "/",
+        )
+
+
+def _bind(sentence: Sentence) -> list[_Said]:
+    """Give each figure what stands with it: attached behind it, else before it, else what the figure before had."""
+    bound: list[_Said] = []
+    start = 0
+    previous = _Said()
+    for at, figure in enumerate(sentence.figures):
+        end = sentence.figures[at + 1].first if at + 1 < len(sentence.figures) else len(sentence.tokens)
+        stop = _stop(sentence.tokens, figure, end)
+        said = _Said()
+        joined = at > 0 and _only_joins(sentence.tokens, sentence.figures[at - 1].last + 1, figure.first)
+        for kind in _KINDS:
+            behind = _attached(sentence, kind, figure.last + 1, stop)
+            before = _last_group(sentence, kind, start, figure.first)
+            for mark in [*behind, *(before if kind == "quantity" or not behind else [])]:
+                said.join(kind, mark.value)
+            if kind not in said.values and kind in previous.values and (kind != "quantity" or joined):
+                said.values[kind] = previous.values[kind]
+        bound.append(said)
+        previous = said
+        start = max([figure.last + 1, *(m.last for k in _KINDS for m in _attached(sentence, k, figure.last + 1, stop))])
+    _reach_forward(sentence, bound)
+    return bound
+
+
+def _stop(tokens: Sequence[Token], figure: Figure, end: int) -> int:
+    """Return where the words that belong to a figure end behind it."""
+    opened = 0
+    for at in range(figure.last + 1, end):
+        word = tokens[at].text
+        if word in _OPEN:
+            opened += 1
+        elif word in {")", "]"} and opened:
+            opened -= 1
+        elif not opened and (word in _ENDS or word in words().sets["stop"] or word in {"+", "—", "–", "/"}):
+            return at
+    return end
+
+
+def _attached(sentence: Sentence, kind: str, first: int, stop: int) -> list[Mark]:
+    """Return the marks behind a figure that belong to it: right there, or after a preposition or a bracket."""
+    found = sentence.of(kind, first, stop)
+    if not found or kind == "quantity":
+        return found
+    between = {token.text for token in sentence.tokens[first : found[0].first]}
+    plain = found[0].first - first <= 1 and kind == "precision"
+    return found if plain or found[0].first == first or between & (words().sets["attach"] | _OPEN) else []
+
+
+def _last_group(sentence: Sentence, kind: str, first: int, last: int) -> list[Mark]:
+    """Return the last mark before a figure, with those that are joined to it: "the 30B and the 14B"."""
+    found = sentence.of(kind, first, last)
+    if kind == "quantity":
+        return found
+    if kind == "precision":
+        found = [mark for mark in found if not _of_cache(sentence, mark)]
+    group = found[-1:]
+    for mark in reversed(found[:-1]):
+        if not _coordinated(sentence, mark, group[0]):
+            break
+        group.insert(0, mark)
+    return group
+
+
+def _of_cache(sentence: Sentence, mark: Mark) -> bool:
+    """Whether a format is that of the KV cache: "KV cache in FP8"."""
+    near = sentence.of("quantity", max(0, mark.first - _NEAR), mark.first)
+    return any("kv" in one.value for one in near)
+
+
+def _coordinated(sentence: Sentence, one: Mark, other: Mark) -> bool:
+    """Whether only joining words, formats and brackets stand between two marks, and at least one that joins."""
+    inside = {at for mark in sentence.marks if mark.kind != "flag" for at in range(mark.first, mark.last)}
+    between = [t.text for at, t in enumerate(sentence.tokens[: other.first]) if at >= one.last and at not in inside]
+    joins = words().sets["join"] | _JOINS
+    fillers = words().sets["skip"] | _OPEN | {")", "x", "×"}
+    return any(word in joins for word in between) and all(
+        word in joins or word in fillers or word.isdigit() for word in between
+    )
+
+
+def _only_joins(tokens: Sequence[Token], first: int, last: int) -> bool:
+    joins = words().sets["join"] | words().sets["about"] | _JOINS | {"-", "–", "—", "≈", "~"}
+    return all(token.text in joins for token in tokens[first:last])
+
+
+def _pair(sentence: Sentence, bound: list[_Said]) -> None:
+    """Give as many joined names as there are joined figures one each: "the 30B and the 14B take 56.9 and 27.5 GiB"."""
+    for first, last in _runs(sentence):
+        count = last - first
+        begin = sentence.figures[first - 1].last + 1 if first else 0
+        end = sentence.figures[last].first if last < len(sentence.figures) else len(sentence.tokens)
+        for kind in ("model", "index", "card", "precision", "quantity"):
+            before = sentence.of(kind, begin, sentence.figures[first].first)
+            behind = sentence.of(kind, sentence.figures[last - 1].last + 1, end)
+            named = before if len(before) == count else [] if before else behind
+            chained = all(_coordinated(sentence, a, b) for a, b in itertools.pairwise(named))
+            if len(named) == count and chained:
+                for at, mark in enumerate(named):
+                    bound[first + at].values[kind] = mark.value
+
+
+def _runs(sentence: Sentence) -> list[tuple[int, int]]:
+    """Return where figures of one kind stand joined, two or more; the ends of a range are one thing."""
+    runs: list[tuple[int, int]] = []
+    first = 0
+    for at in range(1, len(sentence.figures) + 1):
+        if at < len(sentence.figures):
+            one, other = sentence.figures[at - 1], sentence.figures[at]
+            gap = [t.text for t in sentence.tokens[one.last + 1 : other.first]]
+            joined = _only_joins(sentence.tokens, one.last + 1, other.first)
+            if joined and one.kind == other.kind and not set(gap) & {"-", "–", "to", "до"}:
+                continue
+        if at - first > 1:
+            runs.append((first, at))
+        first = at
+    return runs
+
+
+def _reach_forward(sentence: Sentence, bound: list[_Said]) -> None:
+    """Where a figure has no model before it nor attached, take the one its sentence names next: "56.9 is what A needs"."""
+    for at, (figure, said) in enumerate(zip(sentence.figures, bound, strict=True)):
+        if "model" in said.values:
+            continue
+        end = sentence.figures[at + 1].first if at + 1 < len(bound) else len(sentence.tokens)
+        following = sentence.of("model", figure.last + 1, end)
+        clause = {token.text for token in sentence.tokens[figure.last + 1 : following[0].first]} if following else set()
+        if following and not clause & (_ENDS | {"and", "и", "but", "но", "а", "while", "so"}):
+            said.values["model"] = following[0].value
+
+
+def with_cells(claim: Claim, **named: frozenset[Any] | None) -> Claim:
+    """Fill in what a table's row and column say, where the cell itself says nothing."""
+    return replace(claim, **{kind: value for kind, value in named.items() if getattr(claim, kind) is None})
