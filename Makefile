@@ -27,7 +27,8 @@ vllm:  ## install vLLM into an environment of its own, .vllm, for exact figures 
 vllm-test:  ## against the real vLLM: the calculator beside its code, and engines that are served, on the processor
 	@sh scripts/install.sh dev
 	@sh scripts/vllm.sh
-	@RIGFIT_VLLM_PYTHON=.vllm/bin/python $(BIN)/pytest tests/vllm --dist loadgroup --no-loadscope-reorder --durations 25
+	@RIGFIT_VLLM_PYTHON=.vllm/bin/python $(BIN)/pytest tests/vllm -m "not engines"
+	@RIGFIT_VLLM_PYTHON=.vllm/bin/python $(BIN)/pytest tests/vllm -m engines -n 0 --durations 25
 	@$(BIN)/python tests/vllm/report.py
 
 check:  ## lint, format and types
