@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+from ui.output import printable
 
 _BLOCK = 64 * 1024
 LONGEST = 8192
@@ -68,5 +71,11 @@ def _end(descriptor: int, size: int, count: int) -> bytes:
 
 
 def _shown(line: bytes) -> str:
-    text = line.decode("utf-8", "replace").rstrip("\r")
+    """Write a line as a terminal shows it in the end: a bar once, not each of its states, and no colours."""
+    last = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
+    text = printable(_COLOURS.sub("", last))
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;:?]{0,30}[A-Za-z]")
+"""Control sequences with a CSI (ECMA-48, 5.4); what else steers a terminal is not printable."""

@@ -47,7 +47,12 @@ def print_json(value: Mapping[str, Any]) -> None:
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines for a person, with what would steer a terminal taken out."""
     for line in lines:
-        sys.stdout.write("".join(c for c in line.replace("\xa0", " ") if c.isprintable() or c == "\t") + "\n")
+        sys.stdout.write(printable(line) + "\n")
+
+
+def printable(line: str) -> str:
+    """Return a line without what would steer a terminal."""
+    return "".join(c for c in line.replace("\xa0", " ") if c.isprintable() or c == "\t")
 
 
 def columns(rows: Iterable[tuple[str, ...]], indent: str = "  ") -> Iterator[str]:

@@ -46,7 +46,7 @@ def dry_run(job: Job, made: Run, settings: Settings, *, as_json: bool) -> int:
 
 def _refusals(job: Job, made: Run, settings: Settings) -> Iterator[str]:
     """Yield what ``rigfit serve`` itself would refuse now."""
-    from serving.locks import lock_folder, taken
+    from serving.locks import shared_folder, taken
     from ui.commands.serve_plan import missing_cards, needed_vllm
     from ui.server import require_free_port
 
@@ -61,7 +61,7 @@ def _refusals(job: Job, made: Run, settings: Settings) -> Iterator[str]:
     except RigfitError as error:
         yield sentence(language, error)
     try:
-        folder = lock_folder(settings.lock_dir)
+        folder = settings.lock_dir or shared_folder()
         found = [taken(folder, card) for card in made.cards]
         yield from (sentence(language, error) for error in found if error is not None)
     except RigfitError as error:
