@@ -6,9 +6,8 @@ the graph from the conversation (its rig, language and last plan); no model ever
 
 from __future__ import annotations
 
-import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -62,7 +61,7 @@ class _Tools:
         if not any(asked):
             raise BadValue("errors_agent.nothing_to_look_up")
         artifact = results.specs(self._bench, *asked)
-        return _brief(artifact), artifact
+        return for_a_model(artifact), artifact
 
     def search_web(self, given: Given, query: str, limit: int = 5) -> Result:
         hits = self._bench.search(query, limit)
@@ -96,7 +95,7 @@ class _Tools:
         }  # fmt: skip
         request = {"reading": {k: v for k, v in said.items() if v is not None}, "rig": given.get("rig")}
         artifact = results.calculation(self._bench, request, given.get("language", "en"))
-        return _brief(artifact), artifact
+        return for_a_model(artifact), artifact
 
     def generate_launch_config(
         self,
@@ -141,7 +140,7 @@ class _Tools:
             "notes": [{"code": n.code, "params": dict(n.params)} for n in made.notes],
             "serve": serve_line(plan, made.option) if _is_served_here(TARGETS[made.target]) else None,
         }
-        return _brief({k: artifact[k] for k in ("target", "option", "names", "checks", "notes", "serve")}), artifact
+        return for_a_model({k: artifact[k] for k in ("target", "option", "names", "checks", "notes", "serve")}), artifact
 
     def read_engine_log(
         self,
@@ -164,12 +163,12 @@ class _Tools:
             changes=changes,
             language=given.get("language", "en"),
         )
-        return _brief({name: part for name, part in artifact.items() if name != "rows"}), artifact
+        return for_a_model({name: part for name, part in artifact.items() if name != "rows"}), artifact
 
     def detect_hardware(self, given: Given) -> Result:
         rig = self._bench.detect()
         artifact = {"kind": "hardware", "rig": self._bench.rig_json(rig) if rig else None}
-        return _brief(artifact), artifact
+        return for_a_model(artifact), artifact
 
 
 def build_tools(bench: Workbench) -> list[BaseTool]:
@@ -188,11 +187,6 @@ def build_tools(bench: Workbench) -> list[BaseTool]:
         )
         for f in functions
     ]
-
-
-def _brief(artifact: Mapping[str, Any]) -> str:
-    """Write a result for a model: compact JSON with sizes in GiB."""
-    return json.dumps(for_a_model(artifact), ensure_ascii=False, separators=(",", ":"))
 
 
 def _is_served_here(target: Any) -> bool:
