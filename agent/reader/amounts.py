@@ -16,14 +16,15 @@ _MEMORY = Lazy(
     rf"ddr)))(?![^\W_])|(mb|mib|мб)(?![^\W_]))"
 )
 _RAM = (
-    r"(?:(?:system|main|host|cpu|server)\s)?(?<!v)(?:ram|ddr\d?|dram|lpddr\d\w?|rdimm|озу|оператив\w*|"
+    r"(?:(?:system|main|host|cpu|server)\s)?(?<!v)(?:ram|ddr\d?|dram|lpddr\d\w?|ддр\d?|rdimm|озу|оператив\w*|"
     r"рам[аы]?|system memory|host memory)(?![^\W\d_])"
 )
 _RAM_AFTER = Lazy(rf"\s?(?:of\s|в\s|на\s)?{_RAM}")
 _RAM_BEFORE = Lazy(rf"(?:{_RAM}|(?<!cache\s)(?<![a-z])memory|(?<!\w)памяти)[\s:=(]*(?:is\s|на\s|-\s|всего\s)?$")
 _BARE_RAM = Lazy(
     r"(?<![\w.])(\d{1,4})\s(?:озу|оператив\w*|ram|ddr\d)(?![^\W\d_])|(?:озу|оператив\w*|"
-    r"(?<!v)ram)[\s:]+(\d{1,4})(?!\w|\.\d)"
+    r"(?<!v)ram)(?:\s(?:докинуть|добавить|докупить|поднять|нарастить|расширить|увеличить|будет|есть|всего|у меня|"
+    r"to|upgraded?|is|на|до)){0,3}[\s:]+(\d{1,4})(?!\w|\.\d)"
 )
 _BARE_VRAM = Lazy(
     r"(?:vram|врам\w*|видеопамят\w*)[\s:]+(\d{1,3})(?!\w|\.\d)|(?<![\w.])(\d{1,3})\s(?:vram|врам\w*)(?![^\W\d_])"
@@ -62,7 +63,7 @@ _MODEL_USES = Lazy(
     r"went to|goes to|up to|limit\w*|за)\s(?:about\s|around\s|только\s|just\s)?~?$"
 )
 _LOOSE_BEFORE = Lazy(
-    r"(?:^|(?:\b(?:ve|meant|mean|on|in|is|хватит ли|хватит|"
+    r"(?:^|(?:\b(?:ve|meant|mean|on|in|is|are|if|хватит ли|хватит|"
     r"into|within|with|have|has|only|got|at|under|just|my|the|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
@@ -83,6 +84,7 @@ _AFTER_WORD = Lazy(
 )
 _BARE_K = Lazy(r"(?<![\w.$-])(\d{1,4}(?:\.\d)?)\s?(k)(?![^\W_])")
 _BARE_M = Lazy(r"(?<![\w.$-])(1|2|10)(m)(?![^\W_])")
+_ROUND = Lazy(r"(?<![\w.$-])(?<!length\s)(\d{4,6})(?![\w.]\w|\s?(?:mi?b|gb|мб|гб))")
 _BUYS = Lazy(r"(?<![^\W_])(?:buy|budget|price|cost|купить|взять|брать|бюджет\w*|цена|стоит|потратить)(?![^\W_])")
 _UP_TO = Lazy(r"(?:up to|under|within|for|до|за|в пределах)\s$")
 """Of what is bought "up to 100k" is money."""
@@ -113,6 +115,10 @@ _NODES = Lazy(
 _EACH_NODE = Lazy(
     r"nodes have|per (?:node|server|machine|box|host)|each|на (?:узел|ноду|сервер|каждом|каждой|каждый|узле|"
     r"ноде)|в каждом|в каждой"
+)
+_EACH = Lazy(
+    r"(?<![\w.])(\d{1,2})\s(?:each|apiece|per (?:node|server|machine|box)|"
+    r"в кажд\w+|на кажд\w+|в сервере|на ноду)"
 )
 _NODE_WITH = Lazy(
     r"[\s,:-]*(?:x|по|with|of|having|each with|each having|с|в каждом|на каждом)\s?$|[\s,:-]*(?:x|по|"
@@ -199,7 +205,13 @@ def read_context(sheet: Sheet, flags: Flags) -> int | None:
         return flags.context[0]
     stated = [v for v in worded if v and v >= 16]
     loose = [v for v in bare if v]
-    return max(stated + loose) if stated else loose[0] if loose else None
+    return max(stated + loose) if stated else loose[0] if loose else _round_number(sheet)
+
+
+def _round_number(sheet: Sheet) -> int | None:
+    """Return the last number that can only be a length of context: a multiple of 1024 ("16384 fails")."""
+    found = [int(m.group(1)) for m in sheet.find(_ROUND) if int(m.group(1)) % 1024 == 0 and int(m.group(1)) > 1024]
+    return found[-1] if found else None
 
 
 def _value(match: re.Match[str], sheet: Sheet) -> int | None:
@@ -261,6 +273,11 @@ def read_nodes(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> Nodes:
             sheet.claim(*match.span())
             break
     return nodes
+
+
+def is_sum(sheet: Sheet, nodes: Nodes, count: int) -> bool:
+    """Read "16x V100, 4 servers (4 each)": a count that the machines' own counts add up to."""
+    return any(int(m.group(1)) * (nodes.count or 1) == count for m in _EACH.finditer(sheet.low))
 
 
 def multiplies(sheet: Sheet, nodes: Nodes, start: int) -> bool:

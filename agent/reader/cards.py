@@ -19,7 +19,7 @@ _MEMORY_AFTER = Lazy(
     rf"model|модель)?)"
 )
 _BARE_AFTER = Lazy(
-    r"(?:[\s-]|\s?(?:на|по)\s|,\s)(\d{1,3})(?![\w%]|[.,]\d|\s?x|\s?-?(?:gb|gib|гб|гиг|g\b))(\s(?:each|каждая|озу|ram))?"
+    r"(?:[\s-]|\s?(?:на|по)\s|,\s|\s?\((?=\d{1,3}\)))(\d{1,3})(?![\w%]|[.,]\d|\s?x|\s?-?(?:gb|gib|гб|гиг|g\b))(\s(?:each|каждая|озу|ram))?"
 )
 _COUNT_AFTER = Lazy(
     r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|"
@@ -32,13 +32,17 @@ _RAM_WORD = Lazy(r"\s?(?:of\s)?(?:system\s|main\s)?(?:ram|ddr\d|dram|озу|оп
 _PLAIN_SIZES = frozenset({8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512})
 _SOLD_SIZES = (4, 6, 8, 10, 11, 12, 16, 20, 22, 24, 32, 40, 48, 64, 72, 80, 96, 98, 128, 141, 192, 288)
 """Memory sizes (GB) that cards are sold with: what is none of them may be the sum over several cards."""
-_TIMES_MEMORY = Lazy(rf"(?<![\w.])(\d{{1,2}})\s?x\s?(\d{{1,3}}(?:\.\d)?)\s?{UNIT}")
+_TIMES_MEMORY = Lazy(
+    rf"(?<![\w.])(\d{{1,2}})\s?(?:x|(?:шт\w*\s|карт\w*\s|видеокарт\w*\s)?по|(?:cards?\s|gpus?\s)?of)\s?"
+    rf"(\d{{1,3}}(?:\.\d)?)\s?{UNIT}"
+)
 _TAKEN = Lazy(r"\s?(?:is\s|are\s|уже\s)?(?:taken|in use|used|already|occupied|free|занят\w*|свободн\w*)(?![^\W_])")
 _COUNT_ASKED = Lazy(
     r"(?:how many|сколько|скольк\w*|number(?: of)?|количество)\s(?:(?!сто(?:ит|ят|ил)|обойд)\w+\s){0,2}$"
 )
 _UNNAMED_ASKED = Lazy(r"(?:how many|сколько)\s(?:(?!сто(?:ит|ят|ил)|обойд)[^\W\d_]+\s)?$")
 """How many of a card; "сколько стоит" asks for its price."""
+_SIZES = Lazy(r"(?<![\w.])\d{1,3}(?:\s?(?:\+|,|/|&|and|и)\s?\d{1,3})+(?![\w.])")
 _OF_CARDS = frozenset({"gpus", "hardware", "used", "time"})
 _NOT_A_CARD = Lazy(
     r"[\s_-]*(?:memory|vram|util|poor|box|ram|памят|operator|driver|instance|hour|offload|"
@@ -111,7 +115,7 @@ def _bare_memory(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
         return False
     memory, said = float(found.group(1)), found.group()
     each = (found.group(2) or "").strip()
-    if each in {"озу", "ram"} and not mention.unified:
+    if (each in {"озу", "ram"} and not mention.unified) or ("(" in said and not mention.name):
         return False
     spoken = said.lstrip().startswith(("на ", "по ")) or each in {"each", "каждая"}
     sold = memory in (known_sizes(lexicon, mention) if mention.name else _SOLD_SIZES)
@@ -210,6 +214,21 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
             sheet.claim(word.start, word.end)
             found.append(mention)
     return sorted(found, key=lambda m: m.start)
+
+
+def give_listed(sheet: Sheet, lexicon: Lexicon, cards: Sequence[GpuMention]) -> None:
+    """Read "3090 + 3070 (24 и 8)": as many sizes in a row as cards lack one, each sold with its size."""
+    lacking = [card for card in cards if card.memory_gb is None and card.name]
+    if len(lacking) < 2:
+        return
+    for match in sheet.find(_SIZES):
+        sizes = [float(size) for size in re.findall(r"\d+", match.group())]
+        if len(sizes) == len(lacking) and all(
+            size in known_sizes(lexicon, card) for size, card in zip(sizes, lacking, strict=True)
+        ):
+            for size, card in zip(sizes, lacking, strict=True):
+                card.memory_gb = size
+            return
 
 
 def count_is_asked(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:

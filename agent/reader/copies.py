@@ -18,7 +18,7 @@ from agent.reader.sheet import Sheet
 from tools.domain import ModelAsk
 
 _TOTAL_MODELS = Lazy(
-    r"(?<![\w.])(\d{1,3}|[^\W\d_]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|"
+    r"(?<![\w.])(?<!по\s)(\d{1,3}|[^\W\d_]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|"
     r"separate|small|large|локальн\w+|разн\w+|одинаков\w+|отдельн\w+|чатов\w+|such|more|"
     r"parallel)\s){0,2}"
     r"(models?|copies|instances|replicas|containers|services|processes|workers|llms?|модел\w*|"

@@ -11,7 +11,8 @@ _SEP = r"(?:[\s=:]{1,3}|\s(?:to|at|is|was|set to|равно)\s)"
 _NUMBER = r"(\d+(?:\.\d+)?)\s?([km]?)(?![^\W_])"
 _NAMES = {
     "context": (
-        r"max[-_ ]model[-_ ]len|ctx[-_ ]size|num[-_]ctx|n[-_]ctx|max[-_ ]seq(?:uence)?[-_ ]len(?:gth)?|"
+        r"max[-_ ]model[-_ ]len|ctx[-_ ]size|num[-_]ctx|n[-_]ctx|context[-_]len(?!gth)|"
+        r"max[-_ ]seq(?:uence)?[-_ ]len(?:gth)?|"
         r"max[-_]position[-_]embeddings|context[-_]length|max[-_ ]len|(?<![\w-])-c"
     ),
     "users": (
@@ -56,7 +57,7 @@ _USED_OF = Lazy(
 _MONEY = Lazy(
     r"(?:\$|€|₽|£)\s?\d+(?:[.,]\d+)?\s?[km]?|\d+(?:\.\d+)?\s?(?:[km]|тыс\w*|тыщ\w*|млн)?\s?(?:(?:\$|€|₽|£)|usd|"
     r"dollars|bucks|eur(?:os?)?|rub|руб\w*|р\.|р(?![^\W_])|долл\w*|бакс\w*|евро|тыс\w*|тыщ\w*|"
-    r"косар\w*)"
+    r"косар\w*)(?!\s(?:токен|контекст|tokens?|ctx|симв))"
     r"|(?:бюджет\w*|budget)\s(?:до\s|of\s|is\s|~|около\s|в\s)*\d+(?:\.\d+)?\s?k?"
 )
 _VERSION = Lazy(

@@ -19,7 +19,7 @@ _RTX = r"(?:rtx|gtx|ртх|гтх|ртикс|жтх|рткс)"
 _START, _PLURAL = r"(?<![\w.-])", r"(?:'?s(?![a-z]))?"
 _GEFORCE = Lazy(
     rf"(?<![\w.$]){_PREFIX}(?:({_RTX})[\s-]*)?(?<!\d)([1-9]\d{{3}})(?:[\s-]?(ti|ти|"
-    rf"тай))?(?![\da-rt-z%а-я])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|"
+    rf"тай))?(?![\da-ce-rt-z%а-я]|d[a-z\d])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|"
     rf"max-q|{_RTX}))*(?:'?s(?![a-z]))?"
 )
 _RADEON = Lazy(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(?:(rx)\s?-?)?((?:5|6|7|9)\d[05]0)\s?(xtx|xt|gre)?(?:'?s)?(?![\w])")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Hit, Lexicon
@@ -41,6 +42,11 @@ _WISH = 3.5
 """Below this weight "a model" is a wish, and a model that is named is the one meant."""
 _JUST_BEFORE = 2
 """An amount may also follow its noun ("а юзеров сколько?")."""
+_HEAD = Lazy(r"\W*(?:(?!\d)[\w.-]+\s){0,3}")
+_HEADED = Lazy(r"\s(?:for|to|of|on|under|with|that|in|at|для|под|на|у|при|с|чтобы)\s|\s?[,:?]")
+_ENDS = Lazy(r"\s?(?:please|pls|plz|пожалуйста|плиз)?[\s?!.\n]*")
+_APART = Lazy(r"(?:^|[,:;-]|\band|\bи)\s*(?:(?:the|exact|expected|just|your|a|full|точная|какая|примерная|and|и)\s)*$")
+"""What stands before a noun that asks by standing alone, and after it."""
 _OF_ENGINE = {
     "vllm": "vllm_serve",
     "sglang": "sglang",
@@ -60,7 +66,9 @@ def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> d
         names: models in the text; what their names say is no cue.
     """
     cues: dict[str, list[float]] = {}
-    for intent, weight in [*_asked(sheet, lexicon, names), *_cued(sheet, lexicon, names)]:
+    nouns = _nouns(sheet, lexicon, named=bool(names))
+    shown = (_asked(sheet, lexicon, nouns), _measured(sheet, lexicon, nouns), _headed(sheet, lexicon, nouns))
+    for intent, weight in chain(*shown, _cued(sheet, lexicon, names)):
         cues.setdefault(intent, []).append(weight)
     return {intent: max(found) + _MORE * min(len(found) - 1, 3) for intent, found in cues.items()}
 
@@ -73,10 +81,14 @@ def _cued(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[
             yield intent, float(weight)
 
 
-def _asked(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[tuple[str, float]]:
+def _nouns(sheet: Sheet, lexicon: Lexicon, *, named: bool) -> list[Hit]:
+    """Return the nouns that may be asked, in order; of those that start at one place the longest first."""
+    found = sorted(lexicon.nouns.find(sheet.words), key=lambda hit: (hit.start, -hit.end))
+    return [noun for noun in found if _may_be_asked(sheet, noun, named=named)]
+
+
+def _asked(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tuple[str, float]]:
     """An asker and the first noun after it: "how many .. users", "какую .. модель"."""
-    nouns = sorted(lexicon.nouns.find(sheet.words), key=lambda hit: (hit.start, -hit.end))
-    nouns = [noun for noun in nouns if _may_be_asked(sheet, noun, named=bool(names))]
     for asker in _longest(lexicon.askers.find(sheet.words)):
         if asker.key not in lexicon.asked or not _stands_alone(sheet, asker):
             continue
@@ -86,6 +98,26 @@ def _asked(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator
         intent = said.get(noun.key) if noun else None
         if intent:
             yield intent, lexicon.weights[asker.key]
+
+
+def _measured(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tuple[str, float]]:
+    """A noun and a measure right after it: "context limit", "GPU count"."""
+    for measure in lexicon.measures.find(sheet.words):
+        said = lexicon.measured.get(measure.key, {})
+        noun = next((n for n in nouns if n.key in said and 0 < measure.start - n.end <= _JUST_BEFORE), None)
+        if noun and _stands_alone(sheet, measure) and _stands_alone(sheet, noun):
+            yield said[noun.key], lexicon.weights["measured"]
+
+
+def _headed(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tuple[str, float]]:
+    """A noun that heads a sentence or ends a question: "vllm flags for ..", "..., speed?"."""
+    for noun in nouns:
+        if noun.key in lexicon.alone and _stands_alone(sheet, noun):
+            start, end = sheet.sentence(noun.start)
+            heads = _HEAD.fullmatch(sheet.low[start : noun.start]) and _HEADED.match(sheet.low[noun.end : end + 1])
+            ends = _ENDS.fullmatch(sheet.low[noun.end : end + 1]) and _APART.search(sheet.low[start : noun.start])
+            if heads or ends:
+                yield lexicon.alone[noun.key], lexicon.weights["alone"]
 
 
 def _stands_alone(sheet: Sheet, asker: Hit) -> bool:
@@ -120,7 +152,7 @@ def _first_after(sheet: Sheet, asker: Hit, nouns: Sequence[Hit], reach: float) -
 def choose_intent(said: Said) -> str | None:
     """Return the intent of a turn, or None where it shows none ("and with 64k?")."""
     weights = {intent: said.intents[intent] for intent in ORDER if intent in said.intents}
-    if said.gpus and {"fit", "config"} & weights.keys():
+    if any(g.name or g.memory_gb for g in said.gpus) and {"fit", "config"} & weights.keys():
         weights.pop("hardware_needed", None)
     if any(m.name and not m.name.endswith("model") for m in said.models) and "hardware_needed" in weights:
         weights.pop("which_model", None)

@@ -15,8 +15,8 @@ from agent.reader.slips import Script, Vocabulary, mend
 _DATA = Path(__file__).with_name("data")
 _LISTED = ("words", "numbers", "phrases", "kinds", "askers", "nouns", "words_after_family")
 _STEMS = ("families", "sizes")
-_GAP = 4
-"""Words that ``..`` in a phrase may stand for, at most."""
+_GAPS = {"..": 4, "...": 12}
+"""Words that a gap in a phrase may stand for, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Phrases:
             for key, phrases in table.items():
                 for phrase in phrases:
                     parts = tuple(phrase.split())
-                    for first in parts[0].split("|"):
+                    for first in parts[0].removeprefix("^").split("|"):
                         index.setdefault(first[:2], []).append((key, parts))
         return cls({start: tuple(dict.fromkeys(found)) for start, found in index.items()})
 
@@ -71,8 +71,11 @@ class Lexicon:
     kinds: Phrases
     askers: Phrases
     nouns: Phrases
+    measures: Phrases
     cues: Phrases
     asked: Mapping[str, Mapping[str, str]]
+    measured: Mapping[str, Mapping[str, str]]
+    alone: Mapping[str, str]
     weights: Mapping[str, float]
     reach: Mapping[str, float]
     passing: frozenset[str]
@@ -141,8 +144,11 @@ def lexicon() -> Lexicon:
         kinds=Phrases.of([file["kinds"] for file in files]),
         askers=Phrases.of([file["askers"] for file in files]),
         nouns=Phrases.of([file["nouns"] for file in files]),
+        measures=Phrases.of([file["measures"] for file in files]),
         cues=Phrases.of([_weighted(file["cues"]) for file in files]),
         asked=intents["asked"],
+        measured=intents["measured"],
+        alone=intents["alone"],
         weights=intents["weights"],
         reach=intents["reach"],
         passing=frozenset(intents["passing"]),
@@ -182,10 +188,14 @@ def _inverted(table: Mapping[str, Sequence[str]]) -> dict[str, str]:
 def _match(parts: Sequence[str], words: Sequence[Word], at: int) -> int | None:
     """Return the index after the last matched word, or None."""
     for number, part in enumerate(parts):
-        if part == "..":
+        if part in _GAPS:
             rest = parts[number + 1 :]
-            ends = (_match(rest, words, at + skip) for skip in range(_GAP + 1))
+            ends = (_match(rest, words, at + skip) for skip in range(_GAPS[part] + 1))
             return next((end for end in ends if end is not None), None)
+        if part[0] == "^":
+            if at >= len(words) or not words[at].first:
+                return None
+            part = part[1:]
         if at >= len(words) or not any(_is(word, words[at].text) for word in part.split("|")):
             return None
         at += 1

@@ -23,7 +23,7 @@ _SIZE = Lazy(
     )
 )
 _TRILLION = Lazy(_SEPARATOR + r"(\d+(?:\.\d+)?)\s?(?:t|трлн|трилл\w*|trillion)(?![^\W_])")
-_MILLION = Lazy(r"[-_: ](\d{2,3})\s?m(?![^\W_])")
+_MILLION = Lazy(r"(?:[-_: ]|\s?\()(\d{2,3})\s?m(?![^\W_])")
 _VERSION = Lazy(
     _SEPARATOR
     + (

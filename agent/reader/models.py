@@ -24,8 +24,14 @@ _QUOTED = Lazy(r"[`\"']([^`\"'\n]{2,120})[`\"'][\s-]*(\d+(?:\.\d+)?)\s?b(?![^\W\
 _HUB = Lazy(r"(?<![\w/.:-])([A-Za-z][\w.-]{1,40})/([A-Za-z][\w.-]{1,79}\w)(?![\w/])")
 _DIGIT_NEXT = Lazy(r"[\s:-]?\d")
 _SIZED_NEXT = Lazy(r"[\s:-]?(?:\d+(?:\.\d+)?[\s:-])?\d+(?:\.\d+)?b(?![^\W_])")
+_SECOND_WORD = Lazy(r"\s([^\W\d_]+)(?![^\W\d_])")
+_SHORT = 3
+"""Words of so few letters are joined to a name only where it is listed with a hyphen."""
+_COMPOUND_VERSION = Lazy(r"-\d(?:\.\d)?(?![\d.]*b?[^\W_]|\d)(?=-)")
 _COMPOUND = Lazy(r"[a-z0-9.+]+(?:-[a-z0-9.+]+)+")
 
+_REPLY = 20
+"""A turn of so few characters answers what was said before ("v3 0324")."""
 _BARE_R1 = Lazy(r"(?<![\w.-])(?:(r1)|(v3(?:\.\d)?|v4))(?![\w.])")
 
 
@@ -63,6 +69,8 @@ def _families(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision]) -
             word = word.split("-")[0]
             family = lexicon.family(word)
         start, end = match.start(), match.start(1) + len(word)
+        if family is None and (pair := _two_words(sheet, lexicon, word, end)):
+            family, end = pair
         if not sheet.free(match.start(1), end):
             continue
         family = family or _misspelled(sheet, lexicon, word, end)
@@ -73,13 +81,25 @@ def _families(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision]) -
         reader = NameTail(sheet, lexicon, precisions, family, end)
         reader.run()
         embeds = re.search(r"(?:embed\w*|эмбед\w*)\s$", sheet.low[max(0, start - 16) : start])
-        if word in lexicon.names["rules"]["weak"] and reader.end == end and not compound and not embeds:
+        weak = word.removesuffix("s") in lexicon.names["rules"]["weak"]
+        if weak and reader.end == end and not compound and not embeds:
             continue
         if family == "Phi" and word == "фи" and reader.end == end:
             continue
         sheet.claim(start, reader.end)
         found.append(reader.mention(start))
     return found + _bare_deepseek(sheet, lexicon, precisions)
+
+
+def _two_words(sheet: Sheet, lexicon: Lexicon, word: str, end: int) -> tuple[str, int] | None:
+    """Read a family's name written apart ("gpt oss", "т лайт")."""
+    second = _SECOND_WORD.match(sheet.low, end)
+    if not second:
+        return None
+    family = lexicon.family(f"{word}-{second.group(1)}") or (
+        lexicon.family(word + second.group(1)) if len(word) > _SHORT and len(second.group(1)) > _SHORT else None
+    )
+    return (family, second.end()) if family else None
 
 
 def _misspelled(sheet: Sheet, lexicon: Lexicon, word: str, end: int) -> str | None:
@@ -91,6 +111,8 @@ def _misspelled(sheet: Sheet, lexicon: Lexicon, word: str, end: int) -> str | No
     most = 2 if len(word) > 7 or _SIZED_NEXT.match(sheet.low, end) else 1
     best, slips = None, most + 1
     for spelling, family in [*lexicon.families.items(), *lexicon.stems.items()]:
+        if spelling in lexicon.names["rules"]["weak"]:
+            continue
         if spelling[0] == word[0] and len(spelling) > 4 and abs(len(spelling) - len(word)) < 2:
             distance = OSA.distance(word, spelling, score_cutoff=most)
             best, slips = (family, distance) if distance < slips else (best, slips)
@@ -107,6 +129,8 @@ def _compound(sheet: Sheet, lexicon: Lexicon, start: int, family: str) -> tuple[
     if second is None or f"{parts[0]}-{parts[1]}" in lexicon.families:
         return None
     end = start + len("-".join(parts[: second + 1]))
+    version = _COMPOUND_VERSION.match(sheet.low, end)
+    end = version.end() if version else end
     return sheet.text[start:end], end
 
 
@@ -114,7 +138,7 @@ def _bare_deepseek(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precisio
     found: list[ModelMention] = []
     known = "deepseek" in sheet.low or "дипсик" in sheet.low
     for match in sheet.find(_BARE_R1):
-        if match.group(2) and not known:
+        if match.group(2) and not known and len(sheet.low) > _REPLY:
             continue
         reader = NameTail(sheet, lexicon, precisions, "DeepSeek", match.end())
         reader.name.append(match.group().upper())

@@ -48,6 +48,12 @@ _DECIMAL = Lazy(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
 _UNIT = Lazy(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])", re.IGNORECASE)
 _COMMAND = Lazy(r"\b(command) (r|a)\b", re.IGNORECASE)
 _MEBIBYTES = Lazy(r"(?<![\w.])(\d{4,6})\s?(?:MiB|MB|мб)(?![^\W_])", re.IGNORECASE)
+_INVERTED = Lazy(
+    r"(?<!\d\s)(?<![\w.-])(тысяч[иу]?|тыщ[иу]?|гиг(?:ов|а)?|гигабайт|человек|юзеров|токенов)\s((?:по\s|около\s)?)"
+    r"(\d{1,4})(?=\s(?:токен|контекст|на|озу|оператив|видеопам|врам|памят|в|и|одновр)|\s?[,.?!;)\n]|\s?$)",
+    re.IGNORECASE,
+)
+"""Read "гигов 20", "тысячи 4": the number after its noun is an approximate one."""
 _UNITS = {"б": "b", "к": "k", "м": "m", "т": "t"}
 _LETTERS_ONLY = Lazy(r"[^\W\d_]{2,}")
 
@@ -79,6 +85,7 @@ def normalise(text: str) -> str:
     text = _DECIMAL.sub(".", text)
     text = _CYRILLIC_CODE.sub(_latin_code, text)
     text = _UNIT.sub(lambda found: found.group(1) + _UNITS[found.group(2).lower()], text)
+    text = _INVERTED.sub(r"\2\3 \1", text)
     text = _LETTERS_ONLY.sub(_one_script, text)
     return re.sub(r"[^\S\n]+", " ", text)
 

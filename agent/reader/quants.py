@@ -11,7 +11,7 @@ from agent.reader.sheet import Sheet
 _GGUF = r"(?:ud-)?i?q_?[1-8](?:_?[0-9k](?:_?(?:xxs|xs|xl|nl|[sml01]))?|_(?:xxs|xs|nl|[sm]))?"
 _WORD = (
     rf"{_GGUF}|(?:exl[23][-_ ])?\d(?:\.\d+)?[-_ ]?bpw|(?:gptq|awq|bnb|bitsandbytes|exl[23]|mlx|"
-    rf"autoround)(?:[-_ ]?(?:int)?[-_ ]?[2-8](?:[-_ ]?bits?)?)?"
+    rf"autoround)(?:[-_ ]?(?:int)?[-_ ]?[2-8](?:[-_ ]?(?:bits?|бит\w*))?)?"
     r"|w(?:4|8)a(?:16|8|4)|nvfp4|mxfp[48]|nf4|fp[-_ ]?(?:4|8|16|32)|bf[-_ ]?16|f16|f32"
     r"|(?:int|инт)[-_ ]?[2-8]|float[-_ ]?(?:16|32)|bfloat[-_ ]?16|half[- ]precision"
     r"|(?:1\.58|[2-8])[-_ ]?(?:bits?|бита?(?:х|ная|ный|ную|ной|ке|ку|ка)?)|16[-_ ]?(?:bits?|бит\w*)"
@@ -30,11 +30,11 @@ _FULL = Lazy(
 _COMPLAINT = Lazy(r"\s(?:is|are) (?:only|not) supported")
 _KV_KEY = (
     r"(?:kv|кв)(?:[- _]?(?:cache|кеш\w*|кэш\w*))?|cache[-_ ](?:quant|type[-_ ][kv]|dtype)|"
-    r"kv[-_]cache[-_]dtype|ct[kv]|quantized kv"
+    r"kv[-_]cache[-_]dtype|ct[kv]|quantized kv|(?<![^\W_])к[еэ]ш\w*"
 )
 _KV = Lazy(
-    rf"(?<![^\W_])(?:(?:{_KV_KEY})(?:\s*(?:в|in|at|as|to|dtype|quant\w*|of|is|=|:|-|на|это|режим\w*)){{0,3}}[\s=:]*([\w.]+)"
-    rf"|([a-z]\w+)[- ](?:{_KV_KEY}))(?![^\W_])"
+    rf"(?<![^\W_])(?:(?:{_KV_KEY})(?:\s*(?:в|in|at|as|to|dtype|quant\w*|of|is|=|:|-|на|это|режим\w*)){{0,3}}[\s=:]*([\w.]*\w)"
+    rf"|((?:fp|bf|f|int|q|i)\d\w*)[- ](?:{_KV_KEY}))(?![^\W_])"
 )
 
 

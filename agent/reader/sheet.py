@@ -11,6 +11,7 @@ from agent.reader.lazy import Lazy
 from agent.reader.normalise import lower
 
 _WORD = Lazy(r"[^\W\d_]+|\d+(?:\.\d+)?|\?")
+_CLAUSE = Lazy(r"[,.!;:\n]|\s-\s")
 _SENTENCE = Lazy(r"[?!;\n]+|\.(?=\s|$)")
 
 
@@ -21,6 +22,16 @@ class Word:
     text: str
     start: int
     end: int
+    first: bool = False
+    """Whether a sentence or a clause begins with it."""
+
+
+def _words(low: str) -> Iterator[Word]:
+    end = 0
+    for match in _WORD.finditer(low):
+        first = not end or bool(_CLAUSE.search(low[end : match.start()])) or low[end - 1] == "?"
+        yield Word(match.group(), match.start(), match.end(), first)
+        end = match.end()
 
 
 @dataclass(slots=True)
@@ -43,7 +54,7 @@ class Sheet:
     def of(cls, text: str) -> Sheet:
         """Lay out a normalised text."""
         low = lower(text)
-        words = tuple(Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(low))
+        words = tuple(_words(low))
         return cls(text, low, words, bytearray(len(text)), tuple(m.span() for m in _SENTENCE.finditer(low)))
 
     def free(self, start: int, end: int) -> bool:

@@ -18,6 +18,9 @@ _UNNAMED = Lazy(
     r"dollars))"
 )
 _SIZE_FIRST = Lazy(r"(?<![\w.$-])(\d{1,3}(?:\.\d+)?)b-([a-z]{4,24})(?![^\W_])")
+_NAME = 4
+"""Letters of a name, at least."""
+_FLAG_BEFORE = Lazy(r"-$")
 _MOST = 64
 """Bare sizes read from one text, at most."""
 _LIKENED = Lazy(r"(?:like an?|as an?|while an?|than an?|как у|чем)\s(?:\w+\s)?$")
@@ -112,9 +115,20 @@ def _name_before(sheet: Sheet, lexicon: Lexicon, start: int) -> tuple[str | None
         word.lower() in lexicon.words["stop"] or word.lower() in lexicon.words["gpu"] or lexicon.number(word.lower())
     )
     first = not sheet.text[:at].strip() or re.search(r"[.?!\n:]\s*$", sheet.text[:at])
-    if plain or not sheet.free(at, start) or not ((word[0].isupper() and not first) or any(c.isdigit() for c in word)):
+    spelled = (
+        (word[0].isupper() and not first) or any(c.isdigit() for c in word) or _is_foreign(sheet, lexicon, word, at)
+    )
+    if plain or not spelled or not sheet.free(at, start):
         return None, start
     return word, at
+
+
+def _is_foreign(sheet: Sheet, lexicon: Lexicon, word: str, at: int) -> bool:
+    """Whether a small-letter word can only be a name: a Latin one in a text that has letters of its own."""
+    low = word.lower()
+    if sheet.low.isascii() or len(low) < _NAME or lexicon.latin.knows(low):
+        return False
+    return low.isascii() and not _FLAG_BEFORE.search(sheet.low[:at])
 
 
 def _inherits(sheet: Sheet, start: int, earlier: list[ModelMention]) -> str | None:

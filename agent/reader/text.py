@@ -95,6 +95,7 @@ def _read_words(raw: str) -> Said:
     said.context = amounts.read_context(sheet, flags)
     if "no_gpu" in said.keys and not named and memory.loose and said.ram_gb is None:
         said.ram_gb = memory.loose.pop(0).gb
+    cards.give_listed(sheet, words, gpus)
     gpus = _attach_memory(gpus, memory, flags, said)
     _place_on_nodes(sheet, gpus, nodes, flags)
     said.nodes = nodes.count
@@ -190,7 +191,7 @@ def _place_on_nodes(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes, 
         gpus[0].count = total
         return
     for gpu in gpus:
-        if gpu.count and amounts.multiplies(sheet, nodes, gpu.start):
+        if gpu.count and amounts.multiplies(sheet, nodes, gpu.start) and not amounts.is_sum(sheet, nodes, gpu.count):
             gpu.count *= nodes.count or 1
     if (
         nodes.count is None

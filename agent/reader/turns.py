@@ -161,6 +161,11 @@ def _fold_models(state: Said, said: Said) -> None:
         _fold_nameless(state, said)
     elif not state.models:
         state.models, state.models_relation = list(new), said.models_relation
+    elif (at := _unnamed(state.models, new)) is not None:
+        known = state.models[at]
+        state.models[at] = replace(
+            new[0], size_b=known.size_b, precision=new[0].precision or known.precision, copies=known.copies
+        )
     elif all(_GENERIC.fullmatch(m.name or "") for m in new) and len(new) == 1:
         _fold_size(state, said, new[0])
     elif len(new) == 1 and (at := _copy_changed(state.models, new[0], said.instance)) is not None:
@@ -176,6 +181,14 @@ def _fold_models(state: Said, said: Said) -> None:
         state.models[min(said.instance, len(state.models) - 1)] = replace(new[0], copies=1)
     else:
         state.models, state.models_relation = list(new), said.models_relation
+
+
+def _unnamed(models: Sequence[ModelAsk], new: Sequence[ModelAsk]) -> int | None:
+    """Return which model, known by its size alone, is now named ("70b on a 3060?", "it's llama 3.3")."""
+    if len(new) != 1 or new[0].size_b is not None or not new[0].name:
+        return None
+    unnamed = [at for at, model in enumerate(models) if model.size_b and _GENERIC.fullmatch(model.name or "")]
+    return unnamed[0] if len(unnamed) == 1 else None
 
 
 def _fold_nameless(state: Said, said: Said) -> None:
