@@ -21,7 +21,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest, ToolInvocationError
 from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
-from agent.answer.compose import write_answer
+from agent.answer.compose import Answer, write_answer
 from agent.answer.steps import summarise
 from agent.events import AnswerText, AskedBack, FilesReady, PlanMade, StepFinished, StepStarted
 from agent.grounding import ground_draft
@@ -31,6 +31,7 @@ from agent.reader.report import reading_json
 from agent.rigs import current_rig, is_yes
 from agent.smalltalk import asks_to_run, target_named
 from agent.state import KEPT_TURNS, State, artifact, this_turn
+from agent.transcripts.thread import now
 from prompts import text
 from tools.errors import RigfitError
 
@@ -185,6 +186,12 @@ def _ground(state: State) -> State:
     return {"draft": ground_draft(written, state) if written.strip() else None}
 
 
+def _said(answer: Answer, state: State) -> AIMessage:
+    """Return the answer as a message: in the place of the decider's last one, with its time and writer."""
+    known = {"at": now(), "llm": answer.result["llm"]}
+    return AIMessage(content=answer.markdown, id=this_turn(state)[-1].id, additional_kwargs=known)
+
+
 def _answer(state: State) -> State:
     """Write the answer, show it, and close the turn: its record is kept, its bulky artifacts are not.
 
@@ -202,7 +209,7 @@ def _answer(state: State) -> State:
         m.model_copy(update={"artifact": None}) for m in this_turn(state) if isinstance(m, ToolMessage) and m.artifact
     ]
     update: State = {
-        "messages": [*lighter, AIMessage(content=answer.markdown, id=this_turn(state)[-1].id)],
+        "messages": [*lighter, _said(answer, state)],
         "records": [*state.get("records", []), answer.record(state)],
         "result": answer.result,
         "draft": None,

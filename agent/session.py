@@ -35,6 +35,8 @@ from agent.events import (
 )
 from agent.graph import build_graph
 from agent.threads import ThreadStore, open_threads
+from agent.transcripts.thread import now, state_of, title_of, transcript_of
+from agent.transcripts.transcript import Transcript
 from prompts import text as say
 from tools.domain import Note, Plan, Rig
 from tools.errors import RigfitError
@@ -143,7 +145,7 @@ class Assistant:
         for line in notices:
             yield Notice(line)
         inputs: dict[str, Any] = {
-            "messages": [HumanMessage(text)],
+            "messages": [HumanMessage(text, additional_kwargs={"at": now()})],
             "language_hint": hint,
             "panel_rig": self.workbench.rig_json(rig) if rig else None,
         }
@@ -228,6 +230,28 @@ class Assistant:
     async def threads(self, limit: int = 50) -> tuple[ThreadInfo, ...]:
         """Return stored conversations, newest first."""
         return await self._store.threads(limit)
+
+    async def transcript(self, thread_id: str) -> Transcript:
+        """Return what was said in a thread, to be written to a file.
+
+        Raises:
+            BadValue: nothing was said in it.
+        """
+        config: Any = {"configurable": {"thread_id": thread_id}}
+        return transcript_of((await self._graph.aget_state(config)).values)
+
+    async def adopt(self, transcript: Transcript, *, thread_id: str) -> None:
+        """Begin a thread with what a transcript says; the next message of the thread goes on with it.
+
+        Args:
+            transcript: as ``agent.transcripts.files.read_transcript`` returns it.
+            thread_id: of a thread that does not exist yet.
+        """
+        config: Any = {"configurable": {"thread_id": thread_id}}
+        state = await asyncio.to_thread(state_of, transcript, longest=MAX_CHARS)
+        async with self._locks.setdefault(thread_id, asyncio.Lock()):
+            await self._graph.aupdate_state(config, state, as_node="answer")
+            await self._store.close_turn(thread_id, title_of(state.get("messages", [])))
 
     async def forget(self, thread_id: str) -> None:
         """Delete a conversation; its written files stay until the asker deletes them."""

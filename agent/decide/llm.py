@@ -143,7 +143,9 @@ def _spoken(messages: Iterable[AnyMessage]) -> list[AnyMessage]:
 
 
 def _shortened(message: AnyMessage) -> AnyMessage:
-    """Leave a pasted log out of a question: a tool reads it."""
+    """Leave a pasted log out of a question: a tool reads it; and leave out what a file says was answered."""
+    if isinstance(message, AIMessage) and message.additional_kwargs.get("imported"):
+        return AIMessage(text("en", "transcripts.left_out"))
     return HumanMessage(without_log(message.text)) if isinstance(message, HumanMessage) else message
 
 
