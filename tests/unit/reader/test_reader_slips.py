@@ -77,8 +77,8 @@ def test_reads_names(text: str, models: list[tuple[str, float]]) -> None:
 @pytest.mark.parametrize(
     ("text", "context"),
     [
-        ("квен 14б на A10, диалоги тысячи 4 токенов", 4000),
-        ("20 человек по 8 тысяч токенов, лама 8б, 4090", 8000),
+        ("квен 14б на A10, диалоги тысячи 4 токенов", 4096),
+        ("20 человек по 8 тысяч токенов, лама 8б, 4090", 8192),
         ("works w/ 8192 but 16384 does not: gemma 12b, L4", 16384),
         ("context_len=32768, qwen 32b, A6000", 32768),
     ],
