@@ -18,6 +18,7 @@ from ui.example import EXAMPLES
 from ui.header import header
 from ui.panel import empty_panel
 from ui.rig_panel import COMMON_CARDS
+from ui.transcripts import OPENED_JS, SAVE_JS, Transcripts
 from ui.writers import CONFIGURED
 
 Say = Callable[[str], str]
@@ -63,7 +64,7 @@ def build_app(assistant_factory: AssistantFactory | AssistantKeeper, settings: S
     """
     keeper = assistant_factory if isinstance(assistant_factory, AssistantKeeper) else AssistantKeeper(assistant_factory)
     with gr.Blocks(analytics_enabled=False, title="Rigfit", fill_width=True) as page:
-        Page(page, Conversation(keeper, settings, GpuCatalogue.load()))
+        Page(page, Conversation(keeper, settings, GpuCatalogue.load()), Transcripts(keeper, settings))
     page.queue(default_concurrency_limit=8)
     return page
 
@@ -71,8 +72,8 @@ def build_app(assistant_factory: AssistantFactory | AssistantKeeper, settings: S
 class Page:
     """The components and what happens when they are used. Build it inside ``gr.Blocks``."""
 
-    def __init__(self, root: gr.Blocks, conversation: Conversation) -> None:
-        self._root, self._conversation = root, conversation
+    def __init__(self, root: gr.Blocks, conversation: Conversation, transcripts: Transcripts) -> None:
+        self._root, self._conversation, self._transcripts = root, conversation, transcripts
         self._labels: list[tuple[Any, Callable[[Say], dict[str, Any]]]] = []
         self.memory = gr.Textbox(visible=False)
         self.shown = gr.State(Shown())
@@ -82,6 +83,7 @@ class Page:
         with gr.Row(elem_id="rf-main", equal_height=False):
             with gr.Column(scale=11, min_width=320, elem_id="rf-talk"):
                 self._build_chat()
+                self._build_files()
             with gr.Column(scale=9, min_width=320, elem_id="rf-side"):
                 self.panel = gr.HTML(
                     conversation.example_panel("en") or empty_panel("en"), js_on_load=_PANEL_JS, apply_default_css=False
@@ -136,6 +138,18 @@ class Page:
             self.box, lambda say: {"label": say("ui.message_label"), "placeholder": say("ui.message_placeholder")}
         )
 
+    def _build_files(self) -> None:
+        say = _say("en")
+        self.file = gr.Textbox(visible=False)
+        with gr.Row(elem_id="rf-transcripts"):
+            self.save = gr.Button(say("transcripts.export"), size="sm", scale=0, min_width=150)
+            self.open = gr.UploadButton(
+                say("transcripts.import"), size="sm", scale=0, min_width=150, file_types=[".md", ".json", ".txt"],
+                elem_id="rf-open",
+            )  # fmt: skip
+        self._label(self.save, lambda say: {"value": say("transcripts.export")})
+        self._label(self.open, lambda say: {"label": say("transcripts.import")})
+
     def _connect(self) -> None:
         """Say what happens when the page is opened, a message sent, an option picked."""
         fields = [self.card, self.count, self.reserved, self.ram]
@@ -166,10 +180,23 @@ class Page:
         self.panel.target(self._picked_target, [self.shown], [self.panel, self.shown], **latest)
         self.panel.choice(self._toggled_choice, [self.shown], [self.panel, self.shown], **latest)
         self._connect_rig(fields, latest)
+        self._connect_files([*everything, *labelled], sent, quiet)
         gr.on(
             [self._root.load, gr.Timer(_LOOK_S).tick], self._conversation.writers_now,
             [self.writer, self.writers, self.shown], [self.writer, self.writers], queue=False, **quiet,
         )  # fmt: skip
+
+    def _connect_files(self, everything: list[Any], sent: list[Any], quiet: dict[str, Any]) -> None:
+        """Say what happens when the conversation is saved, or one is opened from a file."""
+        self.save.click(self._transcripts.saved, [self.shown], self.file, **quiet).then(
+            None, [self.file], None, js=SAVE_JS
+        )
+        begun = self.open.upload(
+            self._transcripts.opened, [self.open, self.shown], self.memory, cancels=sent, **quiet
+        ).then(None, [self.memory], None, js=OPENED_JS)  # fmt: skip
+        begun.then(self._opened, [self.memory], everything, js=_PAGE_JS_INPUT, **quiet).then(
+            _ready_box, None, self.box, **quiet
+        )
 
     def _connect_rig(self, fields: list[Any], latest: dict[str, Any]) -> None:
         """Say what happens when the hardware fields are used; of quick changes the last counts."""

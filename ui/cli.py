@@ -20,6 +20,7 @@ COMMANDS = {
     "estimate": "estimate",
     "explain": "explain",
     "read": "read",
+    "threads": "threads",
     "specs": "specs",
     "search": "search",
     "detect": "detect",

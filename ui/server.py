@@ -68,6 +68,7 @@ def serve(host: str, port: int, settings: Settings, ready: Callable[[str], None]
         ready: called once with the page's address when it can be opened.
     """
     warnings.filterwarnings("ignore", "SOCKS support in urllib3")  # a dependency's, of no use to who reads the terminal
+    from agent.transcripts.transcript import MAX_BYTES
     from ui.app import build_app, look
     from ui.assistants import AssistantKeeper
 
@@ -89,7 +90,7 @@ def serve(host: str, port: int, settings: Settings, ready: Callable[[str], None]
         run_history=False,
         enable_monitoring=False,
         allowed_paths=[str(files_folder(settings))],
-        max_file_size="1mb",
+        max_file_size=MAX_BYTES,
         app_kwargs=app_options(keeper),
         **look(),
     )

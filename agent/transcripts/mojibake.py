@@ -37,8 +37,8 @@ _ODD = re.compile(
 _EMOJI = re.compile("[\u2600-\u27bf\ufe0f\u200d\U0001f000-\U0001faff]")
 _BROKEN = re.compile("[\x80-\x9f\ufffd\ue000-\uf8ff\u2500-\u259f]")
 _MIXED = re.compile(rf"[А-яЁё][A-Za-z{_ACCENTED}]|[A-Za-z{_ACCENTED}][А-яЁё]|[а-яё][А-ЯЁ]")
-_LEAD = re.compile(r"[ÂÃâΓ‚√]([^\x00-\x7f])")
-"""First characters of two-byte letters and of signs, as they come out; in words an ASCII letter follows them."""
+_LEAD = re.compile(r"[ÂÃâΓ‚√][^\x00-\x7f]|[РС][^\x00-\x7fА-яЁё][РС]")
+"""First characters of two-byte letters and of signs, as they come out; in words an ASCII letter follows the former."""
 _PAIR = re.compile(r"[А-яЁё]{2}")
 _LATIN = re.compile(rf"[A-Za-z{_ACCENTED}][{_ACCENTED}]|[{_ACCENTED}][A-Za-z{_ACCENTED}]")
 _SIGN = re.compile(r"[—–…“”„‘’•№€™→≤≥≈✓]")

@@ -66,6 +66,16 @@ window.rigfit = (() => {
       return JSON.stringify({ thread: store.get('thread'), language: store.get('language') });
     },
     fresh: () => { store.set('thread', id()); store.set('talked', ''); },
+    remember: (memory) => { if (memory) { store.set('thread', JSON.parse(memory).thread); store.set('talked', '1'); } },
+    save: (file) => {
+      if (!file) return;
+      const { name, text } = JSON.parse(file);
+      const link = document.createElement('a');
+      link.href = URL.createObjectURL(new Blob([text], { type: 'text/markdown;charset=utf-8' }));
+      link.download = name;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+    },
     language: (code) => { store.set('language', code); root.lang = code; },
     theme: () => { store.set('theme', dark() ? 'light' : 'dark'); paint(); },
     ready,
