@@ -150,10 +150,12 @@ async def opened_endpoint(
     try:
         site = web.TCPSite(runner, config.host, config.port, backlog=_BACKLOG, reuse_address=True)
         await site.start()
-        yield Endpoint(address(config.host, site.port), tuple(groups), own)
-        gateway.stopping = True
-        for _, group in groups:
-            group.close()
+        try:
+            yield Endpoint(address(config.host, site.port), tuple(groups), own)
+        finally:  # also where it is left in haste: whoever waited must wake no engine that its owner ends now
+            gateway.stopping = True
+            for _, group in groups:
+                group.close()
         await site.stop()
         server.pre_shutdown()
         await gateway.idle(config.limits.drain_s)

@@ -25,6 +25,7 @@ def test_further_signals_while_engines_are_ended_leave_none_behind(place: Place)
         assert served.process.wait(timeout=10) == 0
         assert place.living() == []
         assert "Traceback" not in served.said()
+    assert place.json("stop", "--port", str(place.port))["runs"][0]["stopped"] is False
     (run,) = place.json("ps", "--all")["runs"]
     assert (run["state"], run["engines"][0]["stage"]) == ("stopped", "stopped")
 

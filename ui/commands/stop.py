@@ -47,19 +47,20 @@ def run(arguments: Namespace) -> int:
 
 
 def wanted(runs: Runs, port: int | None, *, everything: bool) -> list[RunRecord]:
-    """Return the runs that are meant: those that run, and those that crashed.
+    """Return the runs that are meant: that of a port, else those that run and those that crashed.
 
     Raises:
         BadValue: several run and none is named, or there is no run on that port.
     """
     from serving.runs import STOPPED
 
-    found = [one for one in runs.all() if one.running or (one.ended != STOPPED and port in {None, one.port})]
+    known = runs.all()
     if port is not None:
-        here = [one for one in found if one.port == port]
+        here = [one for one in known if one.port == port]
         if not here:
             raise BadValue("run.no_run_on", port=port)
         return here
+    found = [one for one in known if one.running or one.ended != STOPPED]
     running = [one for one in found if one.running]
     if len(running) > 1 and not everything:
         raise BadValue("run.several_run", ports=", ".join(str(one.port) for one in running))
