@@ -136,7 +136,7 @@ def _model(row: Mapping[str, Any]) -> dict[str, Any]:
     formats: dict[str, str] = {}
     for one in row.get("checkpoints") or ():
         formats.setdefault(one["precision"], one["repo"])
-    hub = row.get("hub") or {}
+    hub = cast("dict[str, Any]", row.get("hub") or {})
     return {
         **_only(row, _MODEL_KEYS),
         "near_misses": row["near_misses"][:_NEAR],
@@ -159,7 +159,7 @@ def _short(value: Any, name: str = "") -> Any:
         rows = cast("Mapping[str, Any]", value)
         if rows.keys() <= {"code", "params"} and "code" in rows:
             return text("en", rows["code"], **rows.get("params", {}))
-        if rows.keys() == {"low", "value", "high"}:
+        if set(rows) == {"low", "value", "high"}:
             return [_short(rows[key], name) for key in ("low", "value", "high")]
         kept = {key: _short(item, key) for key, item in rows.items()}
         return {key: item for key, item in kept.items() if item not in (None, [], {}, "")}

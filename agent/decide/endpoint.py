@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool
 
+from agent.decide.asking import Asking, Form, next_form, refused_context
 from tools.errors import ModelUnavailable
 from tools.settings import Settings
 
@@ -26,9 +27,17 @@ READY_S = 60.0
 """How long a model that wakes or starts is waited for."""
 _SOONEST_S, _LATEST_S = 0.2, 10.0
 """Bounds of the time after which an endpoint that is not ready is asked again, whatever it says itself."""
+CONTEXT_TOKENS = 32768
+"""Context of a model whose server has not said it; a longer prompt is refused with the true number."""
+ANSWER_TOKENS = 1024
+"""Part of the context that is kept for the answer."""
 _NAMES_BYTES = 1 << 20
 _NAMES_SHOWN = 5
 _NAME_CHARS = 200
+
+
+Prompt = Callable[[int], list[AnyMessage]]
+"""Writes a conversation in at most so many tokens."""
 
 
 class Endpoint:
@@ -40,30 +49,33 @@ class Endpoint:
 
     Attributes:
         model: its name; None until the endpoint, which has one alone, has told it.
+        context: tokens it holds, as far as the endpoint has told.
+        form: how it is offered tools; the best one that it did not refuse.
     """
 
     def __init__(self, settings: Settings, tools: Sequence[BaseTool]) -> None:
         self._settings, self._tools = settings, list(tools)
         self.model = settings.llm_model
-        self._asks: Any = None
+        self.context, self.form = CONTEXT_TOKENS, Form.STRICT
+        self._asking: Asking | None = None
 
-    async def ask(self, prompt: Sequence[AnyMessage], *, waiting: Callable[[], None]) -> AIMessage:
+    async def ask(self, prompt: Prompt, *, waiting: Callable[[], None]) -> AIMessage:
         """Ask for the next message.
 
         Args:
-            prompt: the conversation.
+            prompt: writes the conversation in at most so many tokens.
             waiting: called once where the model is not ready yet and is waited for.
 
         Raises:
-            ModelUnavailable: it can't be reached, refused, is not ready in time, broke off, or answered something that
-                is no chat completion.
+            ModelUnavailable: its context is too small, it can't be reached, refused, is not ready in time, broke off,
+                or answered something that is no chat completion.
         """
         import httpx
         from openai import APIConnectionError, APIStatusError, OpenAIError
 
         try:
             async with asyncio.timeout(READY_S + ANSWER_S):
-                answer = await self._patiently(prompt, waiting)
+                answer = await self._in_a_form_it_takes(prompt, waiting)
         except APIStatusError as error:
             if _pause_s(error) is not None:
                 raise self._wrong("not_ready", seconds=round(READY_S)) from error
@@ -81,6 +93,25 @@ class Endpoint:
             raise self._wrong("broke_off")
         return answer
 
+    async def _in_a_form_it_takes(self, prompt: Prompt, waiting: Callable[[], None]) -> AIMessage:
+        """Ask, again where the endpoint refused the length or the form of the question: both are remembered."""
+        from openai import APIStatusError
+
+        while True:
+            asking = await self._bound()
+            room = self.context - min(ANSWER_TOKENS, self.context // 4) - asking.tools_tokens(self.form)
+            messages = prompt(room)
+            try:
+                return await self._patiently(messages, waiting)
+            except APIStatusError as error:
+                context, form = refused_context(error, self.context), next_form(error, self.form)
+                if context is not None:
+                    self.context = context
+                elif form is not None:
+                    self.form = form
+                else:
+                    raise
+
     async def _patiently(self, prompt: Sequence[AnyMessage], waiting: Callable[[], None]) -> AIMessage:
         """Ask, again where the endpoint says that it is worth it: 503 with ``Retry-After``."""
         from openai import APIStatusError
@@ -88,7 +119,7 @@ class Endpoint:
         ends: float | None = None
         while True:
             try:
-                return await (await self._bound()).ainvoke(list(prompt))
+                return await (await self._bound()).ask(list(prompt), self.form)
             except APIStatusError as error:
                 pause = _pause_s(error)
                 if pause is None:
@@ -100,15 +131,15 @@ class Endpoint:
                     raise
                 await asyncio.sleep(pause)
 
-    async def _bound(self) -> Any:
-        if self._asks is None:
+    async def _bound(self) -> Asking:
+        if self._asking is None:
             import httpx
             from langchain_openai import ChatOpenAI
             from pydantic import SecretStr
 
             if self.model is None:
                 self.model = await self._only_model()
-            self._asks = ChatOpenAI(
+            chat = ChatOpenAI(
                 model=self.model,
                 base_url=self._settings.llm_url,
                 api_key=SecretStr(self._settings.llm_key() or "none"),
@@ -117,8 +148,9 @@ class Endpoint:
                 stream_usage=False,
                 timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S),
                 max_retries=0,
-            ).bind_tools(self._tools)
-        return self._asks
+            )
+            self._asking = Asking(chat, self._tools)
+        return self._asking
 
     async def _only_model(self) -> str:
         """Return the name of the one model that the endpoint has.
@@ -144,9 +176,12 @@ class Endpoint:
                 body += piece
                 if len(body) > _NAMES_BYTES:
                     raise ValueError("too many models")
-        names = model_names(json.loads(body))
+        told = json.loads(body)
+        names = model_names(told)
         if len(names) != 1:
             raise self._wrong("which" if names else "no_model", models=", ".join(names[:_NAMES_SHOWN]))
+        lengths = [row.get("max_model_len") for row in told["data"]]
+        self.context = min([n for n in lengths if type(n) is int and n > 0], default=self.context)
         return names[0]
 
     def _refused(self, status: int) -> ModelUnavailable:

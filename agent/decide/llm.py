@@ -8,19 +8,18 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
-from importlib import resources
+from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_stream_writer
 
 from agent.decide.endpoint import Endpoint
+from agent.decide.forms import calls_to_make, written_call
+from agent.decide.prompt import prompt_of
 from agent.decide.rules import RulesDecider
 from agent.events import StepFinished, StepStarted
-from agent.logs import without_log
-from agent.rigs import current_rig
 from agent.state import State, this_turn, tool_calls
 from prompts import text
 from tools.errors import ModelUnavailable
@@ -28,11 +27,9 @@ from tools.settings import Settings
 
 MAX_ROUNDS = 5
 """Tool rounds a model may take in one turn; then the rules finish."""
-HISTORY = 12
-"""Earlier messages (questions and answers) a model is given."""
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _WAIT = "wait_for_model"
-_LANGUAGES = {"en": "English", "ru": "Russian"}
+_SENTENCE_END = re.compile(r"[.!?…](?=\s|$)|\n")
 
 
 class LlmDecider:
@@ -46,6 +43,7 @@ class LlmDecider:
 
     def __init__(self, settings: Settings, tools: Sequence[BaseTool], rules: RulesDecider) -> None:
         self._endpoint, self._rules = Endpoint(settings, tools), rules
+        self._tools = frozenset(tool.name for tool in tools)
 
     @property
     def name(self) -> str:
@@ -64,16 +62,21 @@ class LlmDecider:
         except ModelUnavailable as error:
             params = {key: str(value) for key, value in error.params.items()}
             return await self._by_rules(state, [{"code": error.code, "params": params}])
-        if not answer.tool_calls and (owed := await self._owed(state)):
-            return AIMessage(content="", tool_calls=owed, additional_kwargs={"llm": self.name})
-        written = said_aloud(answer.text)
-        if not answer.tool_calls and not written:
+        wanted, written = self._read(answer)
+        if not wanted and (owed := await self._owed(state)):
+            wanted = owed
+        if not wanted and not written:
             return await self._by_rules(state, [{"code": "errors_agent.llm_empty", "params": {"model": self.name}}])
-        return AIMessage(
-            content="" if answer.tool_calls else written,
-            tool_calls=answer.tool_calls,
-            additional_kwargs={"llm": self.name},
-        )
+        said = "" if wanted else written
+        return AIMessage(content=said, tool_calls=wanted, additional_kwargs={"llm": self.name})
+
+    def _read(self, answer: AIMessage) -> tuple[list[Any], str]:
+        """Return the calls of an answer, those in its text where a server did not find them, and its words."""
+        words = said_aloud(answer.text)
+        words, found = written_call(words, self._tools)
+        if answer.response_metadata.get("finish_reason") == "length":
+            words = whole_sentences(words)
+        return calls_to_make([*answer.tool_calls, *found]), words
 
     async def _asked(self, state: State) -> AIMessage:
         """Ask the model; waiting until it is ready is shown as a step."""
@@ -86,7 +89,7 @@ class LlmDecider:
 
         ok = False
         try:
-            answer = await self._endpoint.ask(self._prompt(state), waiting=waiting)
+            answer = await self._endpoint.ask(lambda tokens: prompt_of(state, tokens), waiting=waiting)
             ok = True
             return answer
         finally:
@@ -108,21 +111,6 @@ class LlmDecider:
         message = await self._rules(state)
         return message.model_copy(update={"additional_kwargs": {"fallback": True, "notices": notices}})
 
-    def _prompt(self, state: State) -> list[AnyMessage]:
-        """Give the rules of the house, the reading as a hint, earlier questions and answers, and this turn so far."""
-        template = (resources.files("prompts") / "llm" / "system.md").read_text(encoding="utf-8")
-        reading = state.get("reading", {})
-        rig = current_rig(state)
-        system = template.format(
-            language=_LANGUAGES.get(reading.get("language", "en"), "English"),
-            reading=json.dumps({k: v for k, v in reading.items() if v not in (None, [], False)}, ensure_ascii=False),
-            rig=json.dumps([g.get("name") for g in rig.get("gpus", [])]) if rig else "none",
-        )
-        turn = this_turn(state)
-        before = state.get("messages", [])[: len(state.get("messages", [])) - len(turn)]
-        spoken = [_shortened(m) for m in _spoken(before)[-HISTORY:]]
-        return [SystemMessage(system), *spoken, *_complete(turn)]
-
 
 def said_aloud(answer: str) -> str:
     """Return an answer without what the model thought; some templates open the thinking before the answer begins.
@@ -135,30 +123,14 @@ def said_aloud(answer: str) -> str:
     return _THINKING.sub("", answer).rpartition("</think>")[2].strip()
 
 
-def _spoken(messages: Iterable[AnyMessage]) -> list[AnyMessage]:
-    """Keep questions and answers; the tool calls of earlier turns are done with."""
-    return [
-        m for m in messages if isinstance(m, HumanMessage) or (isinstance(m, AIMessage) and m.text and not m.tool_calls)
-    ]
+def whole_sentences(cut_off: str) -> str:
+    """Return a text that was cut off up to its last whole sentence.
 
-
-def _shortened(message: AnyMessage) -> AnyMessage:
-    """Leave a pasted log out of a question: a tool reads it; and leave out what a file says was answered."""
-    if isinstance(message, AIMessage) and message.additional_kwargs.get("imported"):
-        return AIMessage(text("en", "transcripts.left_out"))
-    return HumanMessage(without_log(message.text)) if isinstance(message, HumanMessage) else message
-
-
-def _complete(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Drop calls without results: endpoints refuse them, and a turn cut off half-way leaves some."""
-    done = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
-    kept: list[AnyMessage] = []
-    for message in messages:
-        if isinstance(message, ToolMessage):
-            kept.append(ToolMessage(content=message.text, tool_call_id=message.tool_call_id, name=message.name))
-        elif isinstance(message, AIMessage) and message.tool_calls and all(c["id"] in done for c in message.tool_calls):
-            kept.append(AIMessage(content="", tool_calls=message.tool_calls))
-    return kept
+    >>> whole_sentences("It fits. With 4 users it tak")
+    'It fits.'
+    """
+    ends = [found.end() for found in _SENTENCE_END.finditer(cut_off)]
+    return cut_off[: ends[-1]].strip() if ends else ""
 
 
 def _in_circles(messages: Sequence[AnyMessage]) -> bool:
