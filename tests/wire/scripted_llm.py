@@ -57,7 +57,7 @@ class Script:
         yield {"role": "assistant", "content": ""}
         thought, text = turn.get("reasoning", ""), turn.get("content", "")
         for start in range(0, len(thought), 7):
-            yield {"reasoning": thought[start : start + 7]}
+            yield {turn.get("thinks_in", "reasoning"): thought[start : start + 7]}
         for start in range(0, len(text), 7):
             yield {"content": text[start : start + 7]}
         for index, (name, arguments) in enumerate(turn.get("tool_calls", ())):
@@ -96,9 +96,8 @@ def _handler(script: Script, models: Sequence[str]) -> type[BaseHTTPRequestHandl
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             turn = script.next(body)
             if "status" in turn:
-                self._whole(
-                    turn["status"], {"error": {"message": "not ready", "code": "model_starting"}}, turn["headers"]
-                )
+                said = turn.get("message", "not ready")
+                self._whole(turn["status"], {"error": {"message": said, "code": "model_starting"}}, turn["headers"])
                 return
             assert self.path == "/v1/chat/completions"
             assert body["stream"] is True
@@ -113,7 +112,7 @@ def _handler(script: Script, models: Sequence[str]) -> type[BaseHTTPRequestHandl
                 self.close_connection = True
                 return
             reason = "tool_calls" if "tool_calls" in deltas[-1] else "stop"
-            self._event({"index": 0, "delta": {}, "finish_reason": reason})
+            self._event({"index": 0, "delta": {}, "finish_reason": turn.get("finish_reason", reason)})
             self.wfile.write(b"data: [DONE]\n\n")
 
         def _event(self, choice: dict[str, Any]) -> None:
