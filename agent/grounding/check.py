@@ -226,6 +226,8 @@ def _of_group(fact: Fact, claim: Claim, facts: Facts) -> bool:
 
 def _of_model(fact: Fact, claim: Claim, facts: Facts) -> bool:
     several = len(facts.names.parts) > 1
+    if fact.quantity == "used" and several and claim.models and claim.index is None and claim.cards is None:
+        return bool(claim.quantities and "used" in claim.quantities)
     if not fact.models:
         return claim.models != frozenset() if fact.quantity not in OF_CARDS else True
     if several and "together" in claim.flags and "each" not in claim.flags and claim.models is None and fact.parts == 1:

@@ -87,6 +87,13 @@ class Sentence:
         _pair(self, bound)
         return [self._claim(figure, said) for figure, said in zip(self.figures, bound, strict=True)]
 
+    def _is_each(self, figure: Figure) -> bool:
+        """Whether "each" is said of a figure: nearer to it than another figure is."""
+        first = max((one.last + 1 for one in self.figures if one.last < figure.first), default=0)
+        end = min((one.first for one in self.figures if one.first > figure.last), default=len(self.tokens))
+        marks = self.of("flag", first, _stop(self.tokens, figure, end))
+        return any("each" in mark.value for mark in marks)
+
     def _claim(self, figure: Figure, said: _Said) -> Claim:
         before = self.tokens[figure.first - 1].text if figure.first else ""
         return Claim(
@@ -96,7 +103,7 @@ class Sentence:
             index=said.values.get("index"),
             precisions=said.values.get("precision"),
             quantities=said.values.get("quantity"),
-            flags=self.flags,
+            flags=self.flags if self._is_each(figure) else self.flags - {"each"},
             whole=before in words().sets["whole"] or before == "/",
         )
 
@@ -116,7 +123,8 @@ def _bind(sentence: Sentence) -> list[_Said]:
             before = _last_group(sentence, kind, start, figure.first)
             for mark in [*behind, *(before if kind == "quantity" or not behind else [])]:
                 said.join(kind, mark.value)
-            if kind not in said.values and kind in previous.values and (kind != "quantity" or joined):
+            summed = kind == "model" and any("together" in m.value for m in sentence.of("flag", start, figure.first))
+            if kind not in said.values and kind in previous.values and not summed and (kind != "quantity" or joined):
                 said.values[kind] = previous.values[kind]
         bound.append(said)
         previous = said
@@ -173,6 +181,7 @@ def _of_cache(sentence: Sentence, mark: Mark) -> bool:
 def _coordinated(sentence: Sentence, one: Mark, other: Mark) -> bool:
     """Whether only joining words, formats and brackets stand between two marks, and at least one that joins."""
     inside = {at for mark in sentence.marks if mark.kind != "flag" for at in range(mark.first, mark.last)}
+    inside |= {at for figure in sentence.figures for at in range(figure.first, figure.last + 1)}
     between = [t.text for at, t in enumerate(sentence.tokens[: other.first]) if at >= one.last and at not in inside]
     joins = words().sets["join"] | _JOINS
     fillers = words().sets["skip"] | _OPEN | {")", "x", "×"}
@@ -196,6 +205,8 @@ def _pair(sentence: Sentence, bound: list[_Said]) -> None:
             before = sentence.of(kind, begin, sentence.figures[first].first)
             behind = sentence.of(kind, sentence.figures[last - 1].last + 1, end)
             named = before if len(before) == count else [] if before else behind
+            if kind == "model" and not before and not behind:
+                named = sentence.of("model", 0, begin)
             chained = all(_coordinated(sentence, a, b) for a, b in itertools.pairwise(named))
             if len(named) == count and chained:
                 for at, mark in enumerate(named):
@@ -220,7 +231,7 @@ def _runs(sentence: Sentence) -> list[tuple[int, int]]:
 
 
 def _reach_forward(sentence: Sentence, bound: list[_Said]) -> None:
-    """Where a figure has no model before it nor attached, take the one its sentence names next: "56.9 is what A needs"."""
+    """Where a figure has no model before it nor attached, take the one that is named next: "56.9 is what A needs"."""
     for at, (figure, said) in enumerate(zip(sentence.figures, bound, strict=True)):
         if "model" in said.values:
             continue

@@ -154,11 +154,10 @@ class Facts:
             self._sorted[figure.kind] = ([fact.value for fact in ordered], ordered)
         values, facts = self._sorted[figure.kind]
         for value in figure.values:
-            reach = figure.slack + 0.06 * GIB * (figure.kind == "bytes" and figure.unit != GIB) + 1e-6 * abs(value)
+            reach = figure.slack + 1e-6 * abs(value)
             for at in range(bisect_left(values, value - reach), bisect_right(values, value + reach)):
                 fact = facts[at]
-                given = fact.slack if figure.unit != GIB else 0.0
-                if abs(fact.value - value) <= figure.slack + given + 1e-6 * abs(value):
+                if abs(fact.value - value) <= reach:
                     yield fact
 
     def of_kind(self, kind: str) -> list[Fact]:
@@ -316,7 +315,8 @@ def _bytes(value: Any) -> float:
 def _guessed(name: str) -> tuple[str | None, str]:
     """Tell a number's unit from a key that is not listed."""
     endings = (("bandwidth", "bandwidth"), ("tokens_per_s", "speed"), ("bytes", "bytes"), ("token", "tokens"),
-               ("context", "tokens"), ("model_len", "tokens"), ("model-len", "tokens"), ("params", "params"))  # fmt: skip
+               ("context", "tokens"), ("model_len", "tokens"),
+               ("model-len", "tokens"), ("params", "params"))  # fmt: skip
     for word, kind in endings:
         if word in name:
             return None, kind

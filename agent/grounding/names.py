@@ -123,9 +123,9 @@ class Names:
         word, following = tokens[at].text, tokens[at + 1] if at + 1 < len(tokens) else None
         if word in _stranger_cards():
             return Mark("card", frozenset(), at, at + 1)
-        if tokens[at].is_number and following:
-            if following.glued and following.text in _SIZES and not _is_amount(tokens, at, at + 2):
-                return Mark("model", frozenset(), at, at + 2)
+        sized = tokens[at].is_number and following and following.glued and following.text in _SIZES
+        if sized and not _is_amount(tokens, at, at + 2):
+            return Mark("model", frozenset(), at, at + 2)
         branded = at > 0 and tokens[at - 1].text in words().brands
         plain = len(word) == 4 and word.isdigit() and word[2:] in _GENERATION and not words().units.at(tokens, at + 1)
         if tokens[at].is_number and len(word) in {3, 4} and (branded or plain):
