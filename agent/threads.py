@@ -143,7 +143,7 @@ class ThreadStore(BaseCheckpointSaver[str]):
         """List the thread under its first words and drop the turn's intermediate checkpoints."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         kept = self._titles.get(thread_id)
-        info = ThreadInfo(thread_id, kept.title if kept else title[:_TITLE_CHARS], now)
+        info = ThreadInfo(thread_id, kept.title if kept else " ".join(title.split())[:_TITLE_CHARS], now)
         self._titles[thread_id] = info
         if thread_id in self._in_memory:
             return
