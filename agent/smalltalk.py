@@ -76,3 +76,28 @@ def target_named(text: str) -> str | None:
     words = re.findall(r"\w+(?:[.-]\w+)*", text.lower())
     kinds = [_TARGETS[word] for word in words if word in _TARGETS]
     return kinds[-1] if kinds and all(word in _TARGETS or word in _ASIDE for word in words) else None
+
+
+_DEFINES = re.compile(
+    r"^\W*(?:(?:and|so|ok|а|и|ну|так|слушай)\W+)?"
+    r"(?:what(?:'s|s|\s+is|\s+are|\s+does)\s|explain\s|tell me about\s|define\s"
+    r"|что\s+(?:такое|значит|означает|за)\s|(?:поясни|объясни|расскажи)(?:те)?\s)",
+    re.IGNORECASE,
+)
+_REASONS = re.compile(
+    r"\b(?:why|how\s+(?:does|do|is|are|come)|difference|differs?|vs|versus|what\s+for|should\s+i|which|when"
+    r"|почему|зачем|чем|отлич\w+|разниц\w+|как\s+работа\w+|для\s+чего|нужен\s+ли|нужна\s+ли|нужно\s+ли|откуда|какой|какую)\b",
+    re.IGNORECASE,
+)
+_MAX_QUESTION = 300
+"""Characters of the longest question on a term; a longer message is a story, a log or a paste."""
+
+
+def asks_what_is(text: str) -> bool:
+    """Tell whether a message asks what a thing is: "what is AWQ?", "а что такое MLA"."""
+    return len(text) <= _MAX_QUESTION and bool(_DEFINES.search(text))
+
+
+def asks_to_explain(text: str) -> bool:
+    """Tell whether a message may ask for an explanation: what a thing is, why it is so, how it differs."""
+    return len(text) <= _MAX_QUESTION and bool(_DEFINES.search(text) or _REASONS.search(text))

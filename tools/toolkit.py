@@ -6,6 +6,7 @@ the graph from the conversation (its rig, language and last plan); no model ever
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Callable
 from importlib import resources
@@ -25,6 +26,9 @@ Question = Literal[
     "fit", "memory_needed", "hardware_needed", "how_many_gpus", "max_context", "max_users", "max_copies", "which_quant",
     "which_model", "throughput", "config", "compare", "explain_error", "other",
 ]  # fmt: skip
+
+MAX_ASKED = 120
+"""Characters of a question that an answer repeats."""
 
 
 class ModelArg(BaseModel):
@@ -140,7 +144,8 @@ class _Tools:
             "notes": [{"code": n.code, "params": dict(n.params)} for n in made.notes],
             "serve": serve_line(plan, made.option) if _is_served_here(TARGETS[made.target]) else None,
         }
-        return for_a_model({k: artifact[k] for k in ("target", "option", "names", "checks", "notes", "serve")}), artifact
+        told = {k: artifact[k] for k in ("target", "option", "names", "checks", "notes", "serve")}
+        return for_a_model(told), artifact
 
     def read_engine_log(
         self,
@@ -165,6 +170,24 @@ class _Tools:
         )
         return for_a_model({name: part for name, part in artifact.items() if name != "rows"}), artifact
 
+    def explain_term(self, given: Given, question: str) -> Result:
+        from tools.knowledge import entries, find
+
+        language = "ru" if given.get("language") == "ru" else "en"
+        found = [match.entry for match in find(question)]
+        rows = [
+            {
+                "id": e.id,
+                "title": e.title(language),
+                "answer": e.answer[language],
+                "sources": [{"title": s.title, "url": s.url} for s in e.sources],
+                "related": [entries()[key].title(language) for key in e.related],
+            }
+            for e in found
+        ]
+        artifact = {"kind": "knowledge", "asked": question[:MAX_ASKED], "entries": rows}
+        return json.dumps({"entries": rows}, ensure_ascii=False), artifact
+
     def detect_hardware(self, given: Given) -> Result:
         rig = self._bench.detect()
         artifact = {"kind": "hardware", "rig": self._bench.rig_json(rig) if rig else None}
@@ -176,7 +199,7 @@ def build_tools(bench: Workbench) -> list[BaseTool]:
     own = _Tools(bench)
     functions: list[Callable[..., Result]] = [
         own.look_up_specs, own.search_web, own.calculate_vram, own.generate_launch_config,
-        own.read_engine_log,
+        own.read_engine_log, own.explain_term,
     ]  # fmt: skip
     if bench.can_detect:
         functions.append(own.detect_hardware)

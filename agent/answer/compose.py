@@ -90,6 +90,8 @@ def _template(view: Mapping[str, Any]) -> str:
         return "log"
     if view["failures"]:
         return "problem"
+    if view["knowledge"] and not view["plan"]:
+        return "knowledge"
     if reading.get("expect") == "scope":
         return "help" if view["greeting"] else "scope"
     if reading.get("expect") == "correct" and not view["plan"]:
@@ -159,6 +161,8 @@ def _sources(view: Mapping[str, Any]) -> list[dict[str, str]]:
             revision = model["hub"].get("revision")
             date = f"revision {revision[:12]}" if revision else view["catalogue_date"]
             found.append({"title": model["name"], "url": model["url"], "date": date})
+    for entry in view["knowledge"]["entries"] if view["knowledge"] else ():
+        found += [{"title": s["title"], "url": s["url"], "date": ""} for s in entry["sources"]]
     hits = view["search"]["hits"] if view["search"] else []
     return found + [{"title": h["title"], "url": h["url"], "date": h["date"]} for h in hits]
 

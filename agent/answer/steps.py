@@ -26,6 +26,9 @@ def summarise(message: ToolMessage, language: str) -> str:
         return say(language, "agent.step_files", names=", ".join(found["names"]))
     if kind == "log":
         return str(found["summary"])
+    if kind == "knowledge":
+        names = [entry["title"] for entry in found["entries"]]
+        return say(language, "agent.step_knowledge", names=", ".join(names) or "-")
     if kind == "hardware":
         return _hardware(found, language)
     return _calculation(found, language)

@@ -45,6 +45,7 @@ def build_view(state: State) -> dict[str, Any]:
         "specs": artifact(state, "look_up_specs"),
         "search": _search(state),
         "log": artifact(state, "read_engine_log"),
+        "knowledge": artifact(state, "explain_term"),
         "files": artifact(state, "generate_launch_config"),
         "failures": _pressing(state, made),
         "files_problem": next((f for f in failures(state) if f["tool"] == "generate_launch_config"), None),

@@ -10,8 +10,9 @@ from langchain_core.messages import AIMessage
 
 from agent.logs import is_about_log, log_arguments, log_in
 from agent.rigs import current_rig
-from agent.smalltalk import is_thanks
+from agent.smalltalk import asks_to_explain, asks_what_is, is_thanks
 from agent.state import State, artifact, failures, tool_calls
+from tools.knowledge import find
 from tools.launch.generate import TARGETS as LAUNCH_TARGETS
 from tools.rough import is_unnamed
 
@@ -32,6 +33,9 @@ TARGETS = {
 ON_VLLM = frozenset({"docker_compose", "vllm_serve", "k8s", "ray", "slurm"})
 """Kinds of files for the engine that is planned for where none was named."""
 
+ANSWERS_ALONE = frozenset({"read_engine_log", "explain_term"})
+"""Tools after whose result nothing else is called."""
+
 Call = tuple[str, dict[str, Any]]
 
 
@@ -46,14 +50,14 @@ class RulesDecider:
 
     def __init__(self, available: frozenset[str]) -> None:
         self._available = available
-        self._stages: tuple[Callable[[State], list[Call]], ...] = (_log, _facts, _plan, _files)
+        self._stages: tuple[Callable[[State], list[Call]], ...] = (_log, _explain, _facts, _plan, _files)
 
     async def __call__(self, state: State) -> AIMessage:
         """Return the first stage's calls that were not made yet in this turn; none when all is done."""
         if is_thanks(state.get("turns", [""])[-1]):
             return AIMessage(content="")
         made = {call["name"] for call in tool_calls(state)}
-        for stage in self._stages if "read_engine_log" not in made else ():
+        for stage in self._stages if not made & ANSWERS_ALONE else ():
             calls = [(n, a) for n, a in stage(state) if n not in made and n in self._available]
             if calls:
                 return AIMessage(
@@ -70,6 +74,27 @@ def _log(state: State) -> list[Call]:
     if found is None or not is_about_log(reading, found, turns):
         return []
     return [("read_engine_log", log_arguments(reading, found, turns)), *_search(reading)]
+
+
+def _explain(state: State) -> list[Call]:
+    """Explain a term where the message asks about one and nothing that has to be computed is named in it."""
+    reading, asked = state.get("reading", {}), state.get("turns", [""])[-1]
+    if (
+        not asks_to_explain(asked)
+        or reading.get("wants_search")
+        or (reading.get("names_now") and not asks_what_is(asked))
+    ):
+        return []
+    found = find(asked)
+    if found and (found[0].named or not _is_under_way(state)) and not (reading.get("names_now") and not found[0].named):
+        return [("explain_term", {"question": asked})]
+    unknown = asks_what_is(asked) and reading.get("expect") == "scope" and not reading.get("names_now")
+    return [("explain_term", {"question": asked})] if unknown else []
+
+
+def _is_under_way(state: State) -> bool:
+    """Whether there is a plan that a bare "why?" goes on about."""
+    return bool(state.get("plan")) or bool(state.get("reading", {}).get("models"))
 
 
 def _facts(state: State) -> list[Call]:
