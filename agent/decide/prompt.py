@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from agent.logs import without_log
 from agent.rigs import current_rig
 from agent.state import State, this_turn
+from prompts import text
 from tools.errors import ModelUnavailable
 
 HISTORY = 12
@@ -53,9 +54,9 @@ def size(messages: Iterable[AnyMessage]) -> int:
     return round(sum(weight(m.text) + weight(_written_calls(m)) + 8 for m in messages))
 
 
-def weight(text: str) -> float:
+def weight(words: str) -> float:
     """Estimate how many tokens a text is."""
-    return len(text.encode()) / BYTES_PER_TOKEN
+    return len(words.encode()) / BYTES_PER_TOKEN
 
 
 def _written_calls(message: AnyMessage) -> str:
@@ -81,7 +82,9 @@ def _spoken(messages: Iterable[AnyMessage]) -> list[AnyMessage]:
 
 
 def _shortened(message: AnyMessage) -> AnyMessage:
-    """Leave a pasted log out of a question: a tool reads it."""
+    """Leave a pasted log out of a question: a tool reads it; and leave out what a file says was answered."""
+    if isinstance(message, AIMessage) and message.additional_kwargs.get("imported"):
+        return AIMessage(text("en", "transcripts.left_out"))
     return HumanMessage(without_log(message.text)) if isinstance(message, HumanMessage) else message
 
 
