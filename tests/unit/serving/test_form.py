@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +41,7 @@ PART = st.tuples(
 def starlette_reads(body: bytes) -> str | None:
     """Return the model that FastAPI would take from a form: the last field of that name."""
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncGenerator[bytes, None]:
         yield body
 
     headers = Headers({"content-type": f"multipart/form-data; boundary={BOUNDARY}"})
