@@ -71,9 +71,7 @@ def test_structured_output_that_is_none_leaves_the_rules(tmp_path: Path) -> None
 
 
 def test_a_shorter_context_than_thought_is_learnt_from_the_refusal(tmp_path: Path) -> None:
-    too_long = refuse(
-        "This model's maximum context length is 8192 tokens. However, your prompt has 9000 input tokens"
-    )
+    too_long = refuse("This model's maximum context length is 8192 tokens. However, your prompt has 9000 input tokens")
     with scripted_llm(PLAN, say(f"{ANSWER} {'So it is. ' * 900}"), too_long, say("Yes.")) as (url, script):
         turns = ask(tmp_path, url, QUESTION, "and why?")
     assert turns[1].answer_markdown == "Yes."
