@@ -23,7 +23,8 @@ async def spilling(
     """Models ``a`` and ``b`` on one card, ``a`` is awake; ``b`` has another engine elsewhere."""
     card = Card()
     here = [SimulatedEngine(n, card, sleeping=True, start_s=0.02, sleep_s=0.01, wake_s=0.02) for n in "ab"]
-    there = SimulatedEngine("b", **{"has_health": False, "can_sleep": False} | changes)
+    elsewhere: dict[str, Any] = {"has_health": False, "can_sleep": False} | changes
+    there = SimulatedEngine("b", **elsewhere)
     async with run_and_fronted(*here, elsewhere=(there,), policy=policy) as (client, fleet, _):
         await until(lambda: bool(there.url))
         assert (await client.post({"model": "a"}))[0] == 200
