@@ -175,6 +175,10 @@ def _mappings(data: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from _mappings(item, key)
 
 
+_OF_ASKED = frozenset({"weights_bytes", "asked_cache_bytes"})
+"""Sums of ``tools.tool_results`` over the instances as asked for."""
+
+
 class _Walk:
     """Goes through a result and learns its numbers, each with what stands around it."""
 
@@ -202,7 +206,10 @@ class _Walk:
             return
         own = self._owner(data, key, about)
         for name, value in data.items():
-            self.visit(value, key if name in _BANDS else str(name), own)
+            if name == "sums":
+                self._totals(value, data, own)
+            else:
+                self.visit(value, key if name in _BANDS else str(name), own)
         if ("title" in data and "parts" in data) or "footprints" in data:
             self._sums(data.get("parts") or data.get("footprints") or (), own)
         if isinstance(data.get("gpus"), (list, tuple)) and data["gpus"]:
@@ -225,9 +232,6 @@ class _Walk:
             changed["cards"] = frozenset({card})
         if isinstance(precision, str):
             changed["precisions"] = frozenset({precision.lower()})
-        if key == "sums":
-            parts = self._facts.names.parts
-            changed |= {"models": frozenset(model for model, _ in parts), "parts": len(parts)}
         changed["listed"] = about.listed or key in {"rungs", "sizes"}
         if isinstance(data.get("title"), str):
             changed |= self._of_title(data["title"])
@@ -271,6 +275,15 @@ class _Walk:
         if kind == "speed" or quantity in OF_CARDS:
             fact = replace(fact, models=frozenset(), parts=1)
         self._facts.add(fact)
+
+    def _totals(self, sums: Mapping[str, Any], result: Mapping[str, Any], about: Fact) -> None:
+        """Learn the sums of a result: some are of what was asked for, the others of what is recommended."""
+        shown = result.get("rows") or ()
+        asked = result.get("plan", {}).get("as_asked", {}).get("footprints") or shown
+        for name, value in sums.items():
+            parts = [part for part in (asked if name in _OF_ASKED else shown) if isinstance(part, Mapping)]
+            models = frozenset(str(part["model"]) for part in parts if "model" in part)
+            self.visit(value, name, replace(about, models=models, parts=len(parts)))
 
     def _sums(self, parts: Any, about: Fact) -> None:
         """Add up the weights of all instances: what they take together."""

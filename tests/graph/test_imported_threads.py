@@ -58,6 +58,7 @@ def test_the_next_question_is_understood_from_an_imported_one(tmp_path: Path) ->
             return await asked(assistant, "а если 4090?", "two"), await assistant.history("two")
 
     result, history = asyncio.run(converse())
+    assert result.grounded
     assert [model["copies"] for model in result.reading["models"]] == [2]
     assert result.plan is not None
     assert [card.name for card in result.plan.request.rig.gpus] == ["NVIDIA GeForce RTX 4090"]
