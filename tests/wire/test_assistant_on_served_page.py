@@ -62,10 +62,10 @@ def key_of(settings: Settings) -> str:
 
 
 def test_who_is_chosen_answers_that_message(settings: Settings) -> None:
-    with scripted_llm(PLAN, say("It does not fit as asked."), models=[MODEL]) as (url, script):
+    with scripted_llm(PLAN, say("It does not fit: the weights alone take 113.7 GiB."), models=[MODEL]) as (url, script):
         running(settings, url)
         first, second = answered(settings, (QUESTION, key_of(settings)), ("and with 64k context?", CONFIGURED))
-    assert first == "It does not fit as asked."
+    assert first == "It does not fit: the weights alone take 113.7 GiB."
     assert script.requests[0]["model"] == MODEL
     assert len(script.requests) == 2
     assert "**" in second
