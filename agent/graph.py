@@ -17,7 +17,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import ToolNode
-from langgraph.prebuilt.tool_node import ToolCallRequest, ToolInvocationError
+from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
@@ -30,7 +30,7 @@ from agent.reader import read
 from agent.reader.report import reading_json
 from agent.rigs import current_rig, is_yes
 from agent.smalltalk import asks_to_run, target_named
-from agent.state import KEPT_TURNS, State, artifact, this_turn
+from agent.state import KEPT_TURNS, TOOL_FAILED, State, artifact, this_turn
 from agent.transcripts.thread import now
 from prompts import text
 from tools.errors import RigfitError
@@ -38,7 +38,7 @@ from tools.errors import RigfitError
 MAX_STEPS = 6
 """Tool rounds a turn may take; a looping model is cut off here and the answer is written from what there is."""
 
-_ERROR_CHARS = 1000
+_ERROR_CHARS, _REASON_CHARS = 1000, 200
 
 
 class Decider(Protocol):
@@ -114,9 +114,9 @@ def _next(state: State) -> str:
     return "tools" if isinstance(last, AIMessage) and last.tool_calls and rounds <= MAX_STEPS else "ground"
 
 
-def _wrong_arguments(error: ToolInvocationError) -> str:
+def _wrong_arguments(error: Exception) -> str:
     """Tell a model that its call can't be made; the rules never get here."""
-    return str(error.message)[:_ERROR_CHARS]
+    return str(error)[:_ERROR_CHARS]
 
 
 async def _run_tool(
@@ -151,6 +151,9 @@ async def _call(request: ToolCallRequest, tool: BaseTool, given: dict[str, Any])
         said, artifact = text("en", error.code, **error.params), {"code": error.code, "params": _plain(error.params)}
     except ValidationError as error:
         said, artifact = str(error)[:_ERROR_CHARS], {"code": "errors_agent.wrong_arguments", "params": {}}
+    except Exception as error:  # noqa: BLE001 - a tool may raise anything; the answer goes on without it and says so
+        params = {"tool": call["name"], "reason": f"{type(error).__name__}: {error}"[:_REASON_CHARS]}
+        said, artifact = text("en", TOOL_FAILED, **params), {"code": TOOL_FAILED, "params": params}
     return ToolMessage(
         content=said, name=call["name"], tool_call_id=call["id"], status="error", artifact={**artifact, "args": args}
     )

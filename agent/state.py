@@ -9,6 +9,8 @@ from langgraph.graph.message import add_messages
 
 KEPT_TURNS = 40
 """Turns of a thread that are read together; older ones stay in the history only."""
+TOOL_FAILED = "errors_agent.tool_failed"
+"""Code of a tool that broke, whatever it raised."""
 
 
 class TurnRecord(TypedDict):

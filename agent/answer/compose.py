@@ -133,7 +133,7 @@ def _result(state: State, view: Mapping[str, Any], template: str, grounded: bool
         "suggestions": _suggestions(view, language),
         "grounded": grounded,
         "llm": writer.get("llm", "embedded"),
-        "notices": [say(language, n["code"], **n["params"]) for n in writer.get("notices", [])],
+        "notices": [say(language, n["code"], **n["params"]) for n in [*writer.get("notices", []), *view["broken"]]],
     }
 
 

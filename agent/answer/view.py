@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.rigs import current_rig
 from agent.smalltalk import is_thanks
-from agent.state import State, artifact, failures
+from agent.state import TOOL_FAILED, State, artifact, failures
 from prompts import text as say
 
 FOUR_BIT = frozenset({"gptq-int4", "awq", "w4a16", "nvfp4", "mxfp4", "bnb-4bit"})
@@ -48,6 +48,7 @@ def build_view(state: State) -> dict[str, Any]:
         "knowledge": artifact(state, "explain_term"),
         "files": artifact(state, "generate_launch_config"),
         "failures": _pressing(state, made),
+        "broken": _broken(state, made),
         "files_problem": next((f for f in failures(state) if f["tool"] == "generate_launch_config"), None),
         "offered": _offered(state),
         "catalogue_date": _date(state),
@@ -96,6 +97,17 @@ def _pressing(state: State, made: Mapping[str, Any] | None) -> list[dict[str, An
     tools = {"calculate_vram"} if made else {"calculate_vram", "look_up_specs"}
     found = [f for f in failures(state) if f["tool"] in tools]
     return list({(f["code"], str(f["params"].get("name"))): f for f in found}.values())
+
+
+_SAID_IN_PLACE = frozenset({"search_web", "generate_launch_config"})
+"""Tools whose failures the templates tell where their results would stand."""
+
+
+def _broken(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the tools that broke and that nothing else in the answer tells of."""
+    told = [f["tool"] for f in _pressing(state, made)]
+    found = [f for f in failures(state) if f["code"] == TOOL_FAILED and f["tool"] not in _SAID_IN_PLACE]
+    return list({f["tool"]: f for f in found if f["tool"] not in told}.values())
 
 
 def _search(state: State) -> dict[str, Any] | None:
