@@ -19,7 +19,7 @@ ANSWERS = [
     "They fit. In FP8 {a} needs {w1} GiB for its weights, {b} only {w2} GiB.",
     "{A} and {B} take {w1} and {w2} GiB of weights respectively.",
     "The cache of {A} holds {p1} tokens. The cache of {B} holds {p2} tokens.",
-    "The weights come to {wsum} GiB together: {w1} GiB for {A} and {w2} GiB for {B}.",
+    "The weights come to {wS} GiB together: {w1} GiB for {A} and {w2} GiB for {B}.",
     "- {A}: {t1} GiB\n- {B}: {t2} GiB\n\nThat leaves {free0} GiB free on card 0.",
     "### {A}\n- weights: {w1} GiB\n- KV cache: {k1} GiB\n\n### {B}\n- weights: {w2} GiB\n- KV cache: {k2} GiB",
     "The first model weighs {w1} GiB, the second model weighs {w2} GiB.",
@@ -34,7 +34,7 @@ ANSWERS = [
     "Each token costs {b1} KiB of KV cache per token on {A} and {b2} KiB per token on {B}.",
     "{A} occupies {tgb1} GB in total, that is {t1} GiB.",
     "Да, поместятся обе. {A} занимает {w1} GiB под веса, {B} — {w2} GiB. Свободно останется {free0} GiB.",
-    "Веса {A}: {w1} GiB, веса {B}: {w2} GiB, вместе {wsum} GiB.",
+    "Веса {A}: {w1} GiB, веса {B}: {w2} GiB, вместе {wS} GiB.",
     "Для {A} нужно {w1} ГиБ под веса, для {B} — {w2} ГиБ.",
     "| Модель | Веса | KV-кэш | Всего |\n|---|---|---|---|\n| {A} | {w1} GiB | {k1} GiB | {t1} GiB |\n"
     "| {B} | {w2} GiB | {k2} GiB | {t2} GiB |",
