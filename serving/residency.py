@@ -60,6 +60,7 @@ class Group:
         self._took_s = {Phase.AWAKE: 0.0, Phase.ASLEEP: 0.0}
         self._served = ServedTime()
         self._closed = False
+        self._stepped = now
         self._orders: list[Order] = []
 
     # what others may know
@@ -92,9 +93,13 @@ class Group:
         """Return the engine that is held awake."""
         return next((resident.name for resident in self._residents.values() if resident.pinned), None)
 
-    def due(self, now: float) -> float | None:
-        """Return when ``tick`` should be called at the latest, if nothing happens before."""
-        return min((at for at in self._times(now) if at > now), default=None)
+    def due(self) -> float | None:
+        """Return when ``tick`` should be called at the latest, if nothing happens before.
+
+        It may have passed already: what counts is when the rules were last applied. A timer that ends a little too
+        early would else leave its rule unheeded, once the clock has gone on to the time that it was set for.
+        """
+        return min((at for at in self._times(self._stepped) if at > self._stepped), default=None)
 
     def orders(self) -> list[Order]:
         """Return the orders since the last call, in the order in which they are to be begun."""
@@ -264,6 +269,7 @@ class Group:
 
     def _step(self, now: float) -> None:
         """Give every order that the rules demand now."""
+        self._stepped = now
         if self._closed:
             return
         for resident in self._residents.values():

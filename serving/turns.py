@@ -202,10 +202,9 @@ class Turns:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = time.monotonic()
-        due = self._group.due(now)
+        due = self._group.due()
         if due is not None:
-            self._timer = asyncio.get_running_loop().call_later(due - now, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, due - time.monotonic()), self._tick)
 
     def _carry_out(self, order: Order) -> None:
         match order:

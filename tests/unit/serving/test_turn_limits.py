@@ -69,8 +69,8 @@ class Card:
         for at, name, answer_s in requests:
             self.later(at, "ask", name, answer_s)
         now = 0.0
-        while self.events or self.group.due(now) is not None:
-            due = self.group.due(now)
+        while self.events or self.group.due() is not None:
+            due = self.group.due()
             if due is not None and (not self.events or due <= self.events[0][0]):
                 now = due
                 self.group.tick(now)
