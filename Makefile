@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run check test proof vllm vllm-test bench peers lock clean
+.PHONY: help run check test proof vllm vllm-test bench eval peers lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1	\2/p' Makefile
@@ -42,6 +42,10 @@ bench:  ## speed and size against their limits; make bench PEERS=1 also installs
 	@$(if $(PEERS),sh scripts/bench_peers.sh)
 	@$(BIN)/python scripts/bench.py
 
+eval:  ## ask questions whose readings are known and judge the answers; of a model: make eval RIGFIT_LLM_URL=http://...
+	@sh scripts/install.sh dev
+	@$(BIN)/python scripts/eval.py $(QUESTIONS) $(if $(OUT),--out "$(OUT)") $(if $(PARALLEL),--parallel "$(PARALLEL)")
+
 peers:  ## Rigfit beside other calculators on measured start-ups: make peers MEASURED=path/to/measured.jsonl
 	@sh scripts/install.sh dev
 	@sh scripts/peers.sh "$(MEASURED)"
@@ -50,4 +54,4 @@ lock:  ## resolve the dependencies again into the hashed requirements files
 	@sh scripts/lock.sh
 
 clean:  ## remove the environments and caches
-	rm -rf .venv .vllm .peers .proof .bench .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .vllm .peers .proof .bench .eval .pytest_cache .ruff_cache .hypothesis

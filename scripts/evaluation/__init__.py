@@ -1,0 +1,1 @@
+"""Asks questions with known readings through the assistant and judges what it did."""
