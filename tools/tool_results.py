@@ -250,7 +250,7 @@ def _add_tables(
     for model, word in distinct.values():
         if by_model and rig:
             rungs = ladder(model, rig.gpus, context=context, users=users, precision=word)
-            result["ladder"].append({**_about(model), "rungs": _rows(rungs)})
+            result["ladder"] += [{**_about(model), "rungs": _rows(rungs)}] if rungs else []
         rungs = ladder(model, context=context, users=users)
         stated = checkpoints_for(model, word)[:1] if word != "any" else ()
         precision = stated[0].precision if stated else None
