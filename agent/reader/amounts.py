@@ -29,9 +29,10 @@ _BARE_RAM = Lazy(
 _BARE_VRAM = Lazy(
     r"(?:vram|врам\w*|видеопамят\w*)[\s:]+(\d{1,3})(?!\w|\.\d)|(?<![\w.])(\d{1,3})\s(?:vram|врам\w*)(?![^\W\d_])"
 )
+_MEMORY_AFTER = Lazy(r"\s?(?:of\s)?memory(?![^\W\d_])")
 _DISK_AFTER = Lazy(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
 _CPU_BEFORE = Lazy(
-    r"(?:epyc|xeon|threadripper|ryzen|\bi[3579]|\d{4}x(?:3d)?)(?:\s\w+)?(?:\s?,\s?|\s(?:with|and|с|и)\s|\s)$"
+    r"(?:epyc|xeon|threadripper|ryzen|\bi[3579]|\d{4}x(?:3d)?)(?:[\s-]\w+)?(?:\s?,\s?|\s(?:with|and|с|и)\s|\s)$"
 )
 _DISK_BEFORE = Lazy(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
 _VRAM_AFTER = Lazy(
@@ -91,8 +92,9 @@ _UP_TO = Lazy(r"(?:up to|under|within|for|до|за|в пределах)\s$")
 _OVER = Lazy(r"(?:more than|above|over|beyond|больше|выше|свыше|larger than)\s$")
 _USERS = Lazy(
     r"(?<![\w.])(\d{1,6}|[^\W\d_]{2,12})\s?\+?[\s-](?:(?:concurrent|simultaneous|parallel|active|"
-    r"async|other|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
-    r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|"
+    r"async|other|lora|daily|internal|remote|busy|api|chat|human|одновременн\w+|параллельн\w+|активн\w+|живых|разн\w+|наших|моих)\s)*"
+    r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|analysts|students|"
+    r"colleagues|engineers|researchers|coworkers|teammates|customers|testers|staff|calls|"
     r"conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|"
     r"сотрудник\w*|разработчик\w*|разраб\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![^\W\d_])"
 )
@@ -124,6 +126,8 @@ _NODE_WITH = Lazy(
     r"[\s,:-]*(?:x|по|with|of|having|each with|each having|с|в каждом|на каждом)\s?$|[\s,:-]*(?:x|по|"
     r"with|of|with a|с)\s?(?:одной|одному|одна)?\s?$"
 )
+
+_NODE_OF = Lazy(r"\sof\s(?!them|these|those)")
 
 
 @dataclass(slots=True)
@@ -188,7 +192,8 @@ def _kind_of(sheet: Sheet, match: re.Match[str]) -> str:
         return "vram"
     if _RAM_BEFORE.search(before):
         return "vram" if re.match(r"\s(?:each|per card|per gpu|каждая)", after) else "ram"
-    return "loose" if _LOOSE_BEFORE.search(before) or _ENOUGH.match(after) or not after.strip(" .?!") else "other"
+    loose = _LOOSE_BEFORE.search(before) or _ENOUGH.match(after) or _MEMORY_AFTER.match(after)
+    return "loose" if loose or not after.strip(" .?!") else "other"
 
 
 def read_context(sheet: Sheet, flags: Flags) -> int | None:
@@ -288,6 +293,7 @@ def multiplies(sheet: Sheet, nodes: Nodes, start: int) -> bool:
         0 <= nodes.end <= start
         and bool(
             _NODE_WITH.match(sheet.low[nodes.end : start] + " ")
+            or _NODE_OF.match(sheet.low, nodes.end)
             or _NODE_WITH.search(sheet.low[nodes.end : start][-12:])
         )
         and start - nodes.end < 16

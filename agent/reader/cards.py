@@ -13,7 +13,7 @@ from agent.reader.sheet import Sheet
 UNIT = r"(?:gb|gib|гб|гиг\w*|gigs?|go|g|гигабайт\w*)(?![^\W_])"
 _MEMORY_BEFORE = Lazy(rf"(?<![\w.])(\d+(?:\.\d+)?)\s?{UNIT}[\s-]*(?:of\s)?(?:ram\s|vram\s|unified\s|memory\s)*$")
 _MEMORY_AFTER = Lazy(
-    rf"[\s,(:-]*(?:with\s|w/\s?|на\s|по\s|at\s|@\s?|of\s|с\s|has\s|c\s|и\s)*(?:a\stotal\sof\s|всего\s|"
+    rf"[\s,(:-]*(?:with\s|w/\s?|на\s|по\s|at\s|@\s?|of\s|со?\s|has\s|c\s|и\s)*(?:a\stotal\sof\s|всего\s|"
     rf"суммарно\s)?(\d+(?:\.\d+)?)\s?-?{UNIT}(?:\sof)?(\s?(?:unified|system|gpu|video|общей|единой|"
     rf"total)?\s?(?:memory|vram|ram|видеопамяти|памяти|врам|hbm\d?\w*|gddr\d\w*|озу|оперативки|ddr\d|"
     rf"model|модель)?)"
@@ -42,6 +42,12 @@ _COUNT_ASKED = Lazy(
 )
 _UNNAMED_ASKED = Lazy(r"(?:how many|сколько)\s(?:(?!сто(?:ит|ят|ил)|обойд)[^\W\d_]+\s)?$")
 """How many of a card; "сколько стоит" asks for its price."""
+_SET_APART = Lazy(r"[,+&]|(?<![^\W\d_])(?:and|with|plus|и|с|плюс)(?![^\W\d_])")
+_DIGITS_BEFORE = Lazy(r"(?<![\w.])(\d{1,3})[\sx*-]{0,3}$")
+_BESIDE = Lazy(rf"(?<![\w.])(\d{{1,3}})\s?-?{UNIT}(?:\scard)?\s?(?:,|\+|&|and|и|plus)\s?(?:an?\s|one\s)?$")
+_OTHER_SIZE = Lazy(
+    rf"[\s,]*(?:vs\.?|versus|or|или|против|/)\s?(?:the\s|an?\s)?(\d{{1,3}})\s?{UNIT}(?!\s(?:of\s)?(?:ram|ddr|озу))"
+)
 _SIZES = Lazy(r"(?<![\w.])\d{1,3}(?:\s?(?:\+|,|/|&|and|и)\s?\d{1,3})+(?![\w.])")
 _OF_CARDS = frozenset({"gpus", "hardware", "used", "time"})
 _NOT_A_CARD = Lazy(
@@ -95,7 +101,7 @@ def _memory_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
     found = _MEMORY_AFTER.match(sheet.low, mention.end)
     if not found or mention.memory_gb is not None or not sheet.free(found.start(1), found.end(1)):
         return False
-    if _TAKEN.match(sheet.low, found.end()):
+    if _TAKEN.match(sheet.low, found.end()) or _is_of_the_machine(sheet, lexicon, mention, found):
         return False
     memory, kind = float(found.group(1)), found.group(2).strip()
     joined = not re.search(r"[,:]|with|\sс\s", sheet.low[mention.end : found.start(1)])
@@ -107,6 +113,25 @@ def _memory_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
     ):
         return False
     return _take_memory(sheet, mention, memory, found.end())
+
+
+def _is_of_the_machine(sheet: Sheet, lexicon: Lexicon, mention: GpuMention, found: re.Match[str]) -> bool:
+    """Read "3070 and 32GB", "8x 4090, 256G of memory": far more than the card is sold with, and set apart from it."""
+    memory = float(found.group(1))
+    if not is_too_much(lexicon, mention, memory) or not _SET_APART.search(sheet.low[mention.end : found.start(1)]):
+        return False
+    return memory / (mention.count or _count_before(sheet, mention) or 1) not in known_sizes(lexicon, mention)
+
+
+def is_too_much(lexicon: Lexicon, mention: GpuMention, memory_gb: float) -> bool:
+    """Whether no card of a name can have so much memory: more than a modded one, twice what is sold."""
+    return memory_gb > 2 * max(known_sizes(lexicon, mention), default=memory_gb)
+
+
+def _count_before(sheet: Sheet, mention: GpuMention) -> int | None:
+    """Return the digits right before a card, which are read after its memory."""
+    said = _DIGITS_BEFORE.search(sheet.low[max(0, mention.start - 8) : mention.start])
+    return int(said.group(1)) if said else None
 
 
 def _bare_memory(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
@@ -212,8 +237,30 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
         mention.count_asked = bool(_UNNAMED_ASKED.search(sheet.low[max(0, word.start - 24) : word.start]))
         if mention.count is not None or mention.memory_gb is not None or mention.count_asked:
             sheet.claim(word.start, word.end)
-            found.append(mention)
+            found += [*_beside(sheet, mention), mention]
     return sorted(found, key=lambda m: m.start)
+
+
+def _beside(sheet: Sheet, mention: GpuMention) -> list[GpuMention]:
+    """Read "a 24GB and a 12GB card": a size joined to that of a card is of a card of its own."""
+    before = _BESIDE.search(sheet.low[: mention.start]) if mention.memory_gb is not None else None
+    if before is None or not sheet.free(*before.span()):
+        return []
+    sheet.claim(*before.span())
+    return [GpuMention(None, *before.span(), memory_gb=float(before.group(1)))]
+
+
+def other_sizes(sheet: Sheet, cards: Sequence[GpuMention]) -> list[GpuMention]:
+    """Read "M4 Max 36GB vs 48GB": the same card with another size, as its alternative."""
+    found: list[GpuMention] = []
+    for card in cards:
+        other = _OTHER_SIZE.match(sheet.low, card.end) if card.name and card.memory_gb is not None else None
+        if other and sheet.free(*other.span(1)):
+            sheet.claim(*other.span())
+            start, end = other.span(1)
+            memory = float(other.group(1))
+            found.append(GpuMention(card.name, start, end, card.count, memory, card.unified, card.code))
+    return found
 
 
 def give_listed(sheet: Sheet, lexicon: Lexicon, cards: Sequence[GpuMention]) -> None:

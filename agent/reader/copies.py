@@ -15,7 +15,7 @@ from agent.reader.quants import Precision
 from agent.reader.relations import relation
 from agent.reader.said import Said
 from agent.reader.sheet import Sheet
-from tools.domain import ModelAsk
+from tools.domain import GpuAsk, ModelAsk
 
 _TOTAL_MODELS = Lazy(
     r"(?<![\w.])(?<!по\s)(\d{1,3}|[^\W\d_]{2,12})\s(?:(?:vllm|triton|ollama|llm|ai|different|identical|"
@@ -50,6 +50,11 @@ _ASKED = Lazy(r"(?:how many|сколько)\s$")
 _ONE_EACH = Lazy(
     r"(?:one|1|single|a) (?:replica|instance|copy|model|server|service)s? (?:per|on each|on every|for each|on)"
     r"(?: (?:gpu|card|node|each))?(?![^\W\d_])|по одной (?:копии|реплике|модели) на (?:каждую|карту|узел|ноду)"
+)
+_EACH_ITS_OWN = Lazy(
+    r"(?:one|a|1) (?:per|for each|on each|on every|to each) (?:gpu|card)|"
+    r"each (?:on|with|gets?|having|has) (?:its|their) own|"
+    r"кажд\w+ (?:на|со) сво\w+|по одной на (?:карту|видеокарту|каждую)"
 )
 _SECOND_SAME = Lazy(
     r"(?:a |the )?second (?:identical|copy|instance|same)|another (?:copy|instance) of|"
@@ -298,6 +303,8 @@ def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequ
         said.models = [replace(said.models[0], copies=None)]
     elif not total and _ONE_EACH.search(sheet.low) and len(said.models) == len(said.gpus) == 1:
         said.models = [replace(said.models[0], copies=said.gpus[0].count)]
+    elif said.models and _EACH_ITS_OWN.search(sheet.low) and len(said.models) == 1 and len(said.gpus) < 2:
+        _one_card_each(said, total)
     elif not total and (_SECOND_SAME.search(sheet.low) or _TWICE.search(sheet.low)) and len(said.models) == 1:
         said.models = [replace(said.models[0], copies=2)]
     elif total and len(said.models) == 1 and said.models[0].copies == 1:
@@ -308,6 +315,15 @@ def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequ
             said.models = [replace(said.models[0], copies=total)]
     elif flags.copies and total and not said.models:
         said.models = [ModelAsk("unnamed model", copies=total)]
+
+
+def _one_card_each(said: Said, total: int | None) -> None:
+    """Read "two replicas, one per GPU": as many cards as copies where only copies are counted."""
+    copies = said.models[0].copies if (said.models[0].copies or 0) > 1 else total
+    if copies:
+        said.models = [replace(said.models[0], copies=copies)]
+        known = said.gpus[0] if said.gpus else GpuAsk()
+        said.gpus = said.gpus if said.count_stated else [replace(known, count=copies)]
 
 
 def _counted_total(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> int | None:

@@ -46,3 +46,18 @@ def count_alternatives(sheet: Sheet, lexicon: Lexicon) -> int:
     if not _OR.search(sheet.low):
         return 0
     return sum(any(_place(word, sheet.low) >= 0 for word in words) for words in lexicon.names["engines"].values())
+
+
+def engines_in(low: str, lexicon: Lexicon) -> list[str]:
+    """Return every engine that a text names, in its order.
+
+    Args:
+        low: the text in small letters.
+        lexicon: how engines are called.
+    """
+    placed: dict[str, int] = {}
+    for engine, words in lexicon.names["engines"].items():
+        found = [at for word in words if (at := _place(word, low)) >= 0]
+        if found:
+            placed[engine] = min(found)
+    return sorted(placed, key=lambda engine: placed[engine])

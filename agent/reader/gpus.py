@@ -22,14 +22,14 @@ _GEFORCE = Lazy(
     rf"тай))?(?![\da-ce-rt-z%а-я]|d[a-z\d])(?:[\s-]?(super|супер))?(?:[\s-]?(d)(?![a-z]))?(?:\s(mobile|laptop|"
     rf"max-q|{_RTX}))*(?:'?s(?![a-z]))?"
 )
-_RADEON = Lazy(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(?:(rx)\s?-?)?((?:5|6|7|9)\d[05]0)\s?(xtx|xt|gre)?(?:'?s)?(?![\w])")
+_RADEON = Lazy(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(?:(rx)\s?-?)?((?:5|6|7|9)\d[0-7]0m?)\s?(xtx|xt|gre)?(?:'?s)?(?![\w])")
 _CODE = Lazy(
     rf"(?<![\w.]){_PREFIX}((?:gb|gh|gv|gp|mi|[ahblvtpkmrw]|910|310)-?\d{{0,4}}[a-z]{{0,2}})(?:[\s-]?(pcie|sxm\d?|"
     rf"nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*b(?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
 )
 _APPLE = Lazy(
     r"(?<![\w-])(?:apple\s)?(?:m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?(?:\s(?:mac\s?studios?|"
-    r"mac\s?book(?:\s(?:pro|air))?|mac\s?minis?|imac|mac))?"
+    r"mac\s?book(?:\s(?:pro|air))?|mac\s?minis?|imac|mac|mini|studio|air))?"
     r"|(mac\s?studios?|mac\s?book(?:\s(?:pro|air))?|mac\s?minis?|imac|mac\s?pro|mac|мак\s?студио|"
     r"макбук\w*(?:\s(?:про|аир|эйр))?|мак\s?мини|маке?|маку)(?:[\s,]+(?:with\s|"
     r"на\s)?(?:apple\s)?m([1-6])(?:\s?(pro|max|ultra|про|макс|ультра))?)?|"

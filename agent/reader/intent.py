@@ -40,6 +40,12 @@ _QUOTED_NUMBER = Lazy(r"(?:the|total|maximum|max|than) number of$")
 """A number that a message speaks of ("larger than the number of available GPUs")."""
 _WISH = 3.5
 """Below this weight "a model" is a wish, and a model that is named is the one meant."""
+_FLAG = Lazy(r"(?<![\w.-])-{1,2}[a-z][a-z-]+(?![\w-])|(?<![\w.-])[a-z]+(?:_[a-z]+)+(?!\w)")
+_VALUE = Lazy(r"\s?=?\s?\d")
+"""After a setting: it is given, not asked for ("tp 4")."""
+_DENIED = Lazy(r"(?<![^\W\d_])(?:no|without|без|нет)\s$")
+_RELATIVE = Lazy(r"(?<![^\W\d_])(?:this|that|these|those|exactly|than|matter)(?:'?s)?\s$")
+"""Before a "what" that asks nothing ("is this what tp 4 gives?")."""
 _JUST_BEFORE = 2
 """An amount may also follow its noun ("а юзеров сколько?")."""
 _HEAD = Lazy(r"\W*(?:(?!\d)[\w.-]+\s){0,3}")
@@ -66,7 +72,8 @@ def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> d
         names: models in the text; what their names say is no cue.
     """
     cues: dict[str, list[float]] = {}
-    nouns = _nouns(sheet, lexicon, named=bool(names))
+    nouns = _nouns(sheet, lexicon, names)
+    nouns = sorted([*nouns, *_flag_nouns(sheet, nouns)], key=lambda noun: noun.start)
     shown = (_asked(sheet, lexicon, nouns), _measured(sheet, lexicon, nouns), _headed(sheet, lexicon, nouns))
     for intent, weight in chain(*shown, _cued(sheet, lexicon, names)):
         cues.setdefault(intent, []).append(weight)
@@ -75,16 +82,28 @@ def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> d
 
 def _cued(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[tuple[str, float]]:
     found = {(hit.key, hit.start): hit for hit in lexicon.cues.find(sheet.words)}
+    feared = [(*sheet.sentence(hit.end), hit.end) for hit in lexicon.feared.find(sheet.words)]
     for hit in found.values():
         if not any(name.start <= at < name.end for name in names for at in (hit.start, hit.end - 1)):
             intent, weight = hit.key.split(" ")
-            yield intent, float(weight)
+            fear = intent == "explain_error" and any(at <= hit.start < end for _, end, at in feared)
+            yield ("fit", lexicon.weights["feared"]) if fear else (intent, float(weight))
 
 
-def _nouns(sheet: Sheet, lexicon: Lexicon, *, named: bool) -> list[Hit]:
+def _nouns(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> list[Hit]:
     """Return the nouns that may be asked, in order; of those that start at one place the longest first."""
     found = sorted(lexicon.nouns.find(sheet.words), key=lambda hit: (hit.start, -hit.end))
-    return [noun for noun in found if _may_be_asked(sheet, noun, named=named)]
+    asked = [noun for noun in found if not any(name.start <= noun.start < name.end for name in names)]
+    return [noun for noun in asked if _may_be_asked(sheet, noun, named=bool(names))]
+
+
+def _flag_nouns(sheet: Sheet, nouns: Sequence[Hit]) -> Iterator[Hit]:
+    """Flags and settings by their own names ("-ngl", "num_gpu") that are no noun of the lists: settings."""
+    known = {noun.start for noun in nouns}
+    for flag in _FLAG.finditer(sheet.low):
+        start = flag.start()
+        if start not in known and sheet.free(*flag.span()) and not _VALUE.match(sheet.low, flag.end()):
+            yield Hit("settings", start, flag.end())
 
 
 def _asked(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tuple[str, float]]:
@@ -94,6 +113,8 @@ def _asked(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tup
             continue
         said = lexicon.asked[asker.key]
         among = [noun for noun in nouns if noun.key in said] if asker.key in lexicon.passing else nouns
+        if asker.key == "which" and _RELATIVE.search(sheet.low[: asker.start]):
+            continue
         noun = _first_after(sheet, asker, among, lexicon.reach[asker.key])
         intent = said.get(noun.key) if noun else None
         if intent:
@@ -130,7 +151,9 @@ def _stands_alone(sheet: Sheet, asker: Hit) -> bool:
 def _may_be_asked(sheet: Sheet, noun: Hit, *, named: bool) -> bool:
     """Whether a noun can be what is asked: no amount ("16 GB", "4 bit"), and no verb without a model it is said of."""
     counted = sheet.low[max(0, noun.start - 2) : noun.start].strip()[-1:].isdigit()
-    return (named or noun.key != "used") and not (counted and noun.key in _MEASURED)
+    given = noun.key == "settings" and _VALUE.match(sheet.low, noun.end)
+    denied = _DENIED.search(sheet.low[max(0, noun.start - 12) : noun.start])
+    return (named or noun.key != "used") and not (counted and noun.key in _MEASURED) and not given and not denied
 
 
 def _longest(hits: Iterable[Hit]) -> Iterable[Hit]:

@@ -33,9 +33,11 @@ class Phrases:
     """Phrases by the first two letters of their first word, so that a text is read in one pass."""
 
     by_start: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]]
+    fillers: frozenset[str] = frozenset()
+    """Words that may stand between those of a phrase and change nothing ("what can I [realistically] run")."""
 
     @classmethod
-    def of(cls, tables: Sequence[Mapping[str, Sequence[str]]]) -> Phrases:
+    def of(cls, tables: Sequence[Mapping[str, Sequence[str]]], fillers: frozenset[str] = frozenset()) -> Phrases:
         """Index tables of ``key -> phrases``."""
         index: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         for table in tables:
@@ -44,13 +46,13 @@ class Phrases:
                     parts = tuple(phrase.split())
                     for first in parts[0].removeprefix("^").split("|"):
                         index.setdefault(first[:2], []).append((key, parts))
-        return cls({start: tuple(dict.fromkeys(found)) for start, found in index.items()})
+        return cls({start: tuple(dict.fromkeys(found)) for start, found in index.items()}, fillers)
 
     def find(self, words: Sequence[Word]) -> Iterator[Hit]:
         """Yield every phrase of the text, in order of where it starts."""
         for at, word in enumerate(words):
             for key, parts in self.by_start.get(word.text[:2], ()):
-                end = _match(parts, words, at)
+                end = _match(parts, words, at, self.fillers)
                 if end is not None:
                     yield Hit(key, word.start, words[end - 1].end)
 
@@ -73,6 +75,7 @@ class Lexicon:
     nouns: Phrases
     measures: Phrases
     cues: Phrases
+    feared: Phrases
     asked: Mapping[str, Mapping[str, str]]
     measured: Mapping[str, Mapping[str, str]]
     alone: Mapping[str, str]
@@ -129,6 +132,7 @@ def lexicon() -> Lexicon:
     """Read the data files once."""
     files = [_table(f"languages/{language}") for language in languages()]
     names, intents = _table("names"), _table("intents")
+    fillers = frozenset(word for file in files for word in file["fillers"])
     return Lexicon(
         numbers={word: int(number) for file in files for word, number in _inverted(file["numbers"]).items()},
         words={
@@ -142,10 +146,11 @@ def lexicon() -> Lexicon:
         names=names,
         phrases=Phrases.of([file["phrases"] for file in files]),
         kinds=Phrases.of([file["kinds"] for file in files]),
-        askers=Phrases.of([file["askers"] for file in files]),
+        askers=Phrases.of([file["askers"] for file in files], fillers),
         nouns=Phrases.of([file["nouns"] for file in files]),
         measures=Phrases.of([file["measures"] for file in files]),
-        cues=Phrases.of([_weighted(file["cues"]) for file in files]),
+        cues=Phrases.of([_weighted(file["cues"]) for file in files], fillers),
+        feared=Phrases.of([{"feared": file["feared"]} for file in files]),
         asked=intents["asked"],
         measured=intents["measured"],
         alone=intents["alone"],
@@ -185,21 +190,27 @@ def _inverted(table: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {word: key for key, words in table.items() for word in words}
 
 
-def _match(parts: Sequence[str], words: Sequence[Word], at: int) -> int | None:
+def _match(parts: Sequence[str], words: Sequence[Word], at: int, fillers: frozenset[str]) -> int | None:
     """Return the index after the last matched word, or None."""
     for number, part in enumerate(parts):
         if part in _GAPS:
             rest = parts[number + 1 :]
-            ends = (_match(rest, words, at + skip) for skip in range(_GAPS[part] + 1))
+            ends = (_match(rest, words, at + skip, fillers) for skip in range(_GAPS[part] + 1))
             return next((end for end in ends if end is not None), None)
         if part[0] == "^":
             if at >= len(words) or not words[at].first:
                 return None
             part = part[1:]
-        if at >= len(words) or not any(_is(word, words[at].text) for word in part.split("|")):
+        if number and at + 1 < len(words) and words[at].text in fillers and not _is_any(part, words[at].text):
+            at += 1
+        if at >= len(words) or not _is_any(part, words[at].text):
             return None
         at += 1
     return at
+
+
+def _is_any(part: str, word: str) -> bool:
+    return any(_is(pattern, word) for pattern in part.split("|"))
 
 
 def _is(pattern: str, word: str) -> bool:

@@ -11,7 +11,10 @@ from agent.reader.lazy import Lazy
 from agent.reader.sheet import Sheet
 from tools.domain import Relation
 
-_OR = Lazy(r"(?<![^\W\d_])(?:or|vs|versus|или|либо|против|вместо|instead of)(?![^\W\d_])|^\s?/\s?$")
+_OR = Lazy(
+    r"(?<![^\W\d_])(?:or|vs|versus|against|compared (?:to|with)|rather than|или|либо|против|вместо|instead of)"
+    r"(?![^\W\d_])|^\s?/\s?$"
+)
 
 
 class Mention(Protocol):

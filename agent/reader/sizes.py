@@ -32,13 +32,15 @@ _FILE_SIZE = Lazy(
     r"|(?:model|models|модел\w*|файл\w*)\s(?:\w+\s){0,2}?(?:takes|needs|weighs|of|is|is just|is only|весит|весом|"
     r"занимает|на|размером)\s(?:about\s|around\s|около\s|примерно\s)?~?(\d+(?:\.\d+)?)\s?(gb|gib|g|mb|"
     r"гб|гиг\w*|мб)(?![^\W\d_])"
-    r"|(?:file|файл\w*)\s(?:of\s|size\s|на\s|в\s|размером\s)?(\d+(?:\.\d+)?)\s?(gb|gib|гб|гиг\w*)(?![^\W\d_])"
+    r"|(?:file|weights|файл\w*|веса)\s(?:of\s|size\s|are\s|is\s|на\s|в\s|же\s|всего\s|размером\s|весит\s){0,2}(\d+(?:\.\d+)?)\s?(gb|gib|гб|гиг\w*)(?![^\W\d_])"
 )
 _KIND = Lazy(
     r"(?<![\w-])(embedding|embeddings|re-?rank(?:ing|er)|эмбеддинг\w*|эмбединг\w*|"
     r"реранк\w*|embedder|эмбеддер)(?:[- ](?:models?|services?|server|модел\w*|сервис\w*))?(?![\w-])"
 )
 _COUNTED = Lazy(r"(?<![\w-])(?:an?|one|two|the|our|my)\s$")
+_ASKED_KIND = Lazy(r"(?:which|what|какую|какой|какая)\s(?:\w+\s){0,2}$")
+_LISTED_KIND = Lazy(r"(?:^|[+,:&]|(?<![^\W_])(?:and|plus|with|и|еще|плюс|рядом))\s?$")
 _OTHER_KIND = Lazy(
     r"(?<![\w-])an?\s(vision|vlm|speech|tts|stt|asr|ocr|coding|chat|draft|reward)(?:[- ]model)?(?![\w-])"
 )
@@ -148,9 +150,12 @@ def find_kinds(sheet: Sheet, named: list[ModelMention]) -> list[ModelMention]:
         return []
     found: dict[str, ModelMention] = {}
     for match in sheet.find(_KIND):
+        if _ASKED_KIND.search(sheet.low[: match.start()]):
+            continue
         kind = "reranking model" if re.match(r"re-?rank|реранк", match.group(1)) else "embedding model"
         counted = _COUNTED.search(sheet.low[: match.start()]) if match.group(1).endswith("er") else None
-        if counted or re.search("model|serv|модел|сервис", match.group()):
+        listed = kind == "reranking model" and _LISTED_KIND.search(sheet.low[: match.start()])
+        if counted or listed or re.search("model|serv|модел|сервис", match.group()):
             found.setdefault(kind, ModelMention(ModelAsk(kind), *match.span()))
     others = list(sheet.find(_OTHER_KIND))
     if found or len(others) > 1:

@@ -39,6 +39,11 @@ _CARDS_COUNT = Lazy(
 """Read "а если карты две?"."""
 _TIMES_ONLY = Lazy(r"(?:[^\W\d_]+,?\s){0,2}(\d{1,2})\s?x[\s.!?]*$")
 """Read "no, 8x"."""
+_OF_THEM = Lazy(
+    r"(?<![\w.])(?!one\s|1\s)(\d{1,2}|[^\W\d_]{2,12})\sof\s(?:them|those|these)(?![^\W\d_]|\s(?:is|are|run|work))"
+    r"|(?<![^\W\d_])(две|два|три|четыре|двух|трех|четырех)\sтак(?:ие|их)(?:\sже)?(?![^\W\d_])"
+)
+"""Read "what about two of them for 32k"."""
 _NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
 _ALONE = Lazy(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
 _ONE_MORE = Lazy(
@@ -52,7 +57,7 @@ _BUT_A_CARD = Lazy(
     r"okay|the|will|would|it|fit|work|run|does|s)[^\w-]+)*"
 )
 _SHARE_GPU = Lazy(
-    r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|"
+    r"(?:same|one|single|одн(?:ой|у|а)|той же|ту же)\s(?!per\s)(?:\w+\s)?(?:gpu|card|карт\w*|видеокарт\w*|"
     r"видюх\w*)(?![^\W\d_])"
 )
 
@@ -104,8 +109,8 @@ def _read_words(raw: str) -> Said:
     said.bare_count = words.number(bare.group(1)) if bare and bare.group(1) not in _NO_COUNT else None
     alone = _ALONE.fullmatch(sheet.low)
     said.bare_number = float(alone.group(1)) if alone else None
-    more = None if gpus or models else _AND_COUNT.match(sheet.low) or _TIMES_ONLY.match(sheet.low)
-    said.bare_copies = words.number(more.group(1)) if more else None
+    more = None if gpus or models else _bare_more(sheet)
+    said.bare_copies = words.number(next(filter(None, more.groups()))) if more else None
     _finish_gpus(sheet, words, said, gpus, models, nodes, flags)
     copies.finish_models(sheet, words, said, models, loose, flags)
     if len(said.models) == len(said.gpus) == len(gpus) and separate(models, gpus) and not said.models_total:
@@ -113,6 +118,10 @@ def _read_words(raw: str) -> Said:
         said.models_relation = said.gpus_relation = "separate" if alone else said.models_relation
     _read_intents(sheet, words, said, precisions, models)
     return said
+
+
+def _bare_more(sheet: Sheet) -> re.Match[str] | None:
+    return _AND_COUNT.match(sheet.low) or _TIMES_ONLY.match(sheet.low) or _OF_THEM.search(sheet.low)
 
 
 def _read_gpus(sheet: Sheet, words: Lexicon, named: list[GpuMention]) -> list[GpuMention]:
@@ -124,7 +133,7 @@ def _read_gpus(sheet: Sheet, words: Lexicon, named: list[GpuMention]) -> list[Gp
         return _best_unnamed(unnamed)
     for mention in unnamed:
         _merge_unnamed(sheet, named, mention)
-    return sorted(named, key=lambda m: m.start)
+    return sorted([*named, *cards.other_sizes(sheet, named)], key=lambda m: m.start)
 
 
 def _best_unnamed(unnamed: list[GpuMention]) -> list[GpuMention]:
@@ -165,7 +174,11 @@ def _attach_memory(gpus: list[GpuMention], memory: amounts.Amounts, flags: Flags
         if lacking:
             near = min(lacking, key=lambda g: abs(g.start - one.start))
             count = near.count or 1
-            near.memory_gb = one.gb / count if _is_total(one, near, count) else one.gb
+            total = _is_total(one, near, count)
+            if not total and one.kind == "loose" and cards.is_too_much(lexicon(), near, one.gb):
+                said.ram_gb = said.ram_gb or one.gb
+                continue
+            near.memory_gb = one.gb / count if total else one.gb
         elif not gpus:
             gpus = [GpuMention(None, one.start, one.end, memory_gb=one.gb)]
     if flags.card_gb:
@@ -263,7 +276,8 @@ def _merge_named(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes) -> 
 def _listed(sheet: Sheet, one: GpuMention, other: GpuMention) -> bool:
     """Read "3090, 3090 and 4090": a card named again right away is one more."""
     between = sheet.low[one.end : other.start].strip() if one.end <= other.start else "?"
-    return one.name is not None and one.name == other.name and between in {",", "+", "and", "и", "plus"}
+    same = one.name is not None and (one.name, one.memory_gb) == (other.name, other.memory_gb)
+    return same and between in {",", "+", "and", "и", "plus"}
 
 
 def _same_card(one: GpuMention, other: GpuMention) -> bool:
