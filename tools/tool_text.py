@@ -12,6 +12,7 @@ from tools.units import GIB, gib
 RESULT_BYTES = 4096
 """Longest result; with the tools and the rules of the house, a plan and a look-up fit in a context of 8192 tokens."""
 _SNIPPET_CHARS = 400
+_QUOTES = 4
 _SPARE = ("sizes", "options", "needs", "ladder", "pace", "rows", "assumptions")
 """Parts of a result that is too long, in the order in which they are left out or, the options, shortened."""
 _MOST_OPTIONS, _FEWEST_OPTIONS = 8, 3
@@ -46,13 +47,17 @@ def for_a_model(artifact: Mapping[str, Any]) -> str:
     return _within(short, RESULT_BYTES)
 
 
-def fenced(hits: Sequence[Mapping[str, str]]) -> str:
-    """Write search hits for a model: marked as quotations, none of which can close the fence."""
-    rows = [
-        f"[{n}] {h['title'][:_SNIPPET_CHARS]} ({h['url']}, seen {h['date']}): {h['snippet'][:_SNIPPET_CHARS]}"
-        for n, h in enumerate(hits, 1)
-    ]
-    body = "\n".join(row.replace("<", "‹").replace(">", "›") for row in rows) or "(nothing found)"
+def fenced(hits: Sequence[Mapping[str, Any]], pages: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Write search hits and what their pages state for a model: marked as quotations that can't close the fence."""
+    rows: list[str] = []
+    for n, h in enumerate(hits, 1):
+        rows.append(
+            f"[{n}] {h['title'][:_SNIPPET_CHARS]} ({h['url']}, seen {h['date']}): {h['snippet'][:_SNIPPET_CHARS]}"
+        )
+        for page in pages:
+            if page["url"] == h["url"]:
+                rows += [f"[{n}] states: {figure['quote']}" for figure in page["figures"][:_QUOTES]]
+    body = "\n".join(" ".join(row.split()).replace("<", "‹").replace(">", "›") for row in rows) or "(nothing found)"
     return f"<web_quotations>\n{body}\n</web_quotations>"
 
 

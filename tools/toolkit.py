@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import resources
 from typing import Annotated, Any, Literal
 
@@ -68,9 +69,9 @@ class _Tools:
         return for_a_model(artifact), artifact
 
     def search_web(self, given: Given, query: str, limit: int = 5) -> Result:
-        hits = self._bench.search(query, limit)
-        rows = [_hit(h) for h in hits]
-        return fenced(rows), {"kind": "search", "query": query, "hits": rows}
+        found = self._bench.search(query, limit)
+        hits, pages = [asdict(hit) for hit in found.hits], [asdict(page) for page in found.pages]
+        return fenced(hits, pages), {"kind": "search", "query": query, "hits": hits, "pages": pages}
 
     def calculate_vram(
         self,
@@ -89,13 +90,21 @@ class _Tools:
         nodes: int | None = None,
         engine: str | None = None,
         kv_cache: Annotated[str | None, Field(description='Type of the KV cache as said, e.g. "fp8"')] = None,
+        engines: Annotated[
+            list[str] | None, Field(description="Engines to compare for one model; leave out otherwise")
+        ] = None,
+        use: Annotated[
+            Literal["chat", "code", "long_context", "speed", "quality"] | None,
+            Field(description="What a model is wanted for, where one is to be chosen; leave models out then"),
+        ] = None,
         question: Question = "fit",
     ) -> Result:
         said = {
             "models": [m.model_dump() for m in models or []], "gpus": [g.model_dump() for g in gpus or []],
             "models_relation": models_relation, "gpus_relation": gpus_relation, "same_model": same_model,
             "context": context, "users": users, "ram_gb": ram_gb, "reserved_gb": reserved_gb, "nodes": nodes,
-            "engine": engine, "kv_cache": kv_cache, "intent": question,
+            "engine": engine, "kv_cache": kv_cache, "intent": question, "use": use,
+            "engines": engines,
         }  # fmt: skip
         request = {"reading": {k: v for k, v in said.items() if v is not None}, "rig": given.get("rig")}
         artifact = results.calculation(self._bench, request, given.get("language", "en"))
@@ -215,7 +224,3 @@ def build_tools(bench: Workbench) -> list[BaseTool]:
 def _is_served_here(target: Any) -> bool:
     """Whether Rigfit itself can run what a target's files run: vLLM on one machine."""
     return target.engine == "vllm" and not target.cluster
-
-
-def _hit(hit: Any) -> dict[str, str]:
-    return {"title": hit.title, "url": hit.url, "snippet": hit.snippet, "date": hit.date}

@@ -21,7 +21,7 @@ from tools.plan.limits import MAX_GPUS, within
 from tools.plan.measured import with_own
 from tools.plan.planner import make_plan
 from tools.plan.resolve import Resolution, resolve
-from tools.search.web import Hit, WebSearch
+from tools.search.web import Research, WebSearch
 from tools.settings import Settings
 from tools.specs.gpus import GpuCatalogue, GpuMatch
 from tools.specs.models import ModelCatalogue, ModelMatch
@@ -178,13 +178,13 @@ class Workbench:
         problem = None if spec.revision else self.models.problem(spec.name)
         return {"revision": spec.revision, "problem": notes_json([problem])[0] if problem else None}
 
-    def search(self, query: str, limit: int = 5) -> tuple[Hit, ...]:
-        """Search the web.
+    def search(self, query: str, limit: int = 5) -> Research:
+        """Search the web and read the best pages.
 
         Raises:
-            SearchUnavailable: it is off, offline, blocked or too slow.
+            SearchUnavailable: it is off, offline, blocked, too slow or asked too often.
         """
-        return self._search.search(query, limit)
+        return self._search.research(query, limit)
 
     def files_dir(self) -> Path:
         """Return the folder under which each answer's files get a folder of their own."""

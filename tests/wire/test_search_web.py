@@ -9,7 +9,9 @@ import pytest
 from search_pages import page_server
 
 from tools.errors import BadValue, SearchUnavailable
-from tools.search.web import DdgsEngine, Found, WebSearch, search_web
+from tools.search.engines import DdgsEngine
+from tools.search.hits import Found
+from tools.search.web import WebSearch, search_web
 from tools.settings import Settings
 
 
@@ -57,7 +59,7 @@ def test_no_server_is_offline_for_a_minute(tmp_path: Path) -> None:
         name = "counting"
         asked = 0
 
-        def ask(self, query: str, timeout_s: float) -> Found:
+        def ask(self, query: str, timeout_s: float, region: str = "us-en") -> Found:
             self.asked += 1
             raise ConnectionRefusedError
 

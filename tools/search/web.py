@@ -1,109 +1,69 @@
-"""Web search behind a small protocol; ``ddgs`` is the adapter.
-
-What comes back is text from strangers: it is cut to length, stripped of control characters, and only ever quoted.
-
-ddgs answers a refused request (any status but 200) like an empty page and replaces an unknown backend silently, so this
-module asks its engines one by one and looks at the status itself (source: ddgs 9.16, ``ddgs/base.py`` and ``ddgs.py``).
-"""
+"""Web search within limits: several engines at once, their hits merged, two pages read, all of it kept for a while."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
-from tools.errors import BadValue, SearchUnavailable
+from tools.errors import BadValue, RigfitError, SearchUnavailable
+from tools.search.addresses import Allowed
+from tools.search.at_once import AtOnce
+from tools.search.engines import engines_of
+from tools.search.fetch import Limits, fetch
+from tools.search.figures import WebFigure, about, figures_in, telling_words
+from tools.search.hits import MAX_HITS, QUERY_CHARS, Engine, Found, Hit, one_line
+from tools.search.kept import EMPTY_S, HITS_S, PAGE_S, Kept
+from tools.search.page import Page, read_page
+from tools.search.ranking import merge
 from tools.settings import Settings
 
-BACKENDS = ("duckduckgo", "brave", "mojeek")
-"""Engines asked together: three indexes (Bing's, Brave's and Mojeek's own)."""
-TITLE_CHARS, SNIPPET_CHARS, QUERY_CHARS, MAX_HITS = 120, 300, 200, 10
 OFFLINE_MEMORY_S = 60.0
 """An unreachable network is not tried again for this long, so that the next answers stay fast."""
+GRACE_S = 0.8
+"""After the first engine's hits the others have this long to add theirs."""
+PAGES_S = 5.0
+"""Limit for reading pages, all of them together, in seconds."""
+_FIGURES_OF_A_PAGE = 12
+_CYRILLIC = re.compile(r"[а-яё]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """One page found. ``date`` is the ISO day it was found on, as engines give none for a page."""
+class PageFigures:
+    """A page that was read: its title, address and date, and the figures it states of what was looked for.
+
+    Attributes:
+        date: ISO day it says it was published on; empty = it does not say.
+    """
 
     title: str
     url: str
-    snippet: str
     date: str
+    figures: tuple[WebFigure, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one engine answered: its HTTP ``status`` and results with ``title``, ``href`` and ``body``."""
+class Research:
+    """What a search came to: ``hits``, best first, and ``pages`` that were read."""
 
-    status: int
-    rows: Sequence[Any]
-
-
-class Engine(Protocol):
-    """One search engine. Raises ``OSError`` where it can't be reached and ``TimeoutError`` where it does not answer."""
-
-    name: str
-
-    def ask(self, query: str, timeout_s: float) -> Found:
-        """Return what the engine answers."""
-        ...
-
-
-class DdgsEngine:
-    """An engine of the ``ddgs`` package.
-
-    Args:
-        name: one of ddgs's text engines.
-        url: another address that speaks the same pages, such as a mirror.
-
-    Raises:
-        BadValue: ddgs has no such engine.
-    """
-
-    def __init__(self, name: str, url: str | None = None) -> None:
-        from ddgs.engines import ENGINES
-
-        if name not in ENGINES["text"]:
-            raise BadValue("errors_search.unknown_backend", name=name, allowed=", ".join(sorted(ENGINES["text"])))
-        self.name, self._url, self._class = name, url, ENGINES["text"][name]
-
-    def ask(self, query: str, timeout_s: float) -> Found:
-        """Ask once; the engine's own status is kept, as its result hides it."""
-        from ddgs import exceptions
-
-        engine: Any = self._class(timeout=max(1, round(timeout_s)))
-        statuses: list[int] = []
-        send: Callable[..., Any] = engine.http_client.request
-
-        def watched(*args: Any, **kwargs: Any) -> Any:
-            answer = send(*args, **kwargs)
-            statuses.append(int(answer.status_code))
-            return answer
-
-        engine.http_client.request = watched
-        if self._url:
-            engine.search_url = self._url
-        try:
-            rows: Sequence[Any] = engine.search(query) or []
-        except exceptions.TimeoutException as error:
-            raise TimeoutError(self.name) from error
-        except exceptions.DDGSException as error:
-            raise OSError(str(error)[:SNIPPET_CHARS]) from error
-        return Found(statuses[-1] if statuses else 0, rows)
+    hits: tuple[Hit, ...]
+    pages: tuple[PageFigures, ...] = ()
 
 
 class WebSearch:
-    """Asks several engines at once within a time limit and merges what they find.
+    """Asks several engines at once within a time limit, merges what they find, and reads the best pages.
 
     Args:
-        settings: ``network`` allows it at all; ``search_timeout_s`` bounds it.
-        engines: which engines; default ``BACKENDS`` of ddgs, or the first of them at ``settings.search_url``.
+        settings: ``network`` allows it at all; ``search_timeout_s`` bounds the search, ``PAGES_S`` the reading.
+        engines: which engines; default those that the settings choose.
         clock: seconds, monotonic.
+        kept: the cache and rate limit; default a file in the data folder.
+        limits: how pages may be fetched; default from public addresses and the networks of the settings.
     """
 
     def __init__(
@@ -111,105 +71,132 @@ class WebSearch:
         settings: Settings,
         engines: Sequence[Engine] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        kept: Kept | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._settings, self._engines, self._clock = settings, engines, clock
+        self._kept = kept or Kept(settings.data_dir / "search.sqlite")
+        self._limits = limits
         self._offline_until = float("-inf")
+
+    def research(self, query: str, limit: int = 5) -> Research:
+        """Search and read the best pages; a page that can't be read is left out.
+
+        Raises:
+            BadValue: the query is empty, or a setting is wrong.
+            SearchUnavailable: see ``search``.
+        """
+        hits = self.search(query, limit)
+        return Research(hits, tuple(self._pages(query, hits)) if hits else ())
 
     def search(self, query: str, limit: int = 5) -> tuple[Hit, ...]:
         """Return up to ``limit`` pages; empty means the engines answered and found nothing.
 
         Raises:
-            BadValue: the query is empty.
-            SearchUnavailable: ``errors_search.off``, ``.offline``, ``.blocked`` or ``.timeout``.
+            BadValue: the query is empty, or a setting is wrong.
+            SearchUnavailable: ``errors_search.off``, ``.offline``, ``.blocked``, ``.timeout`` or ``.too_many``.
         """
-        query = _line(query, QUERY_CHARS)
+        query = one_line(query, QUERY_CHARS)
         if not query:
             raise BadValue("errors_search.empty_query")
         if not self._settings.network:
             raise SearchUnavailable("errors_search.off")
+        wanted = max(1, min(limit, MAX_HITS))
+        key = self._key(query)
+        found = self._kept.get(key)
+        if found is not None:
+            return tuple(Hit(**hit) for hit in found)[:wanted]
         if self._clock() < self._offline_until:
             raise SearchUnavailable("errors_search.offline")
-        answers, errors, late = self._ask_all(self._chosen(), query)
+        hits = self._asked(query)
+        self._kept.put(key, [asdict(hit) for hit in hits], HITS_S if hits else EMPTY_S)
+        return hits[:wanted]
+
+    def _key(self, query: str) -> str:
+        """Return what a search is kept under: one of other engines is another one."""
+        settings = self._settings
+        asked = [settings.search_url, settings.searxng_url, settings.search_backends, " ".join(query.lower().split())]
+        named = [engine.name for engine in self._engines] if self._engines else None
+        return "hits " + hashlib.sha256(json.dumps([*asked, named]).encode()).hexdigest()
+
+    def _asked(self, query: str) -> tuple[Hit, ...]:
+        engines = self._engines if self._engines is not None else engines_of(self._settings)
+        seconds = self._kept.may_ask()
+        if seconds > 0:
+            raise SearchUnavailable("errors_search.too_many", seconds=seconds)
+        answers, errors, late = self._ask_all(engines, query)
+        heard = [found for found in answers if found.status == 200 and not (found.refused and not found.rows)]
         if not answers:
             self._give_up(errors, late)
-        if all(found.status != 200 for found in answers):
-            status = answers[0].status
-            raise SearchUnavailable("errors_search.blocked", status=status)
-        return _merge(answers, max(1, min(limit, MAX_HITS)))
-
-    def _chosen(self) -> Sequence[Engine]:
-        if self._engines is not None:
-            return self._engines
-        if self._settings.search_url:
-            return (DdgsEngine(BACKENDS[0], self._settings.search_url),)
-        return tuple(DdgsEngine(name) for name in BACKENDS)
+        if not heard:
+            raise SearchUnavailable("errors_search.blocked", status=answers[0].status)
+        return merge(query, heard, MAX_HITS)
 
     def _ask_all(self, engines: Sequence[Engine], query: str) -> tuple[list[Found], list[BaseException], bool]:
-        """Ask every engine at once; stop at the first good page, or when the time is over."""
+        """Ask every engine at once; after the first hits the others have a little while to add theirs."""
         limit_s = self._settings.search_timeout_s
         deadline = time.monotonic() + limit_s
-        pool = ThreadPoolExecutor(max_workers=len(engines), thread_name_prefix="search")
-        waiting: set[Future[Found]] = {pool.submit(e.ask, query, limit_s) for e in engines}
         answers: list[Found] = []
         errors: list[BaseException] = []
-        while waiting and not any(found.rows for found in answers):
-            done, waiting = wait(waiting, timeout=max(0.0, deadline - time.monotonic()), return_when=FIRST_COMPLETED)
-            if not done:
-                break
-            for future in done:
-                error = future.exception()
-                if error:
-                    errors.append(error)
-                else:
-                    answers.append(future.result())
-        pool.shutdown(wait=False, cancel_futures=True)
-        return answers, errors, bool(waiting)
+        calls = [partial(engine.ask, query, limit_s, region_of(query)) for engine in engines]
+        asked = AtOnce(calls)
+        for one in asked.within(limit_s):
+            if one.value is None:
+                errors.append(one.error or OSError())
+            else:
+                answers.append(one.value)
+                if one.value.rows:
+                    break
+        if any(found.rows for found in answers):
+            left = max(0.0, min(GRACE_S, deadline - time.monotonic()))
+            answers += [one.value for one in asked.within(left) if one.value is not None]
+        return answers, errors, len(answers) + len(errors) < len(engines)
 
     def _give_up(self, errors: Sequence[BaseException], late: bool) -> None:
         """Say why nothing came back; a broken engine's parser counts as not reached."""
-        if late or any(isinstance(e, TimeoutError) for e in errors):
-            self._offline_until = self._clock() + OFFLINE_MEMORY_S
-            raise SearchUnavailable("errors_search.timeout", seconds=self._settings.search_timeout_s)
+        told = next((error for error in errors if isinstance(error, RigfitError)), None)
+        if told:
+            raise told
         self._offline_until = self._clock() + OFFLINE_MEMORY_S
+        if late or any(isinstance(error, TimeoutError) for error in errors):
+            raise SearchUnavailable("errors_search.timeout", seconds=self._settings.search_timeout_s)
         raise SearchUnavailable("errors_search.offline")
+
+    def _pages(self, query: str, hits: Sequence[Hit]) -> Iterator[PageFigures]:
+        """Read the best hits' pages, all at once and within ``PAGES_S``, in the order of the hits."""
+        best = hits[: self._settings.search_pages]
+        limits = self._limits or Limits(Allowed(self._settings.search_networks))
+        reading = AtOnce([partial(self._page, hit, limits) for hit in best])
+        came = {one.at: one.value for one in reading.within(PAGES_S)}
+        words = telling_words(query)
+        for at, hit in enumerate(best):
+            page = came.get(at)
+            if page:
+                title = page.title or hit.title
+                figures = about(figures_in(page.text), words, f"{title} {hit.title} {hit.url}")
+                yield PageFigures(title, hit.url, page.date or hit.published, figures[:_FIGURES_OF_A_PAGE])
+
+    def _page(self, hit: Hit, limits: Limits) -> Page:
+        deadline = time.monotonic() + PAGES_S
+        key = "page " + hashlib.sha256(hit.url.encode()).hexdigest()
+        kept: Any = self._kept.get(key)
+        if kept:
+            return Page(**kept)
+        found = fetch(hit.url, deadline - time.monotonic(), limits)
+        page = read_page(found, hit.url, max(0.1, deadline - time.monotonic()))
+        self._kept.put(key, asdict(page), PAGE_S)
+        return page
+
+
+def region_of(query: str) -> str:
+    """Return the region of a query by its letters: a Russian question is for Russian pages.
+
+    >>> region_of("Qwen3 сколько памяти"), region_of("Qwen3 memory")
+    ('ru-ru', 'us-en')
+    """
+    return "ru-ru" if _CYRILLIC.search(query) else "us-en"
 
 
 def search_web(query: str, *, settings: Settings, limit: int = 5) -> tuple[Hit, ...]:
     """Search once. See ``WebSearch.search`` for what it raises."""
     return WebSearch(settings).search(query, limit)
-
-
-def _merge(answers: Sequence[Found], limit: int) -> tuple[Hit, ...]:
-    """Take the engines' results in turns, one page once, safe addresses only."""
-    today = datetime.now(UTC).date().isoformat()
-    hits: dict[str, Hit] = {}
-    depth = max((len(found.rows) for found in answers), default=0)
-    for rank in range(depth):
-        for found in answers:
-            if rank >= len(found.rows):
-                continue
-            row = found.rows[rank]
-            url = _safe_url(str(getattr(row, "href", "") or ""))
-            title = _line(str(getattr(row, "title", "") or ""), TITLE_CHARS)
-            if url and title:
-                snippet = _line(str(getattr(row, "body", "") or ""), SNIPPET_CHARS)
-                hits.setdefault(url.rstrip("/"), Hit(title, url, snippet, today))
-    return tuple(hits.values())[:limit]
-
-
-def _safe_url(url: str) -> str:
-    """Return an http(s) address without credentials, or an empty string."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return ""
-    clean = all(c.isprintable() and not c.isspace() and c not in '<>"`' for c in url)
-    return url if parts.scheme in {"http", "https"} and host and "@" not in parts.netloc and clean else ""
-
-
-def _line(text: str, limit: int) -> str:
-    """Make one printable line of at most ``limit`` characters."""
-    words = "".join(c if c.isprintable() else " " for c in text).split()
-    line = " ".join(words)
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
