@@ -40,6 +40,10 @@ class NamedDecider(Protocol):
         """Return the next message: tool calls, or none when it is time to answer."""
         ...
 
+    async def rewrite(self, state: State, piece: str, wrong: tuple[str, ...]) -> str | None:
+        """Write a piece of the answer again without its wrong figures; None where no model can be asked."""
+        ...
+
 
 def make_decider(settings: Settings, tools: Sequence[BaseTool], model: ModelAt | None = None) -> NamedDecider:
     """Return the rules, or the model at ``settings.llm_url``, or that of ``model``, with the rules to fall back on."""

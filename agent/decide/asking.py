@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool
 
-from agent.decide.forms import ANSWER, arguments_of, call_id, described, next_step, offered
+from agent.decide.forms import ANSWER, arguments_of, call_id, described, next_step, object_in, offered
 from agent.decide.prompt import weight
+from agent.decide.stream import gathered
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _TOO_LONG = re.compile(r"context[ _](?:length|window|size)", re.IGNORECASE)
 _LENGTH = re.compile(r"context length is (\d{1,9})\b")
 """As vLLM has it (vllm/renderers/params.py, 0.32.0), and OpenAI."""
+_LIMIT, _NEWER_LIMIT = "max_tokens", "max_completion_tokens"
+"""An answer's longest in tokens: the name that every server knows, and the one that OpenAI's thinking models insist on
+(https://platform.openai.com/docs/api-reference/chat/create)."""
 _SAID_CHARS = 2000
 _SMALLEST_CONTEXT = 512
 _CHOOSE = "Choose your next step. Tools:\n{tools}\n- answer: everything needed is known; write the answer."
@@ -44,6 +48,7 @@ class Asking:
 
     def __init__(self, chat: Any, tools: Sequence[BaseTool]) -> None:
         self._chat, self._tools = chat, {tool.name: tool for tool in tools}
+        self._limit = _LIMIT
 
     def tools_tokens(self, form: Form) -> int:
         """Estimate how many tokens the tools take."""
@@ -52,37 +57,53 @@ class Asking:
             return round(weight(described(list(self._tools.values()))) + longest)
         return round(weight(json.dumps([offered(tool) for tool in self._tools.values()])))
 
-    async def ask(self, prompt: list[AnyMessage], form: Form) -> AIMessage:
-        """Ask for the next message in a form; errors are those of the ``openai`` package."""
+    async def ask(self, prompt: list[AnyMessage], form: Form, tokens: int) -> AIMessage:
+        """Ask for the next message in a form; errors are those of the ``openai`` package.
+
+        Args:
+            prompt: the conversation.
+            form: how the tools are offered.
+            tokens: how long the message may be, what is thought before it included.
+        """
         if form is not Form.CHOICE:
             strict = form is Form.STRICT
             forms = [offered(tool, strict=strict) for tool in self._tools.values()]
-            return await self._chat.bind(tools=forms).ainvoke(prompt)
-        return await self._by_choice(in_plain_words(prompt))
+            return await self._written(prompt, tokens, tools=forms)
+        return await self._by_choice(in_plain_words(prompt), tokens)
 
-    async def _by_choice(self, prompt: list[AnyMessage]) -> AIMessage:
+    def limits_otherwise(self, error: APIStatusError) -> bool:
+        """Whether an endpoint refused the limit by the name it had, and knows another: OpenAI's thinking models do."""
+        refused = self._limit != _NEWER_LIMIT and error.status_code == 400 and _NEWER_LIMIT in _said(error)
+        self._limit = _NEWER_LIMIT if refused else self._limit
+        return refused
+
+    async def _written(self, prompt: list[AnyMessage], tokens: int, **more: Any) -> AIMessage:
+        body = {self._limit: tokens, **more.pop("extra_body", {})}
+        return await gathered(self._chat.astream(prompt, extra_body=body, **more), tokens)
+
+    async def _by_choice(self, prompt: list[AnyMessage], tokens: int) -> AIMessage:
         """Ask first which tool, then for its arguments; or for the answer."""
         listed = HumanMessage(_CHOOSE.format(tools=described(list(self._tools.values()))))
-        chosen = await self._object([*prompt, listed], next_step(list(self._tools.values())))
+        chosen = await self._object([*prompt, listed], next_step(list(self._tools.values())), tokens)
         tool = self._tools.get(str(chosen.get("next")))
         if tool is None or chosen.get("next") == ANSWER:
-            return await self._chat.ainvoke(prompt)
+            return await self._written(prompt, tokens)
         asked = [*prompt, HumanMessage(_FILL.format(tool=tool.name))]
-        arguments = await self._object(asked, arguments_of(tool))
+        arguments = await self._object(asked, arguments_of(tool), tokens)
         call: Any = {"name": tool.name, "args": arguments, "id": call_id(), "type": "tool_call"}
         return AIMessage(content="", tool_calls=[call], response_metadata={"finish_reason": "tool_calls"})
 
-    async def _object(self, prompt: list[AnyMessage], schema: dict[str, Any]) -> dict[str, Any]:
+    async def _object(self, prompt: list[AnyMessage], schema: dict[str, Any], tokens: int) -> dict[str, Any]:
         """Ask for an object of a schema.
 
         Raises:
             ValueError: what came is none.
         """
         form = {"type": "json_schema", "json_schema": {"name": "step", "schema": schema}}
-        answer = await self._chat.bind(extra_body={"response_format": form}).ainvoke(prompt)
-        found = json.loads(answer.text.rpartition("</think>")[2])
-        if not isinstance(found, dict):
-            raise ValueError("not an object")
+        answer = await self._written(prompt, tokens, extra_body={"response_format": form})
+        found, why = object_in(answer.text.rpartition("</think>")[2])
+        if found is None:
+            raise ValueError(why)
         return found
 
 

@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool
 
 from agent.decide.asking import Asking, Form, next_form, refused_context
+from agent.decide.prompt import size
 from tools.errors import ModelUnavailable
 from tools.settings import Settings
 
@@ -30,7 +31,7 @@ _SOONEST_S, _LATEST_S = 0.2, 10.0
 CONTEXT_TOKENS = 32768
 """Context of a model whose server has not said it; a longer prompt is refused with the true number."""
 ANSWER_TOKENS = 1024
-"""Part of the context that is kept for the answer."""
+"""Least part of the context that is kept for the answer; it may be longer where there is room."""
 _NAMES_BYTES = 1 << 20
 _NAMES_SHOWN = 5
 _NAME_CHARS = 200
@@ -44,7 +45,7 @@ class Endpoint:
     """One model behind one address.
 
     Args:
-        settings: ``llm_url``, ``llm_model`` and the name of the variable that holds the key.
+        settings: ``llm_url``, ``llm_model``, ``llm_max_tokens`` and the name of the variable that holds the key.
         tools: what the model may call.
 
     Attributes:
@@ -99,11 +100,15 @@ class Endpoint:
 
         while True:
             asking = await self._bound()
-            room = self.context - min(ANSWER_TOKENS, self.context // 4) - asking.tools_tokens(self.form)
-            messages = prompt(room)
+            free = self.context - asking.tools_tokens(self.form)
+            kept = min(ANSWER_TOKENS, self.context // 4)
+            messages = prompt(free - kept)
+            limit = min(self._settings.llm_max_tokens, max(kept, free - size(messages)))
             try:
-                return await self._patiently(messages, waiting)
+                return await self._patiently(messages, limit, waiting)
             except APIStatusError as error:
+                if asking.limits_otherwise(error):
+                    continue
                 context, form = refused_context(error, self.context), next_form(error, self.form)
                 if context is not None:
                     self.context = context
@@ -112,14 +117,14 @@ class Endpoint:
                 else:
                     raise
 
-    async def _patiently(self, prompt: Sequence[AnyMessage], waiting: Callable[[], None]) -> AIMessage:
+    async def _patiently(self, prompt: Sequence[AnyMessage], limit: int, waiting: Callable[[], None]) -> AIMessage:
         """Ask, again where the endpoint says that it is worth it: 503 with ``Retry-After``."""
         from openai import APIStatusError
 
         ends: float | None = None
         while True:
             try:
-                return await (await self._bound()).ask(list(prompt), self.form)
+                return await (await self._bound()).ask(list(prompt), self.form, limit)
             except APIStatusError as error:
                 pause = _pause_s(error)
                 if pause is None:

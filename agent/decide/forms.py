@@ -16,6 +16,7 @@ ANSWER = "answer"
 MAX_CALLS = 4
 """Calls at once; a model that wants more repeats itself."""
 _WORD_CHARS = 200
+_OBJECT_CHARS = 65536
 _NEEDS_PLAN = "generate_launch_config"
 _PLANS = "calculate_vram"
 _CALL_TEXT = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
@@ -64,21 +65,39 @@ def calls_to_make(calls: Sequence[Mapping[str, Any]]) -> list[Any]:
     return kept[:MAX_CALLS]
 
 
-def written_call(said: str, names: frozenset[str]) -> tuple[str, list[Any]]:
-    """Take the calls out of a text that a server left in it; one that is cut off or of no tool is dropped.
+def written_calls(said: str, names: frozenset[str]) -> tuple[str, list[Any], list[Any]]:
+    """Take the calls out of a text that a server left in it.
 
-    >>> written_call('<tool_call>{"name": "calculate_vram", "argu', frozenset({"calculate_vram"}))
-    ('', [])
+    Returns:
+        The text without them; those of known tools; and those that can't be read, with what is wrong with them.
+
+    >>> written_calls('<tool_call>{"name": "calculate_vram", "argu', frozenset({"calculate_vram"}))[2][0]["error"]
+    'Unterminated string starting at: line 1 column 28 (char 27)'
     """
     found: list[Any] = []
+    wrong: list[Any] = []
     for match in _CALL_TEXT.finditer(said):
-        try:
-            call = json.loads(match[1])
-        except ValueError:
-            continue
-        if isinstance(call, dict) and call.get("name") in names and isinstance(call.get("arguments"), dict):
+        call, error = object_in(match[1])
+        if call is None:
+            wrong.append({"name": "", "args": match[1], "id": call_id(), "error": error, "type": "invalid_tool_call"})
+        elif call.get("name") in names and isinstance(call.get("arguments"), dict):
             found.append({"name": call["name"], "args": call["arguments"], "id": call_id(), "type": "tool_call"})
-    return _CALL_TEXT.sub("", said).strip(), found
+    return _CALL_TEXT.sub("", said).strip(), found, wrong
+
+
+def object_in(written: str) -> tuple[dict[str, Any] | None, str]:
+    """Return the object that a model wrote, or None and why it is none.
+
+    >>> object_in('{"gpus": [{"memory_gb": 9')
+    (None, "Expecting ',' delimiter: line 1 column 26 (char 25)")
+    """
+    if len(written) > _OBJECT_CHARS:
+        return None, f"longer than {_OBJECT_CHARS} characters"
+    try:
+        found = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        return None, str(error)
+    return (found, "") if isinstance(found, dict) else (None, "not an object")
 
 
 def call_id() -> str:

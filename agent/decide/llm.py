@@ -6,7 +6,6 @@ It sees the same messages and calls the same tools as the rules do. Its text is 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +15,8 @@ from langchain_core.tools import BaseTool
 from langgraph.config import get_stream_writer
 
 from agent.decide.endpoint import Endpoint
-from agent.decide.forms import calls_to_make, written_call
-from agent.decide.prompt import prompt_of
+from agent.decide.heard import Heard, hear, with_reason
+from agent.decide.prompt import prompt_of, size
 from agent.decide.rules import RulesDecider
 from agent.events import StepFinished, StepStarted
 from agent.state import State, this_turn, tool_calls
@@ -27,23 +26,21 @@ from tools.settings import Settings
 
 MAX_ROUNDS = 5
 """Tool rounds a model may take in one turn; then the rules finish."""
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _WAIT = "wait_for_model"
-_SENTENCE_END = re.compile(r"[.!?…](?=\s|$)|\n")
 
 
 class LlmDecider:
     """Asks a model for the next step.
 
     Args:
-        settings: ``llm_url``, ``llm_model`` and the name of the variable that holds the key.
+        settings: ``llm_url``, ``llm_model``, ``llm_max_tokens`` and the name of the variable that holds the key.
         tools: what it may call.
         rules: who goes on when the endpoint fails or the model runs in circles.
     """
 
     def __init__(self, settings: Settings, tools: Sequence[BaseTool], rules: RulesDecider) -> None:
         self._endpoint, self._rules = Endpoint(settings, tools), rules
-        self._tools = frozenset(tool.name for tool in tools)
+        self._tools, self._max_tokens = frozenset(tool.name for tool in tools), settings.llm_max_tokens
 
     @property
     def name(self) -> str:
@@ -58,27 +55,28 @@ class LlmDecider:
         if _in_circles(messages):
             return await self._by_rules(state, [{"code": "errors_agent.llm_steps", "params": {}}])
         try:
-            answer = await self._asked(state)
+            heard = await self._heard(state)
         except ModelUnavailable as error:
             params = {key: str(value) for key, value in error.params.items()}
             return await self._by_rules(state, [{"code": error.code, "params": params}])
-        wanted, written = self._read(answer)
-        if not wanted and (owed := await self._owed(state)):
-            wanted = owed
-        if not wanted and not written:
-            return await self._by_rules(state, [{"code": "errors_agent.llm_empty", "params": {"model": self.name}}])
-        said = "" if wanted else written
-        return AIMessage(content=said, tool_calls=wanted, additional_kwargs={"llm": self.name})
+        wanted = list(heard.calls) or await self._owed(state)
+        cut = {"model": self.name, "tokens": str(self._max_tokens)}
+        if heard.wrong or not (wanted or heard.words):
+            code = "llm_wrong_call" if heard.wrong else "llm_used_up" if heard.is_cut else "llm_empty"
+            return await self._by_rules(state, [{"code": f"errors_agent.{code}", "params": cut}])
+        if wanted:
+            return AIMessage(content="", tool_calls=wanted, additional_kwargs={"llm": self.name})
+        notices = [{"code": "errors_agent.llm_cut", "params": cut}] if heard.is_cut else []
+        return AIMessage(content=heard.words, additional_kwargs={"llm": self.name, "notices": notices})
 
-    def _read(self, answer: AIMessage) -> tuple[list[Any], str]:
-        """Return the calls of an answer, those in its text where a server did not find them, and its words."""
-        words = said_aloud(answer.text)
-        words, found = written_call(words, self._tools)
-        if answer.response_metadata.get("finish_reason") == "length":
-            words = whole_sentences(words)
-        return calls_to_make([*answer.tool_calls, *found]), words
+    async def _heard(self, state: State) -> Heard:
+        """Ask; once more, with the reason, where what came is a call that can't be read."""
+        heard = hear(await self._asked(state, None), self._tools)
+        if heard.wrong is None:
+            return heard
+        return hear(await self._asked(state, heard.wrong), self._tools)
 
-    async def _asked(self, state: State) -> AIMessage:
+    async def _asked(self, state: State, wrong: tuple[str, str] | None) -> AIMessage:
         """Ask the model; waiting until it is ready is shown as a step."""
         show, began = get_stream_writer(), time.perf_counter()
         waited: list[str] = []
@@ -87,9 +85,14 @@ class LlmDecider:
             waited.append(_WAIT)
             show(StepStarted(_WAIT, {}, _WAIT))
 
+        def prompt(tokens: int) -> list[AnyMessage]:
+            if wrong is None:
+                return prompt_of(state, tokens)
+            return with_reason(prompt_of(state, tokens - size(with_reason([], wrong))), wrong)
+
         ok = False
         try:
-            answer = await self._endpoint.ask(lambda tokens: prompt_of(state, tokens), waiting=waiting)
+            answer = await self._endpoint.ask(prompt, waiting=waiting)
             ok = True
             return answer
         finally:
@@ -110,27 +113,6 @@ class LlmDecider:
     async def _by_rules(self, state: State, notices: list[dict[str, Any]]) -> AIMessage:
         message = await self._rules(state)
         return message.model_copy(update={"additional_kwargs": {"fallback": True, "notices": notices}})
-
-
-def said_aloud(answer: str) -> str:
-    """Return an answer without what the model thought; some templates open the thinking before the answer begins.
-
-    >>> said_aloud("<think>2 x 57 ...</think>It fits.")
-    'It fits.'
-    >>> said_aloud("2 x 57 ...</think>It fits.")
-    'It fits.'
-    """
-    return _THINKING.sub("", answer).rpartition("</think>")[2].strip()
-
-
-def whole_sentences(cut_off: str) -> str:
-    """Return a text that was cut off up to its last whole sentence.
-
-    >>> whole_sentences("It fits. With 4 users it tak")
-    'It fits.'
-    """
-    ends = [found.end() for found in _SENTENCE_END.finditer(cut_off)]
-    return cut_off[: ends[-1]].strip() if ends else ""
 
 
 def _in_circles(messages: Sequence[AnyMessage]) -> bool:

@@ -12,7 +12,7 @@ from agent.logs import is_about_log, log_arguments, log_in
 from agent.rigs import current_rig
 from agent.smalltalk import asks_to_explain, asks_what_is, is_thanks
 from agent.state import State, artifact, failures, tool_calls
-from tools.knowledge import find
+from tools.knowledge import MAX_QUESTION, find
 from tools.launch.generate import TARGETS as LAUNCH_TARGETS
 from tools.rough import is_unnamed
 
@@ -36,6 +36,9 @@ ON_VLLM = frozenset({"docker_compose", "vllm_serve", "k8s", "ray", "slurm"})
 ANSWERS_ALONE = frozenset({"read_engine_log", "explain_term"})
 """Tools after whose result nothing else is called."""
 
+ON_CARDS = frozenset({"which_model", "compare", "hardware_needed", "how_many_gpus"})
+"""Questions that the cards they name are enough to answer."""
+
 Call = tuple[str, dict[str, Any]]
 
 
@@ -57,7 +60,7 @@ class RulesDecider:
         if is_thanks(state.get("turns", [""])[-1]):
             return AIMessage(content="")
         made = {call["name"] for call in tool_calls(state)}
-        for stage in self._stages if not made & ANSWERS_ALONE else ():
+        for stage in self._stages if not made & ANSWERS_ALONE else (_besides,):
             calls = [(n, a) for n, a in stage(state) if n not in made and n in self._available]
             if calls:
                 return AIMessage(
@@ -65,6 +68,10 @@ class RulesDecider:
                     tool_calls=[{"name": n, "args": a, "id": f"call_{uuid.uuid4().hex[:12]}"} for n, a in calls],
                 )
         return AIMessage(content="")
+
+    async def rewrite(self, state: State, piece: str, wrong: tuple[str, ...]) -> str | None:
+        """Return None: the rules write nothing."""
+        return None
 
 
 def _log(state: State) -> list[Call]:
@@ -79,17 +86,36 @@ def _log(state: State) -> list[Call]:
 def _explain(state: State) -> list[Call]:
     """Explain a term where the message asks about one and nothing that has to be computed is named in it."""
     reading, asked = state.get("reading", {}), state.get("turns", [""])[-1]
-    if (
-        not asks_to_explain(asked)
-        or reading.get("wants_search")
-        or (reading.get("names_now") and not asks_what_is(asked))
-    ):
+    if reading.get("wants_search"):
         return []
     found = find(asked)
-    if found and (found[0].named or not _is_under_way(state)) and not (reading.get("names_now") and not found[0].named):
-        return [("explain_term", {"question": asked})]
+    named = bool(found) and found[0].named
     unknown = asks_what_is(asked) and reading.get("expect") == "scope" and not reading.get("names_now")
-    return [("explain_term", {"question": asked})] if unknown else []
+    if unknown or (found and _is_general(state, asked, named=named)):
+        return [("explain_term", {"question": asked})]
+    return []
+
+
+def _is_general(state: State, asked: str, *, named: bool) -> bool:
+    """Tell whether a message asks for an explanation rather than for a figure of the models or cards it names."""
+    reading, asks = state.get("reading", {}), asks_to_explain(asked)
+    if named and reading.get("expect") == "scope":
+        return True
+    if reading.get("models_now"):
+        return named and asks_what_is(asked)
+    if reading.get("names_now"):
+        return named and (asks_what_is(asked) or (asks and reading.get("intent") not in ON_CARDS))
+    if _is_under_way(state):
+        return named and asks
+    return asks or (named and len(asked) <= MAX_QUESTION and reading.get("intent") != "config")
+
+
+def _besides(state: State) -> list[Call]:
+    """Compute what running takes where something else was asked of a model ("fine-tune Qwen3-8B on a 4090")."""
+    reading = state.get("reading", {})
+    if reading.get("expect") != "scope" or not reading.get("models_now"):
+        return []
+    return [("calculate_vram", {**plan_arguments(reading), "question": "fit"})]
 
 
 def _is_under_way(state: State) -> bool:
@@ -121,7 +147,8 @@ def _plan(state: State) -> list[Call]:
     reading = state.get("reading", {})
     if any(_unknown(f) for f in failures(state) if f["tool"] == "look_up_specs"):
         return [("search_web", {"query": search_query(reading)})]
-    has_cards = bool(reading.get("gpus")) or current_rig(state) is not None
+    in_ram = reading.get("intent") == "which_model" and reading.get("ram_gb")
+    has_cards = bool(reading.get("gpus")) or current_rig(state) is not None or in_ram
     if reading.get("expect") == "scope" or not (reading.get("models") or has_cards):
         return []
     return [("calculate_vram", plan_arguments(reading))]
@@ -153,7 +180,7 @@ def plan_arguments(reading: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``calculate_vram``: what was said, and the engine of the files that are asked for."""
     plain = (
         "models_relation", "gpus_relation", "same_model", "context", "users", "ram_gb", "reserved_gb", "nodes",
-        "engine", "kv_cache",
+        "engine", "kv_cache", "use",
     )  # fmt: skip
     arguments: dict[str, Any] = {
         "models": [_given(m) for m in reading.get("models", [])],
@@ -161,6 +188,10 @@ def plan_arguments(reading: Mapping[str, Any]) -> dict[str, Any]:
         "question": reading.get("intent", "fit"),
     }
     arguments.update({key: reading[key] for key in plain if reading.get(key) is not None})
+    if arguments["question"] == "compare" and len(reading.get("engines") or ()) > 1:
+        arguments["engines"] = reading["engines"]
+    if arguments["question"] != "which_model":
+        arguments.pop("use", None)
     if "engine" not in arguments and reading.get("config_kind") not in {None, *ON_VLLM}:
         arguments["engine"] = LAUNCH_TARGETS[TARGETS[reading["config_kind"]]].engine
     return arguments
