@@ -36,6 +36,9 @@ _DIRECT = {"the", "is the", "are the"}
 """Between "what" and its noun; any other determiner shows that the noun is not what is asked."""
 _MEASURED = frozenset({"memory", "quant", "users", "context", "copies", "layers", "models", "speed"})
 """Nouns that a number right before them makes an amount."""
+_TOPIC = frozenset({"models", "model", "gpus", "hardware", "memory", "quant", "context", "layers", "speed"})
+_LOOSE_NOUNS = frozenset({"settings", "model", "file", "gpus"})
+"""Nouns that the name of a flag may contain ("--tensor-parallel-size") and still be no more than a setting."""
 _QUOTED_NUMBER = Lazy(r"(?:the|total|maximum|max|than) number of$")
 """A number that a message speaks of ("larger than the number of available GPUs")."""
 _WISH = 3.5
@@ -80,6 +83,11 @@ def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> d
     return {intent: max(found) + _MORE * min(len(found) - 1, 3) for intent, found in cues.items()}
 
 
+def speaks_of_models(sheet: Sheet, lexicon: Lexicon) -> bool:
+    """Whether a text has a noun of running models in it ("card", "context", "quant")."""
+    return any(noun.key in _TOPIC for noun in lexicon.nouns.find(sheet.words))
+
+
 def _cued(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> Iterator[tuple[str, float]]:
     found = {(hit.key, hit.start): hit for hit in lexicon.cues.find(sheet.words)}
     feared = [(*sheet.sentence(hit.end), hit.end) for hit in lexicon.feared.find(sheet.words)]
@@ -99,10 +107,10 @@ def _nouns(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> list[Hit
 
 def _flag_nouns(sheet: Sheet, nouns: Sequence[Hit]) -> Iterator[Hit]:
     """Flags and settings by their own names ("-ngl", "num_gpu") that are no noun of the lists: settings."""
-    known = {noun.start for noun in nouns}
     for flag in _FLAG.finditer(sheet.low):
         start = flag.start()
-        if start not in known and sheet.free(*flag.span()) and not _VALUE.match(sheet.low, flag.end()):
+        known = any(start <= noun.start < flag.end() and noun.key not in _LOOSE_NOUNS for noun in nouns)
+        if not known and sheet.free(*flag.span()) and not _VALUE.match(sheet.low, flag.end()):
             yield Hit("settings", start, flag.end())
 
 
@@ -179,7 +187,8 @@ def choose_intent(said: Said) -> str | None:
         weights.pop("hardware_needed", None)
     if any(m.name and not m.name.endswith("model") for m in said.models) and "hardware_needed" in weights:
         weights.pop("which_model", None)
-    if said.models and weights.get("which_model", 0) < _WISH:
+    together = len(said.models) > 1 and said.models_relation == "together"
+    if together or (said.models and weights.get("which_model", 0) < _WISH):
         weights.pop("which_model", None)
     if "alternatives" in {said.gpus_relation, said.models_relation}:
         picks = [weights.pop(intent) for intent in ("hardware_needed", "which_model") if intent in weights]

@@ -22,6 +22,8 @@ _CHUNK = Lazy(
 )
 _QUOTED = Lazy(r"[`\"']([^`\"'\n]{2,120})[`\"'][\s-]*(\d+(?:\.\d+)?)\s?b(?![^\W\d_])")
 _HUB = Lazy(r"(?<![\w/.:-])([A-Za-z][\w.-]{1,40})/([A-Za-z][\w.-]{1,79}\w)(?![\w/])")
+_EMBEDS_BEFORE = Lazy(r"(?:embed\w*|эмбед\w*)\s$")
+_EMBEDS_AFTER = Lazy(r"\s(?:embed|эмбед|эмбеддинг)")
 _DIGIT_NEXT = Lazy(r"[\s:-]?\d")
 _SIZED_NEXT = Lazy(r"[\s:-]?(?:\d+(?:\.\d+)?[\s:-])?\d+(?:\.\d+)?b(?![^\W_])")
 _SECOND_WORD = Lazy(r"\s([^\W\d_]+)(?![^\W\d_])")
@@ -80,7 +82,7 @@ def _families(sheet: Sheet, lexicon: Lexicon, precisions: Sequence[Precision]) -
         family, end = compound or (family, end)
         reader = NameTail(sheet, lexicon, precisions, family, end)
         reader.run()
-        embeds = re.search(r"(?:embed\w*|эмбед\w*)\s$", sheet.low[max(0, start - 16) : start])
+        embeds = _EMBEDS_BEFORE.search(sheet.low[:start]) or _EMBEDS_AFTER.match(sheet.low, end)
         weak = word.removesuffix("s") in lexicon.names["rules"]["weak"]
         if weak and reader.end == end and not compound and not embeds:
             continue

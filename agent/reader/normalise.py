@@ -33,6 +33,8 @@ _SAME = str.maketrans(
 _LETTERS = str.maketrans("авекмнорстухпбдгл", "abekmhopctyxpbdgl")
 _LATIN = dict(zip("abekmhopctyx", "авекмнорстух", strict=True))
 _CODE = str.maketrans("авекмнорстухпбдгл", "avekmhopstyxpbdgl")
+_ORDINAL = Lazy(r"(?<=\d)-(?:ух|ех|х|мя|ми)(?![^\W_])", re.IGNORECASE)
+"""Read "2-х 5070"."""
 _GROUPED = Lazy(
     r"(?<![\w.,])(\d{1,3})((?:([ ,_'\u00a0\u202f])\d{3})(?:\3\d{3})*)(?![\w]|[.,]\d|\s?(?:gb|гб|гиг|g\b))",
     re.IGNORECASE,
@@ -77,6 +79,7 @@ def normalise(text: str) -> str:
     text = _COMMAND.sub(r"\1-\2", text)
     text = _GROUPED.sub(_join_groups, text)
     text = _MEBIBYTES.sub(lambda found: f"{int(found.group(1)) / 1024:.1f} GiB", text)
+    text = _ORDINAL.sub("", text)
     text = _XTX.sub(lambda found: found.group(1) + "xtx"[: len(found.group(2))], text)
     text = _TIMES_BEFORE.sub(r"\1x", text)
     text = _TIMES_AFTER.sub(r"\1x", text)

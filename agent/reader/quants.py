@@ -12,11 +12,13 @@ _GGUF = r"(?:ud-)?i?q_?[1-8](?:_?[0-9k](?:_?(?:xxs|xs|xl|nl|[sml01]))?|_(?:xxs|x
 _WORD = (
     rf"{_GGUF}|(?:exl[23][-_ ])?\d(?:\.\d+)?[-_ ]?bpw|(?:gptq|awq|bnb|bitsandbytes|exl[23]|mlx|"
     rf"autoround)(?:[-_ ]?(?:int)?[-_ ]?[2-8](?:[-_ ]?(?:bits?|бит\w*))?)?"
-    r"|w(?:4|8)a(?:16|8|4)|nvfp4|mxfp[48]|nf4|fp[-_ ]?(?:4|8|16|32)|bf[-_ ]?16|f16|f32"
+    r"|авк[уе]?|гптк[уе]?|w(?:4|8)a(?:16|8|4)|nvfp4|mxfp[48]|nf4|fp[-_ ]?(?:4|8|16|32)|bf[-_ ]?16|f16|f32"
     r"|(?:int|инт)[-_ ]?[2-8]|float[-_ ]?(?:16|32)|bfloat[-_ ]?16|half[- ]precision"
     r"|(?:[1-8]\.\d{1,2}|[2-8])[-_ ]?(?:bits?|бита?(?:х|ная|ный|ную|ной|ке|ку|ка)?)|16[-_ ]?(?:bits?|бит\w*)"
 )
-_PRECISION = Lazy(rf"(?<![^\W_])(?:(?<!\d\.)(?=\d)|(?=[a-zи]))(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![^\W_])")
+_PRECISION = Lazy(
+    rf"(?<![^\W_])(?:(?<!\d\.)(?=\d)|(?=[a-zиаг]))(?:{_WORD})(?:[ -]?(?:gptq|awq|int[48]|gguf))?(?![^\W_])"
+)
 _RUSSIAN_BITS = Lazy(r"(?<![а-я])(?:в\s+)?(двух|трех|четырех|пяти|шести|восьми|шестнадцати)[- ]?бит\w*")
 _BITS = {"двух": 2, "трех": 3, "четырех": 4, "пяти": 5, "шести": 6, "восьми": 8, "шестнадцати": 16}
 _FULL = Lazy(
@@ -82,6 +84,7 @@ def _without_overlaps(found: list[Precision]) -> list[Precision]:
 
 def _written(said: str) -> str:
     said = re.sub(r"бит\w*", "bit", said.replace("инт", "int")).strip()
+    said = re.sub(r"гптк\w?", "gptq", re.sub(r"авк\w?", "awq", said))
     if re.match(r"(?:ud-)?i?q_?\d", said):
         return said.replace("q_", "q").upper()
     return re.sub(r"(?<=\d)[-_ ]?bits?\b", "bit", said)

@@ -76,7 +76,7 @@ def _default_intent(state: State) -> str:
     asked = _QUESTION.search(said.low)
     if said.gpus_relation == "alternatives" or said.models_relation == "alternatives":
         return "compare"
-    if said.models or (said.gpus and not asked):
+    if said.models or (said.gpus and not asked) or said.on_topic:
         return "fit"
     return "other"
 

@@ -29,6 +29,7 @@ class Said:
         versions: precisions of one model named in a row ("in AWQ and FP8").
         at_once: what is named is to run at the same time.
         keys: which phrase lists have a phrase in the text.
+        on_topic: the text speaks of models, cards, memory or the like, whatever it asks.
         intents: by intent, how strongly the text speaks for it.
     """
 
@@ -63,3 +64,4 @@ class Said:
     intents: Mapping[str, float] = field(default_factory=dict[str, float])
     kinds: tuple[str, ...] = ()
     implausible: bool = False
+    on_topic: bool = False

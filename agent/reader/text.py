@@ -9,7 +9,7 @@ from itertools import pairwise
 from agent.reader import amounts, cards, copies, engines
 from agent.reader.flags import Flags, read_flags
 from agent.reader.gpus import GpuMention, find_names
-from agent.reader.intent import structural, weigh_intents
+from agent.reader.intent import speaks_of_models, structural, weigh_intents
 from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Lexicon, lexicon
 from agent.reader.logs import add_facts, model_words, without_log
@@ -306,6 +306,7 @@ def _implied(sheet: Sheet, flags: Flags, *, several: bool) -> list[GpuMention]:
 _REJECTED = Lazy(
     r"(?:can'?t|cannot|won'?t|couldn'?t|hard to (?:buy|get|find)|не (?:тянет|потянет|влез\w*|хватает|идет))"
 )
+_NOT_THIS = Lazy(r"(?<![^\W\d_])(?:not|не)\s(?:an?\s|the\s)?$")
 _FROM = Lazy(
     r"(?:(?:below|smaller than|weaker than|less than)\s(?:an?\s)?"
     r"|(?:upgrad\w+|mov\w+|switch\w*|апгрейд\w*|перейти|переход\w*):?\s(?:from|с|со)\s(?:an?\s|my\s)?)$"
@@ -323,6 +324,7 @@ def _drop_rejected(sheet: Sheet, said: Said, gpus: list[GpuMention]) -> list[Gpu
         gpus = [g for g in gpus if g.start > wish.start()]
     kept = _latest_counts(sheet, gpus)
     kept = [g for g in kept if not _FROM.search(sheet.low[max(0, g.start - 40) : g.start])] or kept
+    kept = [g for g in kept[:-1] if not _NOT_THIS.search(sheet.low[max(0, g.start - 12) : g.start])] + kept[-1:]
     kept = [g for g in kept if not _NEED.search(sheet.low[max(0, g.start - 40) : g.start])]
     return kept or gpus
 
@@ -342,6 +344,7 @@ def _read_intents(
     sheet: Sheet, words: Lexicon, said: Said, precisions: Sequence[Precision], models: Sequence[ModelMention]
 ) -> None:
     intents = weigh_intents(sheet, words, models)
+    said.on_topic = bool(said.engine or said.bare_copies or speaks_of_models(sheet, words))
     if any(g.name and g.count is None for g in said.gpus) and _HOW_MANY.search(sheet.low):
         intents["how_many_gpus"] = words.weights["amount"] + 1
     if any(m.copies is None for m in said.models):

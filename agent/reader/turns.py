@@ -74,6 +74,7 @@ def _join(state: Said, said: Said) -> None:
     state.language = said.language if re.search(r"[^\W\d_]{3,}", said.low) else state.language
     state.low = f"{state.low}\n{said.low}"
     state.implausible = said.implausible
+    state.on_topic = state.on_topic or said.on_topic
     state.intents = {**state.intents, **said.intents}
 
 
