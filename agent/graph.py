@@ -18,6 +18,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
@@ -26,8 +27,11 @@ from agent.answer.steps import summarise
 from agent.events import AnswerText, AskedBack, FilesReady, PlanMade, StepFinished, StepStarted
 from agent.grounding import ground_draft
 from agent.logs import intent_after, is_wordless, log_in
+from agent.memory import Memory
 from agent.reader import read
 from agent.reader.report import reading_json
+from agent.recall.tool import decided_by_asker, wish_given
+from agent.recall.turn import recall
 from agent.rigs import current_rig, is_yes
 from agent.smalltalk import asks_to_run, target_named
 from agent.state import KEPT_TURNS, TOOL_FAILED, State, artifact, this_turn
@@ -79,7 +83,7 @@ def build_graph(
     return graph.compile(checkpointer=checkpointer, store=store, name="rigfit")
 
 
-def _read(state: State) -> State:
+async def _read(state: State, runtime: Runtime) -> State:
     """Read the whole conversation again: a later turn may replace, refine or return to what an earlier one said."""
     turns = [str(m.content) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
     reading = dict(reading_json(read(turns)))
@@ -94,6 +98,8 @@ def _read(state: State) -> State:
         reading.update(intent="config", config_kind=target or reading.get("config_kind"), expect="answer")
     offered = state.get("offered_rig")
     update: State = {"turns": turns, "reading": reading, "draft": None, "result": {}}
+    if runtime.store is not None:
+        update |= await recall(state, reading, turns, Memory(runtime.store))
     if offered and (is_yes(turns[-1]) or reading.get("wants_this_machine")):
         update["known_rig"] = offered
     return update
@@ -101,7 +107,7 @@ def _read(state: State) -> State:
 
 def _decide_with(decide: Decider) -> Any:
     async def decide_node(state: State) -> State:
-        return {"messages": [await decide(state)]}
+        return {"messages": [decided_by_asker(state) or await decide(state)]}
 
     return decide_node
 
@@ -170,6 +176,7 @@ def _given(state: State) -> dict[str, Any]:
         "plan": plan,
         "log": logged[1].text if logged else None,
         "turn": len(state.get("records", [])) + 1,
+        "wish": wish_given(state),
     }
 
 

@@ -20,12 +20,15 @@ _FILLER = frozenset(
 def current_rig(state: State) -> dict[str, Any] | None:
     """Return the rig that holds where the text names no card.
 
-    This machine's where the text means it and it was looked at; else the panel's; else the thread's known one.
+    This machine's where the text means it and it was looked at; else a remembered one where the text names it; else
+    the panel's; else the thread's known one.
     """
     looked = artifact(state, "detect_hardware") if state.get("reading", {}).get("wants_this_machine") else None
     here = looked.get("rig") if looked else None
     if here and here.get("gpus"):
         return here
+    if (state.get("recalled") or {}).get("why") == "named" and state.get("known_rig"):
+        return state.get("known_rig")
     return state.get("panel_rig") or state.get("known_rig")
 
 

@@ -8,14 +8,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from langchain_core.messages import HumanMessage
 
+from agent.cut_off import question_cut_off, stopped
 from agent.decide import ModelAt, make_decider
 from agent.events import (
     AnswerText,
@@ -34,7 +36,12 @@ from agent.events import (
     TurnResult,
 )
 from agent.graph import build_graph
-from agent.threads import ThreadStore, open_threads
+from agent.keeping.database import database_of
+from agent.keeping.keeper import Keeper
+from agent.keeping.memory import KeptMemory
+from agent.recall.tool import label, remember_tool
+from agent.threads import ThreadStore
+from agent.transcripts.files import write_transcript
 from agent.transcripts.thread import now, state_of, title_of, transcript_of
 from agent.transcripts.transcript import Transcript
 from prompts import text as say
@@ -50,6 +57,8 @@ MAX_CHARS = 20_000
 """Longest message that is read, in characters, about 200 lines; a longer log is cut to its telling lines."""
 _RECURSION_LIMIT = 40
 _KEPT_GRAPHS = 8
+_PLAN_CHARS = 200
+_ALL_THREADS = 1_000_000
 
 RigSource = Rig | Literal["detect"] | None
 
@@ -59,18 +68,19 @@ class Assistant:
 
     Attributes:
         workbench: the catalogues and the planner behind the tools, for the page's own controls.
+        memory: what is remembered of the asker across threads.
     """
 
-    def __init__(self, settings: Settings, workbench: Workbench, store: ThreadStore, rig: Rig | None) -> None:
+    def __init__(self, settings: Settings, workbench: Workbench, keeper: Keeper, rig: Rig | None) -> None:
         self.settings = settings
         self.workbench = workbench
-        self._store = store
+        self._keeper, self._store = keeper, ThreadStore(keeper)
+        self.memory = KeptMemory(keeper, self._store)
         self._rig = workbench.rig_json(rig) if rig else None
         self._tools = build_tools(workbench)
         self._decide = make_decider(settings, self._tools)
-        self._graph = build_graph(self._decide, self._tools, checkpointer=store)
+        self._graph = self._graph_for(self._decide)
         self._others: OrderedDict[ModelAt, Any] = OrderedDict()
-        self._locks: dict[str, asyncio.Lock] = {}
 
     @classmethod
     @asynccontextmanager
@@ -89,10 +99,14 @@ class Assistant:
             The assistant. A store that can't be opened is no error: it goes on in memory and says so in the first turn.
         """
         workbench = await asyncio.to_thread(Workbench.open, settings, detect=rig == "detect", probes=probes)
-        async with open_threads(settings.data_dir / "threads.sqlite") as store:
-            assistant = cls(settings, workbench, store, rig if isinstance(rig, Rig) else None)
+        keeper = Keeper(database_of(settings))
+        await keeper.open()
+        try:
+            assistant = cls(settings, workbench, keeper, rig if isinstance(rig, Rig) else None)
             await asyncio.to_thread(workbench.warm)
             yield assistant
+        finally:
+            await keeper.close()
 
     @property
     def llm(self) -> str:
@@ -132,38 +146,94 @@ class Assistant:
         # both streams are closed where they are used, so that a turn that is broken off has stored what it came to
         # before the next one begins
         async with (
-            self._locks.setdefault(thread_id, asyncio.Lock()),
+            self._store.turn(thread_id) as held,
             aclosing(self._turn(words, thread_id, language_hint, rig, model)) as turn,
         ):
+            if not held:
+                busy = _refused(thread_id, language_hint, Note("errors_agent.turn_busy"))
+                yield AnswerText(busy.answer_markdown)
+                yield Finished(busy)
+                return
             async for event in turn:
                 yield event
 
     async def _turn(
         self, text: str, thread_id: str, hint: Language, rig: Rig | None, model: ModelAt | None
     ) -> AsyncGenerator[Event, None]:
-        notices = [say(hint, n.code, **n.params) for n in self._store.take_notices()]
+        config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": _RECURSION_LIMIT}
+        cut_off = await self._cut_off(config)
+        notices = [say(hint, n.code, **n.params) for n in self._keeper.take_notices()]
+        inputs: dict[str, Any] | None = self._inputs(text, hint, rig)
+        if cut_off == text:
+            inputs = None
+            notices.append(say(hint, "errors_agent.gone_on"))
+        elif cut_off is not None:
+            await self._go_on(thread_id, config, cut_off)
         for line in notices:
             yield Notice(line)
-        inputs: dict[str, Any] = {
-            "messages": [HumanMessage(text, additional_kwargs={"at": now()})],
-            "language_hint": hint,
-            "panel_rig": self.workbench.rig_json(rig) if rig else None,
-        }
-        if self._rig:
-            inputs["known_rig"] = self._rig
-        config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": _RECURSION_LIMIT}
-        stream = self._graph_of(model).astream(inputs, config, stream_mode="custom", durability="sync")
-        async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
+        async with aclosing(self._run(self._graph_of(model), inputs, config, text)) as events:
             async for event in events:
                 shown = self._shown(event)
                 if shown is not None:
                     yield shown
         values = (await self._graph.aget_state(config)).values
-        await self._store.close_turn(thread_id, text)
-        for note in self._store.take_notices():
+        await self._close_turn(thread_id, text, values)
+        for note in self._keeper.take_notices():
             notices.append(say(values["result"]["language"], note.code, **note.params))
             yield Notice(notices[-1])
         yield Finished(self._result(thread_id, values, notices))
+
+    def _inputs(self, text: str, hint: Language, rig: Rig | None) -> dict[str, Any]:
+        inputs: dict[str, Any] = {
+            "messages": [HumanMessage(text, additional_kwargs={"at": now()})],
+            "language_hint": hint,
+            "panel_rig": self.workbench.rig_json(rig) if rig else None,
+        }
+        return {**inputs, "known_rig": self._rig} if self._rig else inputs
+
+    async def _run(
+        self, graph: Any, inputs: Mapping[str, Any] | None, config: Any, text: str
+    ) -> AsyncGenerator[Any, None]:
+        """Run the graph, from its last stored step where there are no inputs; a turn that is broken off is closed."""
+        stream = graph.astream(inputs, config, stream_mode="custom", durability="sync")
+        ended = False
+        try:
+            async with aclosing(cast("AsyncGenerator[Any, None]", stream)) as events:
+                async for event in events:
+                    yield event
+            ended = True
+        finally:
+            if not ended:
+                await asyncio.shield(self._stop(config, text))
+
+    async def _stop(self, config: Any, text: str) -> None:
+        kept = await self._store.aget_tuple(config)
+        values = kept.checkpoint["channel_values"] if kept else {}
+        await self._graph.aupdate_state(config, stopped(values, text), as_node="answer")
+
+    async def _cut_off(self, config: Any) -> str | None:
+        return await question_cut_off(self._graph, self._store, config)
+
+    async def _go_on(self, thread_id: str, config: Any, text: str) -> None:
+        """Finish an answer that was cut off, by the rules, from the step that was stored last."""
+        async with aclosing(self._run(self._graph_of(ModelAt("")), None, config, text)) as events:
+            async for _ in events:
+                pass
+        await self._close_turn(thread_id, text, (await self._graph.aget_state(config)).values)
+
+    async def _close_turn(self, thread_id: str, text: str, values: Mapping[str, Any]) -> None:
+        """List the thread, and remember what was planned."""
+        await self._store.close_turn(thread_id, text)
+        record = values["records"][-1]
+        plan = self._plan(record["plan"])
+        if plan is not None:
+            rig = label(self.workbench.rig_json(plan.request.rig))
+            made = {"question": text[:_PLAN_CHARS], "rig": rig, "verdict": plan.verdict, "request": record["plan"]}
+            await self.memory.add_plan(thread_id, made)
+
+    def _graph_for(self, decide: Any) -> Any:
+        tools = [*self._tools, remember_tool(self.workbench)]
+        return build_graph(decide, tools, checkpointer=self._store, store=self.memory.store)
 
     def _graph_of(self, model: ModelAt | None) -> Any:
         """Return the graph that a model decides in; the few that were used last are kept."""
@@ -171,7 +241,7 @@ class Assistant:
             return self._graph
         if model not in self._others:
             decide = make_decider(self.settings, self._tools, model)
-            self._others[model] = build_graph(decide, self._tools, checkpointer=self._store)
+            self._others[model] = self._graph_for(decide)
         self._others.move_to_end(model)
         while len(self._others) > _KEPT_GRAPHS:
             self._others.popitem(last=False)
@@ -216,6 +286,7 @@ class Assistant:
     async def history(self, thread_id: str) -> History:
         """Return a thread's turns as they were shown; an unknown thread has none."""
         config: Any = {"configurable": {"thread_id": thread_id}}
+        await self._mend(thread_id, config)
         values = (await self._graph.aget_state(config)).values
         records = values.get("records", [])
         turns: list[PastTurn] = []
@@ -226,6 +297,15 @@ class Assistant:
             turns.append(PastTurn(record["user"], record["answer"], steps, plan, files, record["language"]))
         known = values.get("panel_rig") or values.get("known_rig")
         return History(thread_id, tuple(turns), self.workbench.rig_from_json(known) if known else None)
+
+    async def _mend(self, thread_id: str, config: Any) -> None:
+        """Finish an answer that was cut off, unless somebody is at it."""
+        if self._store.is_under_way(thread_id) or await self._cut_off(config) is None:
+            return
+        async with self._store.turn(thread_id, wait_s=0.0) as held:
+            cut_off = await self._cut_off(config) if held else None
+            if cut_off is not None:
+                await self._go_on(thread_id, config, cut_off)
 
     async def threads(self, limit: int = 50) -> tuple[ThreadInfo, ...]:
         """Return stored conversations, newest first."""
@@ -249,13 +329,25 @@ class Assistant:
         """
         config: Any = {"configurable": {"thread_id": thread_id}}
         state = await asyncio.to_thread(state_of, transcript, longest=MAX_CHARS)
-        async with self._locks.setdefault(thread_id, asyncio.Lock()):
+        async with self._store.turn(thread_id):
             await self._graph.aupdate_state(config, state, as_node="answer")
             await self._store.close_turn(thread_id, title_of(state.get("messages", [])))
 
     async def forget(self, thread_id: str) -> None:
-        """Delete a conversation; its written files stay until the asker deletes them."""
-        await self._store.adelete_thread(thread_id)
+        """Delete a conversation with what was planned in it; its written files stay until the asker deletes them.
+
+        Raises:
+            StorageError: it is not gone.
+        """
+        await self.memory.forget_thread(thread_id)
+
+    async def export(self) -> dict[str, Any]:
+        """Return all that is kept of the asker as plain data: hardware, preferences, plans and conversations."""
+        threads = [
+            {"id": one.thread_id, **json.loads(write_transcript(await self.transcript(one.thread_id), "json"))}
+            for one in await self.threads(_ALL_THREADS)
+        ]
+        return {"exported": now(), **await self.memory.export(), "threads": threads}
 
 
 def _refusal(text: str) -> Note | None:

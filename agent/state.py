@@ -35,6 +35,8 @@ class State(TypedDict, total=False):
         panel_rig: hardware set in the page's panel, as ``rig_json``.
         known_rig: hardware remembered, given at the start, or accepted when offered, as ``rig_json``.
         offered_rig: this machine's hardware, offered to the asker, as ``rig_json``.
+        recalled: which remembered hardware this turn is about (``rig``, its name; ``why``; ``others``) and the
+            preferences it was read with (``preferred``, notes).
         reading: what was understood, as ``reading_json``.
         plan: arguments and JSON of the thread's last plan.
         draft: a model's text with its failing sentences marked; None where the templates write.
@@ -48,6 +50,7 @@ class State(TypedDict, total=False):
     panel_rig: dict[str, Any] | None
     known_rig: dict[str, Any] | None
     offered_rig: dict[str, Any] | None
+    recalled: dict[str, Any] | None
     reading: dict[str, Any]
     plan: dict[str, Any] | None
     draft: dict[str, Any] | None

@@ -1,15 +1,14 @@
-"""Where conversations are kept: one SQLite file, set aside when damaged, replaced by memory when the disk fails."""
+"""The checkpointer: conversations in the database, and in memory whole while the database fails."""
 
 from __future__ import annotations
 
-import sqlite3
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
-import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -19,73 +18,83 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
 )
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agent.events import ThreadInfo
-from tools.domain import Note, note
-from tools.storage import prepare_database
+from agent.keeping.database import BUSY_WAIT_S, serde
+from agent.keeping.keeper import Keeper
 
-SCHEMA_VERSION = 1
-_INDEX = "CREATE TABLE IF NOT EXISTS rigfit_threads (thread_id TEXT PRIMARY KEY, title TEXT, updated TEXT)"
-_LIST = "INSERT INTO rigfit_threads VALUES (?, ?, ?) ON CONFLICT (thread_id) DO UPDATE SET updated = excluded.updated"
-_KEEP_LAST = (
-    "DELETE FROM checkpoints WHERE thread_id = ?1 AND checkpoint_id <> "
-    "(SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?1)",
-    "DELETE FROM writes WHERE thread_id = ?1 AND checkpoint_id NOT IN "
-    "(SELECT checkpoint_id FROM checkpoints WHERE thread_id = ?1)",
-)
 _TITLE_CHARS = 80
 
 
-def _serde() -> JsonPlusSerializer:
-    """Only LangChain's messages and plain data are ever loaded, so a planted database can't run code.
-
-    Source: the security note of langgraph-checkpoint-sqlite 3.1.
-    """
-    return JsonPlusSerializer(allowed_msgpack_modules=None)
-
-
 class ThreadStore(BaseCheckpointSaver[str]):
-    """A checkpointer on SQLite that goes on in memory when SQLite fails, and says so once.
+    """A checkpointer that goes on in memory when the database fails, and writes it down when it is back.
 
-    Attributes:
-        notices: what went wrong with the store so far, for the asker; ``take_notices`` empties it.
+    Args:
+        keeper: watches the database.
     """
 
-    def __init__(self, connection: aiosqlite.Connection | None, notices: Sequence[Note] = ()) -> None:
-        super().__init__(serde=_serde())
-        self._disk = AsyncSqliteSaver(connection, serde=_serde()) if connection else None
-        self._memory = InMemorySaver(serde=_serde())
-        self._in_memory: set[str] = set()
+    def __init__(self, keeper: Keeper) -> None:
+        super().__init__(serde=serde())
+        self._keeper = keeper
+        self._memory = InMemorySaver(serde=serde())
         self._titles: dict[str, ThreadInfo] = {}
-        self._failed = connection is None
-        self._notices = list(notices)
+        self._adrift: dict[str, bool] = {}
+        """Threads that go on in memory, and whether their beginning was read from the database."""
+        self._under_way: set[str] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        keeper.on_return(self._write_adrift)
 
-    def take_notices(self) -> tuple[Note, ...]:
-        """Return what is to be told about the store, once."""
-        taken = tuple(self._notices)
-        self._notices.clear()
-        return taken
+    # --- a turn ---
 
-    def _fail(self, error: Exception) -> None:
-        if not self._failed:
-            self._failed = True
-            self._notices.append(note("errors_agent.store_failed", reason=str(error)))
+    @asynccontextmanager
+    async def turn(self, thread_id: str, wait_s: float = BUSY_WAIT_S) -> AsyncIterator[bool]:
+        """Hold a thread's turn: here one after the other, against other programs too.
+
+        Yields:
+            Whether it is held; not where another program's turn did not end within ``wait_s`` seconds.
+        """
+        lock = self._locks.setdefault(thread_id, asyncio.Lock())
+        async with lock, self._keeper.database.turn(thread_id, wait_s) as held:
+            await self._keeper.retry()
+            await self._return(thread_id)
+            self._under_way.add(thread_id)
+            try:
+                yield held
+            finally:
+                self._under_way.discard(thread_id)
+
+    def is_under_way(self, thread_id: str) -> bool:
+        """Whether a turn of the thread is being answered here."""
+        return thread_id in self._under_way
+
+    async def close_turn(self, thread_id: str, title: str) -> None:
+        """List the thread under its first words and drop the turn's intermediate checkpoints."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        kept = self._titles.get(thread_id)
+        info = ThreadInfo(thread_id, kept.title if kept else " ".join(title.split())[:_TITLE_CHARS], now)
+        if thread_id not in self._adrift:
+            try:
+                return await self._keeper.database.close_turn(info)
+            except self._keeper.database.errors as error:
+                self._keeper.fail(error)
+        self._titles[thread_id] = info
+
+    # --- LangGraph's checkpointer ---
 
     def get_next_version(self, current: str | None, channel: None) -> str:
-        """Number channel versions the way both savers understand."""
-        return (self._disk or self._memory).get_next_version(current, channel)
+        """Number channel versions the way every saver understands."""
+        return self._memory.get_next_version(current, channel)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return a thread's checkpoint, from memory where the disk failed for it."""
-        if self._disk is None or _thread(config) in self._in_memory:
-            return await self._memory.aget_tuple(config)
-        try:
-            return await self._disk.aget_tuple(config)
-        except sqlite3.Error as error:
-            self._fail(error)
-            return None
+        """Return a thread's checkpoint, from memory where the database failed for it."""
+        thread, disk = _thread(config), self._keeper.database.saver
+        if thread not in self._adrift and disk is not None:
+            try:
+                return await disk.aget_tuple(config)
+            except self._keeper.database.errors as error:
+                self._keeper.fail(error)
+                self._adrift[thread] = False
+        return await self._memory.aget_tuple(config)
 
     async def alist(
         self,
@@ -96,8 +105,11 @@ class ThreadStore(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """List checkpoints, newest first."""
-        saver = self._memory if self._disk is None or (config and _thread(config) in self._in_memory) else self._disk
-        async for item in saver.alist(config, filter=filter, before=before, limit=limit):
+        disk = self._keeper.database.saver
+        here = disk is None or (config is not None and _thread(config) in self._adrift)
+        async for item in (self._memory if here or disk is None else disk).alist(
+            config, filter=filter, before=before, limit=limit
+        ):
             yield item
 
     async def aput(
@@ -107,102 +119,90 @@ class ThreadStore(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint; in memory, whole, where the disk refuses it."""
-        if self._disk is not None and _thread(config) not in self._in_memory:
+        """Store a checkpoint; in memory, whole, where the database refuses it."""
+        thread, disk = _thread(config), self._keeper.database.saver
+        if thread not in self._adrift:
             try:
-                return await self._disk.aput(config, checkpoint, metadata, new_versions)
-            except sqlite3.Error as error:
-                self._fail(error)
-                self._in_memory.add(_thread(config))
-                new_versions = checkpoint["channel_versions"]
+                if disk is not None and not self._keeper.failed:
+                    return await disk.aput(config, checkpoint, metadata, new_versions)
+            except self._keeper.database.errors as error:
+                self._keeper.fail(error)
+            self._adrift[thread] = disk is not None
+            new_versions = checkpoint["channel_versions"]
         return await self._memory.aput(config, checkpoint, metadata, new_versions)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store a step's writes."""
-        if self._disk is not None and _thread(config) not in self._in_memory:
+        disk = self._keeper.database.saver
+        if disk is not None and not self._keeper.failed and _thread(config) not in self._adrift:
             try:
-                return await self._disk.aput_writes(config, writes, task_id, task_path)
-            except sqlite3.Error as error:
-                self._fail(error)
+                return await disk.aput_writes(config, writes, task_id, task_path)
+            except self._keeper.database.errors as error:
+                self._keeper.fail(error)
         await self._memory.aput_writes(config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
-        """Forget a thread wholly."""
+        """Forget a thread wholly.
+
+        Raises:
+            Exception: one of the database's ``errors``: it is not gone.
+        """
         self._titles.pop(thread_id, None)
+        self._adrift.pop(thread_id, None)
         await self._memory.adelete_thread(thread_id)
-        await self._write("DELETE FROM rigfit_threads WHERE thread_id = ?", (thread_id,))
-        if self._disk is not None:
-            try:
-                await self._disk.adelete_thread(thread_id)
-            except sqlite3.Error as error:
-                self._fail(error)
+        if self._keeper.database.saver is not None:
+            await self._keeper.database.forget(thread_id)
 
-    async def close_turn(self, thread_id: str, title: str) -> None:
-        """List the thread under its first words and drop the turn's intermediate checkpoints."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        kept = self._titles.get(thread_id)
-        info = ThreadInfo(thread_id, kept.title if kept else " ".join(title.split())[:_TITLE_CHARS], now)
-        self._titles[thread_id] = info
-        if thread_id in self._in_memory:
-            return
-        await self._write(
-            _LIST,
-            (thread_id, info.title, now),
-            *((sql, (thread_id,)) for sql in _KEEP_LAST),
-        )
-
-    async def _write(self, sql: str, values: tuple[Any, ...], *more: tuple[str, tuple[Any, ...]]) -> None:
-        if self._disk is None:
-            return
-        try:
-            async with self._disk.lock:
-                for statement, params in ((sql, values), *more):
-                    await self._disk.conn.execute(statement, params)
-                await self._disk.conn.commit()
-        except sqlite3.Error as error:
-            self._fail(error)
+    # --- the list of threads ---
 
     async def threads(self, limit: int = 50) -> tuple[ThreadInfo, ...]:
         """Return stored conversations, newest first."""
         found = dict(self._titles)
-        if self._disk is not None:
+        if self._keeper.database.saver is not None:
             try:
-                async with self._disk.conn.execute(
-                    "SELECT thread_id, title, updated FROM rigfit_threads ORDER BY updated DESC LIMIT ?", (limit,)
-                ) as rows:
-                    found.update({r[0]: ThreadInfo(r[0], r[1], r[2]) async for r in rows})
-            except sqlite3.Error as error:
-                self._fail(error)
+                found = {t.thread_id: t for t in await self._keeper.database.threads(limit)} | found
+            except self._keeper.database.errors as error:
+                self._keeper.fail(error)
         return tuple(sorted(found.values(), key=lambda t: t.updated, reverse=True)[:limit])
+
+    # --- when the database is back ---
+
+    async def _return(self, thread: str) -> None:
+        if thread in self._adrift and not self._keeper.failed:
+            try:
+                await self._write_down(thread)
+            except self._keeper.database.errors as error:
+                self._keeper.fail(error)
+
+    async def _write_adrift(self) -> None:
+        for thread in [t for t in self._adrift if t not in self._under_way]:
+            await self._write_down(thread)
+
+    async def _write_down(self, thread: str) -> None:
+        """Move a thread from memory to the database; one whose beginning could not be read becomes another thread."""
+        disk = self._keeper.database.saver
+        kept = await self._memory.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
+        if kept is not None and disk is not None:
+            place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+            target = f"{thread}-2" if not self._adrift[thread] and await disk.aget_tuple(place) else thread
+            place = {"configurable": {"thread_id": target, "checkpoint_ns": ""}}
+            await disk.aput(place, kept.checkpoint, kept.metadata, kept.checkpoint["channel_versions"])
+            info = self._titles.get(thread)
+            if info:
+                await self._keeper.database.close_turn(ThreadInfo(target, info.title, info.updated))
+        self._titles.pop(thread, None)
+        self._adrift.pop(thread, None)
+        await self._memory.adelete_thread(thread)
+
+    async def drop_unwritten(self) -> None:
+        """Forget what waits in memory."""
+        for thread in list(self._adrift):
+            await self._memory.adelete_thread(thread)
+        self._adrift.clear()
+        self._titles.clear()
 
 
 def _thread(config: RunnableConfig) -> str:
     return str(config.get("configurable", {}).get("thread_id", ""))
-
-
-@asynccontextmanager
-async def open_threads(path: Path) -> AsyncIterator[ThreadStore]:
-    """Open the conversations at ``path``; never fails: what can't be opened is set aside or replaced by memory."""
-    usable, notices = prepare_database(path, version=SCHEMA_VERSION)
-    if not usable:
-        yield ThreadStore(None, notices)
-        return
-    try:
-        connection = await aiosqlite.connect(path, timeout=5.0)
-    except (sqlite3.Error, OSError) as error:
-        yield ThreadStore(None, [*notices, note("errors_agent.store_failed", reason=str(error))])
-        return
-    try:
-        try:
-            await connection.execute("PRAGMA synchronous=NORMAL")
-            await connection.execute(_INDEX)
-            await connection.commit()
-        except sqlite3.Error as error:
-            notices = (*notices, note("errors_agent.store_failed", reason=str(error)))
-            yield ThreadStore(None, notices)
-            return
-        yield ThreadStore(connection, notices)
-    finally:
-        await connection.close()

@@ -11,6 +11,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, ToolMessage
 
 from agent.answer.markdown import quote_markdown, render
+from agent.answer.recalled import other_rigs
 from agent.answer.view import build_view
 from agent.grounding import facts_of, join, states_plan, ungrounded
 from agent.state import State, TurnRecord, this_turn, tool_calls
@@ -69,7 +70,7 @@ def write_answer(state: State) -> Answer:
     made, files = view["calculation"], view["files"]
     result = _result(state, view, template, grounded)
     return Answer(
-        markdown="\n\n".join([*map(quote_markdown, result["notices"]), markdown]),
+        markdown="\n\n".join([*map(quote_markdown, result["notices"]), *_remembered(view, template), markdown]),
         result=result,
         asks=tuple(Note(a["code"], a["params"]) for a in view["asks"]),
         offered=view["offered"],
@@ -81,11 +82,20 @@ def write_answer(state: State) -> Answer:
     )
 
 
+def _remembered(view: Mapping[str, Any], template: str) -> list[str]:
+    """Return what was remembered, for an answer that is about something else."""
+    if template == "remembered":
+        return []
+    return [quote_markdown(say(view["language"], n["code"], **n["params"])) for n in view["remembered"]]
+
+
 def _template(view: Mapping[str, Any]) -> str:
     """Choose the kind of answer, most pressing first."""
     reading, made = view["reading"], view["calculation"]
     if view["thanks"]:
         return "thanks"
+    if view["remembered"] and not view["calculation"]:
+        return "remembered"
     if view["log"]:
         return "log"
     if view["failures"]:
@@ -130,7 +140,7 @@ def _result(state: State, view: Mapping[str, Any], template: str, grounded: bool
         "files": view["files"]["files"] if view["files"] else [],
         "sources": _sources(view),
         "asks": [say(language, a["code"], **a["params"]) for a in view["asks"]],
-        "suggestions": _suggestions(view, language),
+        "suggestions": [*_suggestions(view, language), *(other_rigs(state, language) if view["plan"] else [])],
         "grounded": grounded,
         "llm": writer.get("llm", "embedded"),
         "notices": [say(language, n["code"], **n["params"]) for n in [*writer.get("notices", []), *view["broken"]]],

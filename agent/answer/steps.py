@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 
+from agent.answer.recalled import remembered_notes
 from prompts import text as say
 from tools.units import gib
 
@@ -29,6 +30,9 @@ def summarise(message: ToolMessage, language: str) -> str:
     if kind == "knowledge":
         names = [entry["title"] for entry in found["entries"]]
         return say(language, "agent.step_knowledge", names=", ".join(names) or "-")
+    if kind == "remembered":
+        notes = [say(language, n["code"], **n["params"]) for n in remembered_notes(found, language)]
+        return say(language, "recall.step", what=" ".join(notes))
     if kind == "hardware":
         return _hardware(found, language)
     return _calculation(found, language)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from agent.answer.recalled import preferred, recalled_rig, remembered_notes
 from agent.rigs import current_rig
 from agent.smalltalk import is_thanks
 from agent.state import TOOL_FAILED, State, artifact, failures
@@ -47,6 +48,7 @@ def build_view(state: State) -> dict[str, Any]:
         "log": artifact(state, "read_engine_log"),
         "knowledge": artifact(state, "explain_term"),
         "files": artifact(state, "generate_launch_config"),
+        "remembered": remembered_notes(artifact(state, "remember"), _language(state)),
         "failures": _pressing(state, made),
         "broken": _broken(state, made),
         "files_problem": next((f for f in failures(state) if f["tool"] == "generate_launch_config"), None),
@@ -59,7 +61,7 @@ def build_view(state: State) -> dict[str, Any]:
         "question": reading.get("intent", "other"),
         "uncovered": _uncovered(reading, planned=plan is not None),
         "needs": _needs_table(made["needs"]) if made else None,
-        "assumed": _assumed(made),
+        "assumed": [*preferred(state), *_assumed(made)] if made and made["plan"] else _assumed(made),
         "capped": [a for a in made["assumptions"] if a["code"] == "plan.context_capped"] if made else [],
         "absent": _absent(made),
         "compared": _compared(made, _language(state)),
@@ -94,7 +96,7 @@ def _date(state: State) -> str:
 
 def _pressing(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the failures an answer must begin with: a look-up's is settled where the calculation went through."""
-    tools = {"calculate_vram"} if made else {"calculate_vram", "look_up_specs"}
+    tools = {"calculate_vram", "remember"} if made else {"calculate_vram", "look_up_specs", "remember"}
     found = [f for f in failures(state) if f["tool"] in tools]
     return list({(f["code"], str(f["params"].get("name"))): f for f in found}.values())
 
@@ -145,10 +147,13 @@ def _asks(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return asks
 
 
-def _rig_note(state: State, plan: Mapping[str, Any] | None) -> str | None:
+def _rig_note(state: State, plan: Mapping[str, Any] | None) -> str | dict[str, Any] | None:
     """Say where the hardware comes from when the text and the panel differ, or when only the panel names it."""
     if not plan:
         return None
+    recalled = recalled_rig(state)
+    if recalled:
+        return recalled
     said = state.get("reading", {}).get("gpus")
     if said and state.get("panel_rig"):
         return "agent.rig_from_text"

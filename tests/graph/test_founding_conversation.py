@@ -137,7 +137,8 @@ def test_a_turn_that_was_broken_off_does_no_harm(tmp_path: Path) -> None:
             last = [e async for e in assistant.ask("а если вторую в int4?", thread_id="t")][-1]
             assert isinstance(last, Finished)
             assert last.result.plan is not None
-            assert len((await assistant.history("t")).turns) == 1
+            first, _ = (await assistant.history("t")).turns
+            assert (first.user, first.answer_markdown) == (FOUNDING_CARD, "Этот ответ остановлен.")
             return last.result.plan.verdict
 
     assert asyncio.run(run()) == "fits"
