@@ -151,8 +151,12 @@ def _bool(text: str) -> bool:
     return text.lower() in {"true", "1", "yes"}
 
 
-def _dtype(text: str) -> str:
-    return text.removeprefix("torch.")
+def _kind(text: str) -> str:
+    """Read ``fp8``, ``torch.bfloat16``, ``q8_0``: a kind is named by a word, so a number is none."""
+    kind = text.removeprefix("torch.")
+    if not kind[:1].isalpha():
+        raise ValueError(text)
+    return kind
 
 
 def _gibibytes(text: str) -> float:
@@ -166,6 +170,7 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
     **dict.fromkeys(("tp", "pp", "dp", "gpu_layers", "port", "block_size", "dcp"), _count),
     **dict.fromkeys(("max_model_len", "max_num_seqs", "max_num_batched_tokens"), _count),
     "gpu_memory_utilization": _share, "mem_fraction_static": _share, "kv_cache_memory_bytes": _bytes,
-    **dict.fromkeys(_SWITCHES, _bool), "dtype": _dtype,
+    **dict.fromkeys(_SWITCHES, _bool),
+    **dict.fromkeys(("dtype", "kv_cache_dtype", "quantization", "load_format"), _kind),
     "cpu_offload_gb": _gibibytes,
 }  # fmt: skip

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import re
+import string
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from log_texts import NAMES, V1_WITH_PARTS, text_of
 
 import prompts
 from tools.errors import BadValue
+from tools.logs.arguments import NAMES as ARGUMENTS
 from tools.logs.arguments import commanded, printed
 from tools.logs.explain import explain
 from tools.logs.paste import excerpt, pasted
@@ -21,15 +24,54 @@ from tools.specs.gpus import GpuCatalogue
 from tools.specs.models import ModelCatalogue
 
 MODELS, GPUS = ModelCatalogue.load(), GpuCatalogue.load()
+NAMED = [
+    *ARGUMENTS,
+    "vllm serve",
+    "sglang serve",
+    *(f"_{short}" for short in ["tp", "pp", "dp", "c", "ngl", "np", "m", "hf", "ctk", "q", "ub"]),
+]
+"""What a flag or a command is named by, dashes as underscores."""
 CORPUS = "\n".join([*map(text_of, NAMES), V1_WITH_PARTS])
 
 
-@given(st.text(max_size=400))
-def test_noise_is_no_log_and_no_command(text: str) -> None:
+@given(st.text(st.characters(exclude_characters=string.ascii_letters), max_size=400))
+def test_what_has_no_words_is_no_log_and_no_command(text: str) -> None:
+    """Whatever an engine says or takes is named in Latin letters."""
     assert read_log(text) is None
     assert pasted(text) is None
     assert commanded(text) == {}
     assert printed(text) == {}
+
+
+@given(st.text(max_size=400))
+def test_what_names_no_flag_sets_none(text: str) -> None:
+    read_log(text)
+    pasted(text)
+    bare = re.sub(r"[\"'\\]", "", text).replace("-", "_")
+    assume(not any(name in bare for name in NAMED))
+    assert commanded(text) == {}
+    assert printed(text) == {}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--quantization 0",
+        "--quantization",
+        "--kv-cache-dtype 8",
+        "--dtype 16",
+        "--tensor-parallel-size two",
+        "--max-model-len -5",
+        "--max-num-seqs 0",
+        "--gpu-memory-utilization 90",
+        "--gpu-memory-utilization nan",
+        "--max-model-len 1e400",
+        "--port --max-num-seqs",
+    ],
+)
+def test_a_flag_whose_value_makes_no_sense_says_nothing(words: str) -> None:
+    assert commanded(words) == {}
+    assert commanded(f"vllm serve Qwen/Qwen3-8B {words}") == {"model": "Qwen/Qwen3-8B"}
 
 
 @given(seed=st.integers(0, 10**6))
