@@ -214,7 +214,7 @@ mkdir -p logs
 
 start() {{ # SETTINGS ADDRESS
     local log=logs/${{1%.env}}.log
-    if curl -s -o /dev/null --max-time 2 "http://$2/"; then
+    if quietly curl -s --max-time 2 "http://$2/"; then
         echo "$2:" {say(job, "ollama_running")} >&2
         exit 1
     fi
@@ -225,13 +225,13 @@ start() {{ # SETTINGS ADDRESS
         exec ollama serve
     ) >"$log" 2>&1 &
     pids+=("$!")
-    until curl -sf -o /dev/null --max-time 5 "http://$2/api/version"; do
+    until quietly curl -sf --max-time 5 "http://$2/api/version"; do
         if ! all_alive; then
             tail -n 30 "$log" >&2
             echo {say(job, "launch.died")} "$log" >&2
             exit 1
         fi
-        sleep 1
+        quietly sleep 1
     done
 }}
 {starts}

@@ -10,6 +10,7 @@ from tools.launch.checks.vllm import check_flags
 from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.files import Check, LaunchFile
 from tools.launch.job import Job
+from tools.launch.local_scripts import LOCAL
 from tools.launch.readme import readme
 from tools.launch.targets import vllm_scripts as scripts
 from tools.launch.targets.vllm_readme import words
@@ -38,7 +39,7 @@ def files(job: Job) -> tuple[LaunchFile, ...]:
     if any(scripts.host(job, unit) == scripts.EVERYWHERE for unit in job.units):
         made.append(LaunchFile(guard.FILE, guard.PROGRAM))
     made += unit_files(job, weights=weights)
-    bases = {unit.name: f"http://{scripts.LOCAL}:{unit.port}" for unit in job.units}
+    bases = {unit.name: f"http://{LOCAL}:{unit.port}" for unit in job.units}
     made.append(LaunchFile("README.md", readme(job, "vllm", bases=bases, **words(job, weights=weights))))
     return tuple(made)
 

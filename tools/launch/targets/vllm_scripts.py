@@ -11,10 +11,9 @@ from tools.launch.argv.vllm_environment import vllm_environment
 from tools.launch.argv.words import wrapped
 from tools.launch.header import header
 from tools.launch.job import Job, Unit, download_arguments
-from tools.launch.yaml_text import comment_line
+from tools.launch.local_scripts import LOCAL, begin, comments, needs, start_function, supervised, until_stopped
 from tools.plan.kernels import runs_on
 
-LOCAL = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only where it was asked for, with an API key
 
 _GUARDED = 'export PYTHONPATH="$here/guard${PYTHONPATH:+:$PYTHONPATH}"'
@@ -53,11 +52,6 @@ def holder(job: Job) -> Unit:
 def weights_port(job: Job) -> int:
     """Return where the daemon that holds shared weights says that it is ready: the port after the engines'."""
     return max(unit.port for unit in job.units) + 1
-
-
-def comments(*lines: str) -> str:
-    """Return lines of comment."""
-    return "\n".join(f"# {comment_line(line)}".rstrip() for line in lines)
 
 
 def serve_sh(job: Job, unit: Unit) -> str:
@@ -162,70 +156,19 @@ fi
 """
 
 
-_SAID = ("starting", "died", "late", "ready", "stopping", "busy")
-
-
-def start_all_sh(job: Job, *, weights: bool = False, tools: str = "vllm python3 curl") -> str:
+def start_all_sh(job: Job, *, weights: bool = False) -> str:
     """Return ``start-all.sh``: fetches, starts one engine after the other, stops all of them together.
 
     Args:
         job: the engines to start.
-        weights: start the daemon that holds their weights first.
-        tools: programs that must be there, as words of shell.
+        weights: start the daemon that holds their weights first, and stop it last.
     """
-    say = {name: shlex.quote(job.say(f"launch.{name}")) for name in _SAID}
-    ready = "\n".join(f"echo {shlex.quote(f'  {u.name}: http://{LOCAL}:{u.port}/v1')}" for u in job.units)
     return f"""\
-#!/usr/bin/env bash
-{comments(*header(job), job.say("launch.start_all"))}
-set -euo pipefail
-cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")"
-mkdir -p logs
-for tool in {tools}; do
-    command -v "$tool" >/dev/null || {{ echo {shlex.quote(job.say("launch.no_tool"))} "$tool" >&2; exit 1; }}
-done
+{begin(job, job.say("launch.start_all"))}mkdir -p logs
+{needs(job, "vllm", "python3", "curl")}
 {_key_check(job)}
-pids=()
-
-# shellcheck disable=SC2317,SC2329  # the traps call it
-stop() {{
-    trap - EXIT
-    trap '' INT TERM
-    echo {say["stopping"]}
-{_stopping(weights=weights)}
-}}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-all_alive() {{
-    local pid
-    for pid in "${{pids[@]}}"; do kill -0 "$pid" 2>/dev/null || return 1; done
-}}
-
-start() {{ # NAME PORT LIMIT_S
-    echo {say["starting"]} "$1 (logs/$1.log)"
-    if curl -s -o /dev/null --max-time 2 "http://{LOCAL}:$2/"; then
-        echo {say["busy"]} "$2" >&2
-        exit 1
-    fi
-    "./serve-$1.sh" >"logs/$1.log" 2>&1 &
-    local pid=$! deadline=$((SECONDS + $3))
-    pids+=("$pid")
-    until curl -sf -o /dev/null --max-time 5 "http://{LOCAL}:$2/health"; do
-        if ! kill -0 "$pid" 2>/dev/null; then
-            tail -n 30 "logs/$1.log" >&2
-            echo {say["died"]} "logs/$1.log" >&2
-            exit 1
-        fi
-        if ((SECONDS > deadline)); then
-            echo {say["late"]} "logs/$1.log" >&2
-            exit 1
-        fi
-        sleep 1
-    done
-}}
-{_sleep_function(job)}
+{supervised(job, last=weights)}
+{start_function(job, limited=True, told=False)}{_sleep_function(job)}
 {comments(job.say("launch.fetch"))}
 ./fetch.sh
 export HF_HUB_OFFLINE=1
@@ -233,28 +176,7 @@ export HF_HUB_OFFLINE=1
 {comments(job.say("launch.in_order"))}
 {chr(10).join(_steps(job, weights=weights))}
 
-echo {say["ready"]}
-{ready}
-while all_alive; do sleep 1; done
-echo {say["died"]} logs/ >&2
-exit 1
-"""
-
-
-def _stopping(*, weights: bool) -> str:
-    """All at once; what holds the engines' weights comes after them."""
-    engines = "${pids[@]:1}" if weights else "${pids[@]}"
-    first = f"""\
-    if ((${{#pids[@]}} > {int(weights)})); then
-        kill -TERM "{engines}" 2>/dev/null || true
-        wait "{engines}" 2>/dev/null || true
-    fi"""
-    last = """
-    if ((${#pids[@]})); then
-        kill -TERM "${pids[0]}" 2>/dev/null || true
-        wait "${pids[0]}" 2>/dev/null || true
-    fi"""
-    return first + (last if weights else "")
+{until_stopped(job, *(f"  {unit.name}: http://{LOCAL}:{unit.port}/v1" for unit in job.units))}"""
 
 
 def _key_check(job: Job) -> str:

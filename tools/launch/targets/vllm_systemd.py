@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from tools.launch.files import LaunchFile
 from tools.launch.header import header
 from tools.launch.job import Job, Unit
-from tools.launch.targets.vllm_scripts import WEIGHTS, comments, holder, weights_port
+from tools.launch.local_scripts import comments
+from tools.launch.targets.vllm_scripts import WEIGHTS, holder, weights_port
 
 PREFIX = "rigfit"
 TARGET = f"{PREFIX}.target"
