@@ -9,6 +9,7 @@ from typing import Any
 from tools.domain import Option, Placement, Plan, Rig
 from tools.errors import NotYetExact, RigfitError
 from tools.plan.costs import slowest
+from tools.plan.engines import display_name
 from tools.plan.moves import mixture_name
 from tools.plan.ranking import READABLE_SPEED
 from tools.rough import is_unnamed
@@ -25,14 +26,20 @@ def setups(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a request for each setup that was named; one or none where there is nothing to compare.
 
     Models and cards named on choice are combined; as many separate models as separate cards go in pairs. Who compares
-    cards for one model means them on choice, however they are joined.
+    models, or cards for one model, means them on choice, however they are joined; so with engines for one set-up.
     """
     reading: Mapping[str, Any] = request["reading"]
     models, gpus = _named(reading), list(reading.get("gpus", []))
+    if not models or any(is_unnamed(model.get("name")) for model in models):
+        return []
     comparing = reading.get("intent") == "compare"
-    by_model = len(models) > 1 and reading.get("models_relation") in (APART | {None} if comparing else APART)
     by_card = len(gpus) > 1 and (reading.get("gpus_relation") in APART or (comparing and len(models) == 1))
-    if any(is_unnamed(model.get("name")) for model in models) or not (by_model or by_card):
+    joined = {None} if by_card or reading.get("same_model") else {None, "together"}
+    by_model = len(models) > 1 and reading.get("models_relation") in (APART | joined if comparing else APART)
+    engines = list(reading.get("engines") or ())
+    if comparing and len(engines) > 1 and has_cards(request) and not (by_model or by_card):
+        return [{**request, "reading": {**reading, "engine": word, "engines": []}} for word in engines[:MOST]]
+    if not (by_model or by_card):
         return []
     model_sets = [[model] for model in models] if by_model else [models]
     card_sets = [[card] for card in gpus] if by_card else [gpus]
@@ -48,6 +55,12 @@ def is_separate(request: Mapping[str, Any]) -> bool:
     """Tell whether the setups are all wanted and none is chosen over another."""
     reading: Mapping[str, Any] = request["reading"]
     return "separate" in (reading.get("models_relation"), reading.get("gpus_relation"))
+
+
+def has_cards(request: Mapping[str, Any]) -> bool:
+    """Tell whether cards are known: named, or of the rig."""
+    rig: Mapping[str, Any] = request.get("rig") or {}
+    return bool(request["reading"].get("gpus") or rig.get("gpus"))
 
 
 def on_choice(request: Mapping[str, Any]) -> bool:
@@ -84,6 +97,7 @@ def _row(request: Mapping[str, Any], plan: Planner) -> dict[str, Any]:
                   for g in reading.get("gpus", [])],
         "state": "unknown", "change": None, "precision": None, "context_tokens": None, "decode_tokens_per_s": None,
         "deficit_bytes": 0, "params_total": 0, "bits": 0.0, "problem": None,
+        "engine": display_name(reading["engine"]) if reading.get("engine") else None,
     }  # fmt: skip
     try:
         made = plan(request)

@@ -11,9 +11,11 @@ from tools.capacity import ladder
 from tools.domain import Gpu, ModelSpec, Plan, Rig, note
 from tools.errors import NotYetExact
 from tools.needs import COMMON_CARDS, cards_needed
+from tools.picking.result import cards_compared, is_about_cards, picked
 from tools.plan.precisions import settle_precision
 from tools.plan.report import plan_json
 from tools.plan.resolve import Resolution
+from tools.side_by_side import side_by_side
 from tools.specs.checkpoints import checkpoints_for
 from tools.specs.formats import IN_FLIGHT
 from tools.specs.gpus import GpuMatch
@@ -88,20 +90,24 @@ def calculation(bench: Workbench, request: dict[str, Any], language: str) -> dic
     """Plan a request where it can be planned, and add the tables its question asks for.
 
     Returns:
-        ``{kind, request, plan, asks, assumptions, sizes, needs, ladder, max_copies, rough, not_exact, largest}``; what
-        was not asked for or can't be answered is None or empty.
+        ``{kind, request, plan, asks, assumptions, sizes, needs, ladder, max_copies, rough, not_exact, largest, picks,
+        cards, side}``; what was not asked for or can't be answered is None or empty.
 
     Raises:
         RequestError: something unknown or impossible was named.
     """
+    if is_about_cards(request):
+        return {**_empty(bench, request), "cards": cards_compared(bench, request)}
     request = _alone(request)
     apart = alternatives.setups(request)
+    if len(apart) > 1 and not alternatives.has_cards(request):
+        return {**_empty(bench, request), **side_by_side(bench, apart)}
     if len(apart) > 1:
         return _side_by_side(bench, request, apart, language)
     asked = request["reading"].get("models", [])
     result = _empty(bench, request)
     if not asked:
-        return {**result, "largest": rough.largest(bench.cards(request))}
+        return {**result, **picked(bench, request)}
     if any(rough.is_unnamed(ask.get("name")) for ask in asked):
         result["asks"] = notes_json([note("agent.ask_model")])
         kinds = [bench.gpus.find(name).gpu for name in COMMON_CARDS]
@@ -154,14 +160,15 @@ def _side_by_side(
 
 
 def _empty(bench: Workbench, request: dict[str, Any]) -> dict[str, Any]:
-    nothing: dict[str, Any] = {key: [] for key in ("asks", "assumptions", "sizes", "needs", "ladder", "largest")}
+    lists = ("asks", "assumptions", "sizes", "needs", "ladder", "largest", "cards", "side")
+    nothing: dict[str, Any] = {key: [] for key in lists}
     return {
         "kind": "calculation",
         "question": request["reading"].get("intent", "fit"),
         "request": request,
         "catalogue_date": bench.models.date,
         **nothing,
-        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact", "compared", "pace")),
+        **dict.fromkeys(("plan", "max_copies", "rough", "not_exact", "compared", "pace", "picks")),
     }
 
 

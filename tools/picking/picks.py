@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from tools.domain import Band, Gpu, Placement
 from tools.errors import BadValue, NotYetExact
@@ -122,9 +122,13 @@ def picks(
     return tuple(shown.values())[:MOST]
 
 
-def picks_json(found: Sequence[Pick]) -> list[dict[str, Any]]:
-    """Return picks as plain data."""
-    return [asdict(pick) for pick in found]
+def pace_of(pick: Pick, gpus: Sequence[Gpu], *, context: int, users: int) -> Band | None:
+    """Return how fast one request alone is answered by a pick's model in its precision on other cards.
+
+    None where it does not fit there or a card's bandwidth is not known.
+    """
+    one = next(one for one in eligible() if one.spec.name == pick.model)
+    return _Search(tuple(gpus), context, users, engine_for(gpus)).pace(one, pick.precision)
 
 
 def _chosen(found: Sequence[_Found], search: _Search) -> dict[Reason, _Found]:
@@ -177,6 +181,15 @@ class _Search:
                 speed = slowest(placement, self._gpus)
                 pace = speed.decode_tokens_per_s if speed else None
                 return None if pace and pace.value < READABLE else _Found(one, choice, placement, pace)
+        return None
+
+    def pace(self, one: Eligible, precision: str) -> Band | None:
+        """Return the speed of a model in one precision; None where it does not fit."""
+        for choice in self._levels(one):
+            placement = self._placed(choice) if choice.checkpoint.precision == precision else None
+            speed = slowest(placement, self._gpus) if placement else None
+            if speed:
+                return speed.decode_tokens_per_s
         return None
 
     def _levels(self, one: Eligible) -> Iterator[Choice]:
