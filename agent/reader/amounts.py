@@ -99,8 +99,8 @@ _USERS = Lazy(
     r"сотрудник\w*|разработчик\w*|разраб\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![^\W\d_])"
 )
 _USERS_BARE = Lazy(
-    r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|одновременно|"
-    r"разом|параллельно)(?![^\W\d_])"
+    r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|"
+    r"at a time|at the same time|at peak|одновременно|разом|параллельно)(?![^\W\d_])"
 )
 _USERS_AFTER = Lazy(
     r"(?:пользователей|юзеров|запросов|людей|users|requests|clients)\s(?:будет\s|станет\s|is\s|are\s|"
@@ -236,8 +236,9 @@ def read_users(sheet: Sheet, lexicon: Lexicon, flags: Flags) -> int | None:
         and not re.search(r"^(?:a|an|the|one|один|одна|одной)$", m.group(1))
         and _claimed(sheet, m)
     ]
-    found += [int(m.group(1)) for p in (_USERS_BARE, _USERS_AFTER, _TEAM) for m in sheet.find(p, claim=True)]
-    return flags.users[0] if flags.users else found[0] if found else None
+    at_once = [int(m.group(1)) for m in sheet.find(_USERS_BARE, claim=True)]
+    found += [int(m.group(1)) for p in (_USERS_AFTER, _TEAM) for m in sheet.find(p, claim=True)]
+    return next(iter([*flags.users, *at_once, *found]), None)
 
 
 def _claimed(sheet: Sheet, match: re.Match[str]) -> bool:

@@ -23,7 +23,7 @@ _BARE_AFTER = Lazy(
 )
 _COUNT_AFTER = Lazy(
     r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|"
-    r"[^\W\d_]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![^\W\d_])"
+    r"[^\W\d_]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![^\W\d_])|\s(pair|duo)(?![^\W\d_])"
 )
 _FORM_AFTER = Lazy(r"[\s-]*(?:pcie|sxm\d?|nvl|blackwell|ada|mobile|laptop|gpus?|cards?|sff)(?![a-z0-9])")
 _NODES_AFTER = Lazy(r"\s(?:nodes|servers|узл\w+|нод\w*|сервер\w*)\s?x\s?(\d{1,2})")
@@ -168,7 +168,7 @@ def _count_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
     found = nodes or _COUNT_AFTER.match(sheet.low, mention.end)
     if not found or mention.count is not None or not sheet.free(*found.span()):
         return False
-    count = lexicon.number(found.group(1) or found.group(2))
+    count = lexicon.number(next(filter(None, found.groups())))
     if count is None:
         return False
     mention.count = count

@@ -9,7 +9,7 @@ from agent.reader.lazy import Lazy
 from agent.reader.lexicon import Hit, Lexicon
 from agent.reader.relations import Mention
 from agent.reader.said import Said
-from agent.reader.sheet import Sheet
+from agent.reader.sheet import Sheet, Word
 
 ORDER = (
     "which_quant",
@@ -78,9 +78,22 @@ def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> d
     nouns = _nouns(sheet, lexicon, names)
     nouns = sorted([*nouns, *_flag_nouns(sheet, nouns)], key=lambda noun: noun.start)
     shown = (_asked(sheet, lexicon, nouns), _measured(sheet, lexicon, nouns), _headed(sheet, lexicon, nouns))
-    for intent, weight in chain(*shown, _cued(sheet, lexicon, names)):
+    for intent, weight in chain(*shown, _moods(sheet, lexicon), _cued(sheet, lexicon, names)):
         cues.setdefault(intent, []).append(weight)
     return {intent: max(found) + _MORE * min(len(found) - 1, 3) for intent, found in cues.items()}
+
+
+def _moods(sheet: Sheet, lexicon: Lexicon) -> Iterator[tuple[str, float]]:
+    """What a sentence is: a question to be answered by yes or no, or a statement of what an engine or a card does."""
+    opened: dict[int, list[Word]] = {}
+    for word in sheet.words:
+        start, end = sheet.sentence(word.start)
+        earlier = opened.setdefault(start, [])
+        if lexicon.is_a("yes_no", word.text) and word.first and sheet.low[end : end + 1] == "?":
+            yield "fit", lexicon.weights["yes_no"]
+        elif lexicon.is_a("behaves", word.text) and earlier and not any(lexicon.is_a("asks", w.text) for w in earlier):
+            yield "explain_error", lexicon.weights["observed"]
+        earlier.append(word)
 
 
 def speaks_of_models(sheet: Sheet, lexicon: Lexicon) -> bool:
@@ -172,7 +185,7 @@ def _longest(hits: Iterable[Hit]) -> Iterable[Hit]:
 def _first_after(sheet: Sheet, asker: Hit, nouns: Sequence[Hit], reach: float) -> Hit | None:
     limit = min(asker.end + reach, sheet.sentence(asker.end)[1])
     noun = next((n for n in nouns if n.start >= asker.end and n.start < limit), None)
-    if noun is None and asker.key == "amount":
+    if noun is None and asker.key in {"amount", "most"}:
         return next((n for n in nouns if 0 < asker.start - n.end <= _JUST_BEFORE), None)
     between = sheet.low[asker.end : noun.start].strip() if noun else ""
     if asker.key == "which" and between.endswith(_OWNED) and between not in _DIRECT:
