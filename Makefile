@@ -14,6 +14,7 @@ run:  ## install if needed and open the chat page on http://127.0.0.1:7860
 test:  ## every test that needs no vLLM and no external validator
 	@sh scripts/install.sh dev
 	@sh scripts/browser.sh
+	@sh scripts/postgres.sh
 	@$(BIN)/pytest --ignore=tests/vllm --ignore=tests/proof
 
 proof:  ## every launch file, over a grid of plans, against its target's own parser

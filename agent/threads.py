@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
@@ -26,6 +28,32 @@ from agent.keeping.keeper import Keeper
 _TITLE_CHARS = 80
 
 
+_KNOWN_THREADS = 64
+_GROWING = ("messages", "records")
+"""Channels of the state that only grow from turn to turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """How much of a thread the database had when it failed: entries of each growing channel."""
+
+    entries: tuple[int, ...]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint | None) -> _Base:
+        values = checkpoint["channel_values"] if checkpoint else {}
+        return cls(tuple(len(values.get(channel, ())) for channel in _GROWING))
+
+    def joined(self, there: Checkpoint | None, here: Checkpoint) -> Checkpoint:
+        """Return the state in memory with what the database holds in front of what was said since."""
+        before, after = there["channel_values"] if there else {}, here["channel_values"]
+        values = {**before, **{k: v for k, v in after.items() if v is not None}}
+        for channel, known in zip(_GROWING, self.entries, strict=True):
+            values[channel] = [*before.get(channel, ()), *after.get(channel, ())[known:]]
+        known_values = {k: v for k, v in values.items() if k in here["channel_versions"]}
+        return cast(Checkpoint, {**here, "channel_values": known_values})
+
+
 class ThreadStore(BaseCheckpointSaver[str]):
     """A checkpointer that goes on in memory when the database fails, and writes it down when it is back.
 
@@ -38,8 +66,9 @@ class ThreadStore(BaseCheckpointSaver[str]):
         self._keeper = keeper
         self._memory = InMemorySaver(serde=serde())
         self._titles: dict[str, ThreadInfo] = {}
-        self._adrift: dict[str, bool] = {}
-        """Threads that go on in memory, and whether their beginning was read from the database."""
+        self._last: OrderedDict[str, tuple[Checkpoint, CheckpointMetadata]] = OrderedDict()
+        self._adrift: dict[str, _Base] = {}
+        """Threads that go on in memory, and how far the database has them."""
         self._under_way: set[str] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         keeper.on_return(self._write_adrift)
@@ -88,13 +117,32 @@ class ThreadStore(BaseCheckpointSaver[str]):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return a thread's checkpoint, from memory where the database failed for it."""
         thread, disk = _thread(config), self._keeper.database.saver
-        if thread not in self._adrift and disk is not None:
+        if thread not in self._adrift and disk is not None and not self._keeper.dark:
             try:
-                return await disk.aget_tuple(config)
+                found = await disk.aget_tuple(config)
             except self._keeper.database.errors as error:
-                self._keeper.fail(error)
-                self._adrift[thread] = False
+                self._keeper.fail(error, dark=True)
+            else:
+                if found:
+                    self._note(thread, found.checkpoint, found.metadata)
+                return found
+        if thread not in self._adrift and self._keeper.dark:
+            await self._set_adrift(thread)
         return await self._memory.aget_tuple(config)
+
+    async def _set_adrift(self, thread: str) -> None:
+        """Go on in memory, from what is known of the thread."""
+        last = self._last.get(thread)
+        self._adrift[thread] = _Base.of(last[0] if last else None)
+        if last:
+            await self._memory.aput(_place(thread), last[0], last[1], last[0]["channel_versions"])
+
+    def _note(self, thread: str, checkpoint: Checkpoint, metadata: CheckpointMetadata) -> None:
+        """Keep what the database holds of the threads that were used last."""
+        self._last[thread] = (checkpoint, metadata)
+        self._last.move_to_end(thread)
+        while len(self._last) > _KNOWN_THREADS:
+            self._last.popitem(last=False)
 
     async def alist(
         self,
@@ -124,10 +172,13 @@ class ThreadStore(BaseCheckpointSaver[str]):
         if thread not in self._adrift:
             try:
                 if disk is not None and not self._keeper.failed:
-                    return await disk.aput(config, checkpoint, metadata, new_versions)
+                    stored = await disk.aput(config, checkpoint, metadata, new_versions)
+                    self._note(thread, checkpoint, metadata)
+                    return stored
             except self._keeper.database.errors as error:
                 self._keeper.fail(error)
-            self._adrift[thread] = disk is not None
+            last = self._last.get(thread)
+            self._adrift[thread] = _Base.of(last[0] if last else None)
             new_versions = checkpoint["channel_versions"]
         return await self._memory.aput(config, checkpoint, metadata, new_versions)
 
@@ -149,8 +200,8 @@ class ThreadStore(BaseCheckpointSaver[str]):
         Raises:
             Exception: one of the database's ``errors``: it is not gone.
         """
-        self._titles.pop(thread_id, None)
-        self._adrift.pop(thread_id, None)
+        for known in (self._titles, self._adrift, self._last):
+            known.pop(thread_id, None)
         await self._memory.adelete_thread(thread_id)
         if self._keeper.database.saver is not None:
             await self._keeper.database.forget(thread_id)
@@ -181,17 +232,16 @@ class ThreadStore(BaseCheckpointSaver[str]):
             await self._write_down(thread)
 
     async def _write_down(self, thread: str) -> None:
-        """Move a thread from memory to the database; one whose beginning could not be read becomes another thread."""
-        disk = self._keeper.database.saver
-        kept = await self._memory.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
+        """Move a thread from memory to the database, behind what others may have said in it since."""
+        disk, place = self._keeper.database.saver, _place(thread)
+        kept = await self._memory.aget_tuple(place)
         if kept is not None and disk is not None:
-            place: RunnableConfig = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
-            target = f"{thread}-2" if not self._adrift[thread] and await disk.aget_tuple(place) else thread
-            place = {"configurable": {"thread_id": target, "checkpoint_ns": ""}}
-            await disk.aput(place, kept.checkpoint, kept.metadata, kept.checkpoint["channel_versions"])
+            there = await disk.aget_tuple(place)
+            joined = self._adrift[thread].joined(there.checkpoint if there else None, kept.checkpoint)
+            await disk.aput(place, joined, kept.metadata, joined["channel_versions"])
             info = self._titles.get(thread)
             if info:
-                await self._keeper.database.close_turn(ThreadInfo(target, info.title, info.updated))
+                await self._keeper.database.close_turn(info)
         self._titles.pop(thread, None)
         self._adrift.pop(thread, None)
         await self._memory.adelete_thread(thread)
@@ -200,8 +250,12 @@ class ThreadStore(BaseCheckpointSaver[str]):
         """Forget what waits in memory."""
         for thread in list(self._adrift):
             await self._memory.adelete_thread(thread)
-        self._adrift.clear()
-        self._titles.clear()
+        for known in (self._titles, self._adrift, self._last):
+            known.clear()
+
+
+def _place(thread: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
 
 
 def _thread(config: RunnableConfig) -> str:

@@ -15,11 +15,12 @@ class Keeper:
     Attributes:
         database: what is watched.
         failed: it can't be written now; everything new stays in memory.
+        dark: it can't even be read now.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.failed = False
+        self.failed = self.dark = False
         self._notices: list[Note] = []
         self._waiting: list[Callable[[], Awaitable[None]]] = []
 
@@ -34,8 +35,9 @@ class Keeper:
         """Remember who has something to write once the database can be written again."""
         self._waiting.append(write)
 
-    def fail(self, error: Exception) -> None:
-        """Note that the database can't be written; the first failure is told."""
+    def fail(self, error: Exception, *, dark: bool = False) -> None:
+        """Note that the database can't be written, or not even read; the first failure is told."""
+        self.dark = self.dark or dark
         if not self.failed:
             self.failed = True
             self._notices.append(self.database.reason(error))
@@ -46,6 +48,7 @@ class Keeper:
             return
         try:
             self._notices += await self.database.ready(patient=False)
+            self.dark = False
             await self._write()
         except self.database.errors:
             return

@@ -19,6 +19,7 @@ from tools.errors import StorageError
 
 CONNECT_S = 3
 """Seconds until a server that says nothing counts as unreachable."""
+_LOOK_S = 0.5
 MAX_CONNECTIONS = 8
 """Connections one copy of the app holds at most, beside that of the turns."""
 _SETTING_UP = "rigfit set-up"
@@ -71,11 +72,21 @@ class PostgresDatabase:
             StorageError: the address can't be read.
             psycopg.Error: the server can't be reached or refuses.
         """
-        del patient  # the pool's own time limit holds
+        del patient  # a server that refuses does so at once
+        if self._pool is not None and not await self._is_alive():
+            pool, self._pool = self._pool, None
+            await pool.close()  # its own reconnecting waits longer and longer
         if self._pool is None:
             await self._open()
-        await self._run("SELECT 1")
         return ()
+
+    async def _is_alive(self) -> bool:
+        try:
+            async with self._pool.connection(timeout=_LOOK_S) as connection:
+                await connection.execute("SELECT 1")
+        except self.errors:
+            return False
+        return True
 
     async def _open(self) -> None:
         if not _driver_errors():
@@ -84,7 +95,7 @@ class PostgresDatabase:
         from langgraph.store.postgres.aio import AsyncPostgresStore
         from psycopg_pool import AsyncConnectionPool
 
-        turns = await self._connect()
+        turns = self._turns if self._turns is not None and not self._turns.closed else await self._connect()
         pool: Any = AsyncConnectionPool(
             self._url, open=False, min_size=1, max_size=MAX_CONNECTIONS, timeout=CONNECT_S, kwargs=_options(),
             check=AsyncConnectionPool.check_connection, name="rigfit",

@@ -57,11 +57,11 @@ class KeptStore(BaseStore):
 
     async def _read(self, op: Op) -> Any:
         store = self._keeper.database.store
-        if store is not None:
+        if store is not None and not self._keeper.dark:
             try:
                 return (await store.abatch([op]))[0]
             except self._keeper.database.errors as error:
-                self._keeper.fail(error)
+                self._keeper.fail(error, dark=True)
         return [] if isinstance(op, (SearchOp, ListNamespacesOp)) else None
 
     def _with_waiting(self, op: SearchOp, found: list[SearchItem]) -> list[SearchItem]:
