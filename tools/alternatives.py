@@ -8,6 +8,7 @@ from typing import Any
 
 from tools.domain import Option, Placement, Plan, Rig
 from tools.errors import NotYetExact, RigfitError
+from tools.picking.eligible import dense_equal
 from tools.plan.costs import slowest
 from tools.plan.engines import display_name
 from tools.plan.moves import mixture_name
@@ -96,7 +97,7 @@ def _row(request: Mapping[str, Any], plan: Planner) -> dict[str, Any]:
         "cards": [{"name": g.get("name"), "memory_gb": g.get("memory_gb"), "count": g.get("count") or 1}
                   for g in reading.get("gpus", [])],
         "state": "unknown", "change": None, "precision": None, "context_tokens": None, "decode_tokens_per_s": None,
-        "deficit_bytes": 0, "params_total": 0, "bits": 0.0, "problem": None,
+        "deficit_bytes": 0, "params_total": 0, "dense": 0.0, "bits": 0.0, "problem": None,
         "engine": display_name(reading["engine"]) if reading.get("engine") else None,
     }  # fmt: skip
     try:
@@ -123,6 +124,7 @@ def _outcome(plan: Plan) -> dict[str, Any]:
         "decode_tokens_per_s": speed if works else None,
         "deficit_bytes": plan.as_asked.deficit_bytes,
         "params_total": sum(i.deployment.model.params_total for i in instances),
+        "dense": sum(dense_equal(i.deployment.model) for i in instances),
         "bits": min((i.deployment.checkpoint.quantization.bits for i in instances), default=0.0),
     }  # fmt: skip
 
@@ -167,7 +169,8 @@ def _state(plan: Plan, option: Option | None, speed: float | None) -> str:
 def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
     """Return the setup to take and why, as a message's code.
 
-    Whole models on the cards come first, then the larger model, then more bits, then speed.
+    Whole models on the cards come first, then the larger model (a mixture of experts counts as the dense model that it
+    equals by a rule of thumb), then more bits, then speed.
     """
     order = {"fits": 0, "changed": 0, "slow": 1, "no": 2, "unknown": 3}
     best = min(range(len(rows)), key=lambda i: _rank(rows[i], order))
@@ -179,7 +182,7 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
     works = [row for row in others if order[row["state"]] <= order[rows[best]["state"]]]
     if not works:
         return best, "agent.prefer_only"
-    for key, code in (("params_total", "larger"), ("bits", "bits")):
+    for key, code in (("dense", "larger"), ("bits", "bits")):
         if all(rows[best][key] > row[key] for row in works):
             low = code == "larger" and rows[best]["bits"] < LOW_BITS
             return best, f"agent.prefer_{code}" + ("_low" if low else "")
@@ -195,4 +198,4 @@ def _rank(row: Mapping[str, Any], order: Mapping[str, int]) -> tuple[float, ...]
     value = speed["value"] if speed else 0.0
     if row["state"] == "slow":
         return order["slow"], -value
-    return order[row["state"]], -row["params_total"], -row["bits"], row["state"] != "fits", -value
+    return order[row["state"]], -row["dense"], -row["bits"], row["state"] != "fits", -value

@@ -86,6 +86,14 @@ def strength(total: int, active: int, days: int) -> float:
     return (total * active) ** 0.5 / 1e9 * 2 ** (-days / HALVED_DAYS)
 
 
+def dense_equal(spec: ModelSpec) -> float:
+    """Return the billions of parameters of the dense model that a model equals by that rule, whatever its age."""
+    try:
+        return strength(spec.params_total, active_of(spec), 0)
+    except NotYetExact:
+        return spec.params_total / 1e9
+
+
 def active_of(spec: ModelSpec) -> int:
     """Return the parameters a token uses: as published, else those of its projections, experts by how many it takes.
 

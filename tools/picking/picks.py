@@ -34,6 +34,8 @@ COMPARABLE = 0.3
 """The fastest one and those for long texts are chosen among models of at least so much of the strongest's worth."""
 CODE_WORTH = 0.5
 """A model for programs is taken before the strongest one where it is worth at least so much of it."""
+LONGER = 2
+"""A model is taken for long texts before the strongest one where it reads so many times as much."""
 READABLE = 5.0
 """Tokens a second below which a model is not recommended."""
 CONTEXTS = (1_048_576, 524_288, 262_144, 131_072, 65_536, 32_768, 16_384)
@@ -139,11 +141,13 @@ def _chosen(found: Sequence[_Found], search: _Search) -> dict[Reason, _Found]:
     code = [f for f in found if f.one.for_code and f.worth >= CODE_WORTH * best.worth]
     chosen["code"] = max(code, key=lambda f: f.worth) if code else best
     longest = max(near, key=lambda f: (search.longest(f), f.worth))
-    chosen["long_context"] = longest if search.longest(longest) > search.longest(best) else best
+    chosen["long_context"] = longest if search.longest(longest) >= LONGER * search.longest(best) else best
     timed = [f for f in near if f.speed]
-    chosen["fastest"] = max(timed, key=lambda f: f.speed.value if f.speed else 0) if timed else best
+    if timed:
+        chosen["fastest"] = max(timed, key=lambda f: f.speed.value if f.speed else 0)
     precise = [f for f in found if bits_of(f.choice.checkpoint) >= 8]
-    chosen["precise"] = max(precise, key=lambda f: f.worth) if precise else best
+    if precise:
+        chosen["precise"] = max(precise, key=lambda f: f.worth)
     return chosen
 
 

@@ -12,17 +12,17 @@ from tools.picking.eligible import DAYS, FOUR_BIT_WORTH, HALVED_DAYS
 from tools.picking.picks import FIRST, Pick, Use, engine_for, pace_of, picks
 from tools.plan.engines import display_name
 from tools.plan.limits import gigabytes
-from tools.specs.processor import PROCESSOR
 from tools.workbench import Workbench
 
 CONTEXT: dict[Use, int] = {
-    "chat": 8192, "code": 32_768, "long_context": 32_768, "speed": 8192, "quality": 8192,
+    "chat": 8192, "code": 16_384, "long_context": 32_768, "speed": 8192, "quality": 8192,
 }  # fmt: skip
-"""Tokens of context that each request must have where nothing was said: a coding agent's prompts alone take some
-20,000."""
+"""Tokens of context that each request must have where nothing was said; programs and long texts take more."""
 USERS = 1
 SYSTEM_SHARE = 1 / 8
 """Share of RAM that is left to the system where a model runs on the processor: assumed."""
+IN_RAM = "llama.cpp"
+"""The engine for a machine without a card."""
 MOST_CARDS = 6
 """Kinds of cards compared."""
 
@@ -44,7 +44,7 @@ def picked(bench: Workbench, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"picks": None, "largest": largest}
     use = cast("Use", said.get("use") if said.get("use") in FIRST else "chat")
     context, users = said.get("context") or CONTEXT[use], said.get("users") or USERS
-    engine = engine_for(gpus, said.get("engine"))
+    engine = engine_for(gpus, said.get("engine") or (None if cards else IN_RAM))
     found = picks(gpus, context=context, users=users, use=use, engine=engine)
     return {
         "picks": {
@@ -133,4 +133,4 @@ def _ram(said: Mapping[str, Any]) -> tuple[Gpu, ...]:
     if not total:
         return ()
     taken = round(total * SYSTEM_SHARE)
-    return (Gpu("RAM", PROCESSOR, total, total, reserved_bytes=taken, source="said"),)
+    return (Gpu("RAM", "", total, total, reserved_bytes=taken, source="said"),)
