@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.answer.recalled import preferred, recalled_rig, remembered_notes
+from agent.answer.web import web_rows
 from agent.rigs import current_rig
 from agent.smalltalk import is_thanks
 from agent.state import TOOL_FAILED, State, artifact, failures
@@ -116,9 +117,9 @@ def _search(state: State) -> dict[str, Any] | None:
     """Return what came of the search: hits, or the problem; None where none was made."""
     found = artifact(state, "search_web")
     if found:
-        return {"hits": found["hits"], "query": found["query"], "problem": None}
+        return {"hits": found["hits"], "query": found["query"], "problem": None, "rows": web_rows(state)}
     failed = [f for f in failures(state) if f["tool"] == "search_web"]
-    return {"hits": [], "query": "", "problem": failed[-1]} if failed else None
+    return {"hits": [], "query": "", "problem": failed[-1], "rows": []} if failed else None
 
 
 def _offered(state: State) -> dict[str, Any] | None:
@@ -297,13 +298,16 @@ def _compared(made: Mapping[str, Any] | None, language: str) -> dict[str, Any] |
 
 def _distinctly(rows: Sequence[Mapping[str, Any]], language: str) -> list[str]:
     """Name each setup by what sets it apart: its models, its cards, or both."""
+    engines = {row["engine"] for row in rows}
+    if len(engines) == len(rows):
+        return [str(row["engine"]) for row in rows]
     models = [" + ".join(row["models"]) for row in rows]
     cards = [" + ".join(_card_said(card, language) for card in row["cards"]) for row in rows]
     if len(set(cards)) == 1:
         return (
             models
             if len(set(models)) == len(rows)
-            else [f"{m} ({r['precision']})" for m, r in zip(models, rows, strict=True)]
+            else [f"{m} ({r['precision'] or '—'})" for m, r in zip(models, rows, strict=True)]
         )
     if len(set(models)) == 1:
         return cards

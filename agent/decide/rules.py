@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
+from agent.decide.searching import search_query
 from agent.logs import is_about_log, log_arguments, log_in
 from agent.rigs import current_rig
 from agent.smalltalk import asks_to_explain, asks_what_is, is_thanks
@@ -38,6 +39,8 @@ ANSWERS_ALONE = frozenset({"read_engine_log", "explain_term"})
 
 ON_CARDS = frozenset({"which_model", "compare", "hardware_needed", "how_many_gpus"})
 """Questions that the cards they name are enough to answer."""
+
+_UNKNOWN = ("unknown_model", "unreadable_model", "unlike_any_gpu", "unknown_gpu", "gpu_without_memory")
 
 Call = tuple[str, dict[str, Any]]
 
@@ -80,7 +83,7 @@ def _log(state: State) -> list[Call]:
     found = log_in(turns)
     if found is None or not is_about_log(reading, found, turns):
         return []
-    return [("read_engine_log", log_arguments(reading, found, turns)), *_search(reading)]
+    return [("read_engine_log", log_arguments(reading, found, turns)), *_search(state)]
 
 
 def _explain(state: State) -> list[Call]:
@@ -130,23 +133,27 @@ def _facts(state: State) -> list[Call]:
     if _lacks_card(state) or reading.get("wants_this_machine"):
         calls.append(("detect_hardware", {}))
     if reading.get("expect") == "scope":
-        return [(n, a) for n, a in calls if reading.get("wants_this_machine")] + _search(reading)
+        return [(n, a) for n, a in calls if reading.get("wants_this_machine")] + _search(state)
     models = _distinct(_named(m) for m in reading.get("models", []) if not is_unnamed(m.get("name")))
     gpus = _distinct(_card(g) for g in reading.get("gpus", []) if g.get("name") or g.get("memory_gb"))
     if models or gpus:
         calls.append(("look_up_specs", {"models": models, "gpus": gpus}))
-    return calls + _search(reading)
+    return calls + _search(state)
 
 
-def _search(reading: Mapping[str, Any]) -> list[Call]:
-    return [("search_web", {"query": search_query(reading)})] if reading.get("wants_search") else []
+def _search(state: State) -> list[Call]:
+    reading = state.get("reading", {})
+    if not reading.get("wants_search"):
+        return []
+    return [("search_web", {"query": search_query(reading, state.get("turns", [""])[-1])})]
 
 
 def _plan(state: State) -> list[Call]:
-    """Compute, unless the question itself is not understood; where a model is unknown, search for it first."""
+    """Compute, unless the question itself is not understood; a model or card that is not known is searched for."""
     reading = state.get("reading", {})
-    if any(_unknown(f) for f in failures(state) if f["tool"] == "look_up_specs"):
-        return [("search_web", {"query": search_query(reading)})]
+    unknown = [f for f in failures(state) if f["tool"] == "look_up_specs" and _unknown(f)]
+    if unknown:
+        return [("search_web", {"query": search_query(reading, state.get("turns", [""])[-1], unknown)})]
     in_ram = reading.get("intent") == "which_model" and reading.get("ram_gb")
     has_cards = bool(reading.get("gpus")) or current_rig(state) is not None or in_ram
     if reading.get("expect") == "scope" or not (reading.get("models") or has_cards):
@@ -155,8 +162,8 @@ def _plan(state: State) -> list[Call]:
 
 
 def _unknown(failure: Mapping[str, Any]) -> bool:
-    """Whether a look-up failed because no such model is known, not because its name means several."""
-    return str(failure.get("code", "")).endswith(("unknown_model", "unreadable_model"))
+    """Whether a look-up failed because nothing of that name is known, not because it means several."""
+    return str(failure.get("code", "")).endswith(_UNKNOWN)
 
 
 def _files(state: State) -> list[Call]:
@@ -195,19 +202,6 @@ def plan_arguments(reading: Mapping[str, Any]) -> dict[str, Any]:
     if "engine" not in arguments and reading.get("config_kind") not in {None, *ON_VLLM}:
         arguments["engine"] = LAUNCH_TARGETS[TARGETS[reading["config_kind"]]].engine
     return arguments
-
-
-def search_query(reading: Mapping[str, Any]) -> str:
-    """Write the query of a web search: the models and cards by name, and what is asked about them."""
-    words: list[str] = []
-    for model in reading.get("models", [])[:2]:
-        size = model.get("size_b")
-        words += [str(model.get("name") or ""), f"{size:g}B" if size else "", str(model.get("variant") or "")]
-    for card in reading.get("gpus", [])[:1]:
-        memory = card.get("memory_gb")
-        words += [str(card.get("name") or ""), f"{memory:g}GB" if memory else ""]
-    query = " ".join(w for w in dict.fromkeys(words) if w)
-    return f"{query} vLLM GPU memory" if query else "vLLM GPU memory requirements"
 
 
 def _distinct(asks: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
