@@ -41,6 +41,7 @@ class Settings:
         database_url: a Postgres for conversations and memory instead of files in ``data_dir``
             (``RIGFIT_DATABASE_URL``); it may hold a password and so is left out of the settings' text.
         language: the terminal's, ``en`` or ``ru`` (``RIGFIT_LANG``, else ``LC_ALL``, ``LC_MESSAGES`` or ``LANG``).
+        otlp_url: collector that is sent OpenTelemetry spans of turns, by OTLP over HTTP (``RIGFIT_OTLP_URL``).
     """
 
     data_dir: Path
@@ -61,6 +62,7 @@ class Settings:
     lock_dir: Path | None = None
     database_url: str | None = field(default=None, repr=False)
     language: str = "en"
+    otlp_url: str | None = None
 
     def llm_key(self, env: Mapping[str, str] | None = None) -> str | None:
         """Return the endpoint's key, read when it is needed and kept nowhere; of the gateway's keys the first."""
@@ -101,6 +103,7 @@ class Settings:
             lock_dir=Path(env["RIGFIT_LOCK_DIR"]) if env.get("RIGFIT_LOCK_DIR") else None,
             database_url=env.get("RIGFIT_DATABASE_URL") or None,
             language=_language(env),
+            otlp_url=env.get("RIGFIT_OTLP_URL") or None,
         )
 
 

@@ -150,7 +150,7 @@ class Endpoint:
                 api_key=SecretStr(self._settings.llm_key() or "none"),
                 temperature=0,
                 streaming=True,
-                stream_usage=False,
+                stream_usage=self._settings.otlp_url is not None,
                 timeout=httpx.Timeout(SILENCE_S, connect=CONNECT_S),
                 max_retries=0,
             )

@@ -30,9 +30,20 @@ def think(words: str, turn: dict[str, Any]) -> dict[str, Any]:
     return {**turn, "reasoning": words}
 
 
+def counted(turn: dict[str, Any], *, prompt: int, answer: int) -> dict[str, Any]:
+    """An answer whose tokens the server counts, for who asks for it."""
+    usage = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+    return {**turn, "usage": usage}
+
+
 def broken_off(turn: dict[str, Any], *, after: int) -> dict[str, Any]:
     """An answer whose connection ends after so many pieces."""
     return {**turn, "pieces": after}
+
+
+def held(turn: dict[str, Any], *, after: int, until: threading.Event) -> dict[str, Any]:
+    """An answer that stops after so many pieces until an event is set, or for half a minute."""
+    return {**turn, "held": (after, until)}
 
 
 def not_ready(retry_after: str | None) -> dict[str, Any]:
@@ -75,6 +86,25 @@ class Script:
                 yield {"tool_calls": [{"index": index, "function": {"arguments": arguments[start : start + 11]}}]}
 
 
+def _chunk(choices: list[dict[str, Any]], usage: dict[str, int] | None = None) -> bytes:
+    chunk = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "scripted",
+        "choices": choices,
+        "usage": usage,
+        "system_fingerprint": None,
+    }
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+def _end(body: dict[str, Any], turn: dict[str, Any]) -> bytes:
+    """Return the end of a stream, with the tokens where they were counted and asked for."""
+    asked = (body.get("stream_options") or {}).get("include_usage")
+    return (_chunk([], turn["usage"]) if asked and "usage" in turn else b"") + b"data: [DONE]\n\n"
+
+
 def _handler(script: Script, models: Sequence[str]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -106,26 +136,20 @@ def _handler(script: Script, models: Sequence[str]) -> type[BaseHTTPRequestHandl
             self.send_header("Connection", "close")
             self.end_headers()
             deltas = list(script.chunks(turn))
-            for delta in deltas[: turn.get("pieces")]:
+            after, until = turn.get("held", (-1, None))
+            for at, delta in enumerate(deltas[: turn.get("pieces")]):
+                if at == after and until:
+                    until.wait(30)
                 self._event({"index": 0, "delta": delta, "finish_reason": None})
             if "pieces" in turn:
                 self.close_connection = True
                 return
             reason = "tool_calls" if "tool_calls" in deltas[-1] else "stop"
             self._event({"index": 0, "delta": {}, "finish_reason": turn.get("finish_reason", reason)})
-            self.wfile.write(b"data: [DONE]\n\n")
+            self.wfile.write(_end(body, turn))
 
         def _event(self, choice: dict[str, Any]) -> None:
-            chunk = {
-                "id": "c",
-                "object": "chat.completion.chunk",
-                "created": 1,
-                "model": "scripted",
-                "choices": [choice],
-                "usage": None,
-                "system_fingerprint": None,
-            }
-            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+            self.wfile.write(_chunk([choice]))
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing."""
