@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import HumanMessage
 
 from agent.cut_off import question_cut_off, stopped
@@ -40,6 +41,7 @@ from agent.keeping.database import database_of
 from agent.keeping.keeper import Keeper
 from agent.keeping.memory import KeptMemory
 from agent.recall.tool import label, remember_tool
+from agent.telemetry import turn_spans
 from agent.threads import ThreadStore
 from agent.transcripts.files import write_transcript
 from agent.transcripts.thread import now, state_of, title_of, transcript_of
@@ -71,7 +73,14 @@ class Assistant:
         memory: what is remembered of the asker across threads.
     """
 
-    def __init__(self, settings: Settings, workbench: Workbench, keeper: Keeper, rig: Rig | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        workbench: Workbench,
+        keeper: Keeper,
+        rig: Rig | None,
+        callbacks: Sequence[BaseCallbackHandler] = (),
+    ) -> None:
         self.settings = settings
         self.workbench = workbench
         self._keeper, self._store = keeper, ThreadStore(keeper)
@@ -81,6 +90,7 @@ class Assistant:
         self._decide = make_decider(settings, self._tools)
         self._graph = self._graph_for(self._decide)
         self._others: OrderedDict[ModelAt, Any] = OrderedDict()
+        self._callbacks = list(callbacks)
 
     @classmethod
     @asynccontextmanager
@@ -102,9 +112,10 @@ class Assistant:
         keeper = Keeper(database_of(settings))
         await keeper.open()
         try:
-            assistant = cls(settings, workbench, keeper, rig if isinstance(rig, Rig) else None)
-            await asyncio.to_thread(workbench.warm)
-            yield assistant
+            async with turn_spans(settings) as callbacks:
+                assistant = cls(settings, workbench, keeper, rig if isinstance(rig, Rig) else None, callbacks)
+                await asyncio.to_thread(workbench.warm)
+                yield assistant
         finally:
             await keeper.close()
 
@@ -160,7 +171,11 @@ class Assistant:
     async def _turn(
         self, text: str, thread_id: str, hint: Language, rig: Rig | None, model: ModelAt | None
     ) -> AsyncGenerator[Event, None]:
-        config: Any = {"configurable": {"thread_id": thread_id}, "recursion_limit": _RECURSION_LIMIT}
+        config: Any = {
+            "configurable": {"thread_id": thread_id},
+            "recursion_limit": _RECURSION_LIMIT,
+            "callbacks": self._callbacks,
+        }
         cut_off = await self._cut_off(config)
         notices = [say(hint, n.code, **n.params) for n in self._keeper.take_notices()]
         inputs: dict[str, Any] | None = self._inputs(text, hint, rig)
@@ -270,6 +285,8 @@ class Assistant:
             asks=tuple(done["asks"]),
             suggestions=tuple(done["suggestions"]),
             grounded=done["grounded"],
+            checked=done["checked"],
+            taken_out=done["taken_out"],
             llm=done["llm"],
             notices=tuple(notices),
         )
