@@ -2,7 +2,7 @@
 
 Order of one turn: ``StepStarted``/``StepFinished`` pairs with ``PlanReady`` after the planning one, then ``FilesReady``
 where files were made, ``Asked`` where something is asked back, the answer in ``AnswerText`` chunks, and ``Finished``,
-always last.
+always last. What a model writes comes in ``AnswerText`` chunks as it is checked, also before those others.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ class TurnResult:
         artifacts: files written in this turn.
         sources: ``{title, url, date}`` each.
         asks: what is asked back, as sentences.
-        grounded: every figure of the answer is in a tool result or the asker's words.
+        grounded: every figure of the answer is in a tool result or the asker's words, and no sentence of a model had
+            to be replaced for that.
+        checked: figures of the answer that were checked.
+        taken_out: figures of a model that had no source and were never shown.
         llm: ``embedded`` (rules and templates) or the model's name.
     """
 
@@ -124,6 +127,8 @@ class TurnResult:
     suggestions: tuple[str, ...] = ()
     """Short follow-up questions worth a chip, in the asker's language."""
     grounded: bool = True
+    checked: int = 0
+    taken_out: int = 0
     llm: str = "embedded"
     notices: tuple[str, ...] = ()
 

@@ -23,9 +23,10 @@ from langgraph.store.base import BaseStore
 from pydantic import ValidationError
 
 from agent.answer.compose import Answer, write_answer
+from agent.answer.mending import mended
 from agent.answer.steps import summarise
+from agent.decide.searching import asks_for_news
 from agent.events import AnswerText, AskedBack, FilesReady, PlanMade, StepFinished, StepStarted
-from agent.grounding import ground_draft
 from agent.logs import intent_after, is_wordless, log_in
 from agent.memory import Memory
 from agent.reader import read
@@ -36,6 +37,7 @@ from agent.rigs import current_rig, is_yes
 from agent.smalltalk import asks_to_run, target_named
 from agent.state import KEPT_TURNS, TOOL_FAILED, State, artifact, this_turn
 from agent.transcripts.thread import now
+from agent.wishes import engines_named, use_of
 from prompts import text
 from tools.errors import RigfitError
 
@@ -50,6 +52,10 @@ class Decider(Protocol):
 
     async def __call__(self, state: State) -> AIMessage:
         """Return the next message. Raises nothing for an unreachable model: it falls back."""
+        ...
+
+    async def rewrite(self, state: State, piece: str, wrong: tuple[str, ...]) -> str | None:
+        """Write a piece of the answer again without its wrong figures; None where no model can be asked."""
         ...
 
 
@@ -72,7 +78,7 @@ def build_graph(
     graph.add_node("read", _read)
     graph.add_node("decide", _decide_with(decide))
     graph.add_node("tools", ToolNode(tools, handle_tool_errors=_wrong_arguments, awrap_tool_call=_run_tool))
-    graph.add_node("ground", _ground)
+    graph.add_node("ground", _ground_with(decide))
     graph.add_node("answer", _answer)
     graph.add_edge(START, "read")
     graph.add_edge("read", "decide")
@@ -88,8 +94,10 @@ async def _read(state: State, runtime: Runtime) -> State:
     turns = [str(m.content) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
     reading = dict(reading_json(read(turns)))
     last = read(turns[-1:])
-    reading["wants_search"] = last.wants_search
-    reading["names_now"] = bool(last.models or last.gpus)
+    reading["wants_news"] = asks_for_news(turns[-1])
+    reading["wants_search"] = last.wants_search or reading["wants_news"]
+    reading["names_now"], reading["models_now"] = bool(last.models or last.gpus), bool(last.models)
+    reading["use"], reading["engines"] = use_of(turns), engines_named(turns[-1])
     reading["intent"] = intent_after(reading, turns)
     if all(is_wordless(turn) for turn in turns):
         reading["language"] = state.get("language_hint", "en")
@@ -189,11 +197,13 @@ def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _ground(state: State) -> State:
-    """Check a model's text sentence by sentence; the templates' text is checked when it is written."""
-    last = this_turn(state)[-1]
-    written = last.text if isinstance(last, AIMessage) and not last.tool_calls else ""
-    return {"draft": ground_draft(written, state) if written.strip() else None}
+def _ground_with(decide: Decider) -> Any:
+    async def ground_node(state: State) -> State:
+        """Check a model's text and show it piece by piece; the templates' text is checked when it is written."""
+        writer = get_stream_writer()
+        return {"draft": await mended(state, decide.rewrite, lambda more: writer(AnswerText(more)))}
+
+    return ground_node
 
 
 def _said(answer: Answer, state: State) -> AIMessage:

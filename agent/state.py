@@ -39,7 +39,7 @@ class State(TypedDict, total=False):
             preferences it was read with (``preferred``, notes).
         reading: what was understood, as ``reading_json``.
         plan: arguments and JSON of the thread's last plan.
-        draft: a model's text with its failing sentences marked; None where the templates write.
+        draft: a model's text as it was shown, and how its figures were found; None where the templates write.
         result: what the last turn comes to, for its events.
     """
 
@@ -64,6 +64,12 @@ def this_turn(state: State) -> list[AnyMessage]:
         if isinstance(messages[index], HumanMessage):
             return messages[index + 1 :]
     return list(messages)
+
+
+def shown_before(state: State) -> str:
+    """Return what the asker has already seen in this turn of texts that a model wrote before it called tools."""
+    said = (m.additional_kwargs.get("shown") for m in this_turn(state) if isinstance(m, AIMessage))
+    return "\n\n".join(str(part) for part in said if part)
 
 
 def tool_results(state: State) -> list[ToolMessage]:

@@ -10,21 +10,23 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, ToolMessage
 
+from agent.answer.choices import next_questions, without_plan
 from agent.answer.markdown import quote_markdown, render
 from agent.answer.recalled import other_rigs
 from agent.answer.view import build_view
-from agent.grounding import facts_of, join, states_plan, ungrounded
+from agent.grounding import Checker, facts_of, pieces
 from agent.state import State, TurnRecord, this_turn, tool_calls
 from prompts import text as say
 from tools.domain import Note
 from tools.tool_results import COUNTED
 
+_CHECKED = ("grounded", "checked", "taken_out")
 _LIMIT_QUESTIONS = frozenset({"max_context", "max_users", "max_copies", "which_quant"})
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A written answer with all that a turn hands out besides it."""
+    """A written answer with all that a turn hands out besides it; ``shown`` of it the asker has seen already."""
 
     markdown: str
     result: dict[str, Any]
@@ -35,10 +37,11 @@ class Answer:
     target: str = ""
     option: str = ""
     plan: dict[str, Any] | None = None
+    shown: str = ""
 
     def chunks(self) -> Iterator[str]:
-        """Yield the answer by paragraphs; a table is one piece, so nothing is shown half."""
-        yield from re.findall(r".+?(?:\n\n+|\Z)", self.markdown, re.DOTALL)
+        """Yield what was not shown yet by paragraphs; a table is one piece, so nothing is shown half."""
+        yield from re.findall(r".+?(?:\n\n+|\Z)", self.markdown[len(self.shown) :], re.DOTALL)
 
     def record(self, state: State) -> TurnRecord:
         """Return the turn as it is kept for a reload."""
@@ -53,24 +56,20 @@ class Answer:
 
 
 def write_answer(state: State) -> Answer:
-    """Write the answer of a turn from its tool results and, where a model wrote one, from its grounded text."""
+    """Write the answer of a turn from its tool results, or take a model's where it wrote one that stands."""
     view = build_view(state)
     language = view["language"]
     template = _template(view)
-    draft = state.get("draft")
-    if draft and view["plan"] and view["reading"].get("names_now") and not states_plan(draft, state):
-        draft = None  # it leaves the question open
-    if draft:
-        verdict = render(language, "instead", view)
-        markdown = join(draft["sentences"], verdict)
-        grounded = bool(draft["grounded"])
-    else:
-        markdown = render(language, template, view)
-        grounded = not ungrounded(markdown, facts_of(state))
+    draft = state.get("draft") or {"text": "", "shown": ""}
+    checked = {key: draft[key] for key in _CHECKED} if draft["text"] else None
+    body = draft["text"] or render(language, template, view)
+    result = _result(state, view, template, checked or _checked(body, state))
+    lines = [*map(quote_markdown, result["notices"]), *_remembered(view, template)]
+    web = [render(language, "found", view)] if draft["text"] and view["search"] else []
+    parts = [body, *web, *lines] if draft["text"] else [draft["shown"], *lines, body]
     made, files = view["calculation"], view["files"]
-    result = _result(state, view, template, grounded)
     return Answer(
-        markdown="\n\n".join([*map(quote_markdown, result["notices"]), *_remembered(view, template), markdown]),
+        markdown="\n\n".join(filter(None, parts)),
         result=result,
         asks=tuple(Note(a["code"], a["params"]) for a in view["asks"]),
         offered=view["offered"],
@@ -79,7 +78,15 @@ def write_answer(state: State) -> Answer:
         target=files["target"] if files else "",
         option=files["option"] if files else "",
         plan={"request": made["request"]} if made and made["plan"] else None,
+        shown=draft["shown"],
     )
+
+
+def _checked(written: str, state: State) -> dict[str, Any]:
+    """Check what a template wrote: all its figures come from results, and this says so of each answer."""
+    checker = Checker(facts_of(state))
+    wrong = sum(len(checker.check(piece)) for piece in pieces(written))
+    return {"grounded": not wrong, "checked": checker.checked, "taken_out": 0}
 
 
 def _remembered(view: Mapping[str, Any], template: str) -> list[str]:
@@ -98,6 +105,8 @@ def _template(view: Mapping[str, Any]) -> str:
         return "remembered"
     if view["log"]:
         return "log"
+    if view["knowledge"] and reading.get("expect") == "scope":
+        return "knowledge"
     if view["failures"]:
         return "problem"
     if view["knowledge"] and not view["plan"]:
@@ -115,6 +124,9 @@ def _computed(view: Mapping[str, Any], made: Mapping[str, Any], intent: str) -> 
     """Choose the kind of answer to something that was calculated."""
     if view["plan"] and intent == "config":
         return "config"
+    kind = without_plan(view, made, intent)
+    if kind:
+        return kind
     if view["compared"]:
         return "compare"
     if view["needs"] and intent in COUNTED:
@@ -128,7 +140,7 @@ def _computed(view: Mapping[str, Any], made: Mapping[str, Any], intent: str) -> 
     return "asks" if view["asks"] else "help"
 
 
-def _result(state: State, view: Mapping[str, Any], template: str, grounded: bool) -> dict[str, Any]:
+def _result(state: State, view: Mapping[str, Any], template: str, checked: Mapping[str, Any]) -> dict[str, Any]:
     language = view["language"]
     calls, steps = _calls(state)
     writer = next((m.additional_kwargs for m in reversed(this_turn(state)) if isinstance(m, AIMessage)), {})
@@ -141,7 +153,7 @@ def _result(state: State, view: Mapping[str, Any], template: str, grounded: bool
         "sources": _sources(view),
         "asks": [say(language, a["code"], **a["params"]) for a in view["asks"]],
         "suggestions": [*_suggestions(view, language), *(other_rigs(state, language) if view["plan"] else [])],
-        "grounded": grounded,
+        **checked,
         "llm": writer.get("llm", "embedded"),
         "notices": [say(language, n["code"], **n["params"]) for n in [*writer.get("notices", []), *view["broken"]]],
     }
@@ -182,7 +194,7 @@ def _suggestions(view: Mapping[str, Any], language: str) -> list[str]:
     if view["offered"] and not view["plan"]:
         return [say(language, "agent.chip_this_machine")]
     if not view["plan"]:
-        return []
+        return next_questions(view, language)
     codes = ["agent.chip_context"]
     if len(view["asked"]["footprints"]) > 1:
         codes.insert(0, "agent.chip_second_int4")

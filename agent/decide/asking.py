@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,10 @@ _SAID_CHARS = 2000
 _SMALLEST_CONTEXT = 512
 _CHOOSE = "Choose your next step. Tools:\n{tools}\n- answer: everything needed is known; write the answer."
 _FILL = "Give the arguments of {tool} as one JSON object: what the user said and nothing more."
+
+
+Said = Callable[[str], None] | None
+"""Hears a text piece by piece while it is written."""
 
 
 class Form(Enum):
@@ -57,19 +61,22 @@ class Asking:
             return round(weight(described(list(self._tools.values()))) + longest)
         return round(weight(json.dumps([offered(tool) for tool in self._tools.values()])))
 
-    async def ask(self, prompt: list[AnyMessage], form: Form, tokens: int) -> AIMessage:
+    async def ask(self, prompt: list[AnyMessage], form: Form | None, tokens: int, said: Said = None) -> AIMessage:
         """Ask for the next message in a form; errors are those of the ``openai`` package.
 
         Args:
             prompt: the conversation.
-            form: how the tools are offered.
+            form: how the tools are offered; None offers none.
             tokens: how long the message may be, what is thought before it included.
+            said: hears the message's text as it is written.
         """
+        if form is None:
+            return await self._written(in_plain_words(prompt), tokens, said)
         if form is not Form.CHOICE:
             strict = form is Form.STRICT
             forms = [offered(tool, strict=strict) for tool in self._tools.values()]
-            return await self._written(prompt, tokens, tools=forms)
-        return await self._by_choice(in_plain_words(prompt), tokens)
+            return await self._written(prompt, tokens, said, tools=forms)
+        return await self._by_choice(in_plain_words(prompt), tokens, said)
 
     def limits_otherwise(self, error: APIStatusError) -> bool:
         """Whether an endpoint refused the limit by the name it had, and knows another: OpenAI's thinking models do."""
@@ -77,17 +84,17 @@ class Asking:
         self._limit = _NEWER_LIMIT if refused else self._limit
         return refused
 
-    async def _written(self, prompt: list[AnyMessage], tokens: int, **more: Any) -> AIMessage:
+    async def _written(self, prompt: list[AnyMessage], tokens: int, said: Said = None, **more: Any) -> AIMessage:
         body = {self._limit: tokens, **more.pop("extra_body", {})}
-        return await gathered(self._chat.astream(prompt, extra_body=body, **more), tokens)
+        return await gathered(self._chat.astream(prompt, extra_body=body, **more), tokens, said)
 
-    async def _by_choice(self, prompt: list[AnyMessage], tokens: int) -> AIMessage:
+    async def _by_choice(self, prompt: list[AnyMessage], tokens: int, said: Said) -> AIMessage:
         """Ask first which tool, then for its arguments; or for the answer."""
         listed = HumanMessage(_CHOOSE.format(tools=described(list(self._tools.values()))))
         chosen = await self._object([*prompt, listed], next_step(list(self._tools.values())), tokens)
         tool = self._tools.get(str(chosen.get("next")))
         if tool is None or chosen.get("next") == ANSWER:
-            return await self._written(prompt, tokens)
+            return await self._written(prompt, tokens, said)
         asked = [*prompt, HumanMessage(_FILL.format(tool=tool.name))]
         arguments = await self._object(asked, arguments_of(tool), tokens)
         call: Any = {"name": tool.name, "args": arguments, "id": call_id(), "type": "tool_call"}

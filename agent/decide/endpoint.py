@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.tools import BaseTool
 
-from agent.decide.asking import Asking, Form, next_form, refused_context
+from agent.decide.asking import Asking, Form, Said, next_form, refused_context
 from agent.decide.prompt import size
 from tools.errors import ModelUnavailable
 from tools.settings import Settings
@@ -41,6 +42,16 @@ Prompt = Callable[[int], list[AnyMessage]]
 """Writes a conversation in at most so many tokens."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What one message is asked for with, as of ``Endpoint.ask``."""
+
+    prompt: Prompt
+    waiting: Callable[[], None]
+    said: Said
+    tools: bool
+
+
 class Endpoint:
     """One model behind one address.
 
@@ -60,12 +71,16 @@ class Endpoint:
         self.context, self.form = CONTEXT_TOKENS, Form.STRICT
         self._asking: Asking | None = None
 
-    async def ask(self, prompt: Prompt, *, waiting: Callable[[], None]) -> AIMessage:
+    async def ask(
+        self, prompt: Prompt, *, waiting: Callable[[], None], said: Said = None, tools: bool = True
+    ) -> AIMessage:
         """Ask for the next message.
 
         Args:
             prompt: writes the conversation in at most so many tokens.
             waiting: called once where the model is not ready yet and is waited for.
+            said: hears the message's text as it is written.
+            tools: whether it may call tools.
 
         Raises:
             ModelUnavailable: its context is too small, it can't be reached, refused, is not ready in time, broke off,
@@ -76,7 +91,7 @@ class Endpoint:
 
         try:
             async with asyncio.timeout(READY_S + ANSWER_S):
-                answer = await self._in_a_form_it_takes(prompt, waiting)
+                answer = await self._in_a_form_it_takes(_Request(prompt, waiting, said, tools))
         except APIStatusError as error:
             if _pause_s(error) is not None:
                 raise self._wrong("not_ready", seconds=round(READY_S)) from error
@@ -94,7 +109,7 @@ class Endpoint:
             raise self._wrong("broke_off")
         return answer
 
-    async def _in_a_form_it_takes(self, prompt: Prompt, waiting: Callable[[], None]) -> AIMessage:
+    async def _in_a_form_it_takes(self, request: _Request) -> AIMessage:
         """Ask, again where the endpoint refused the length or the form of the question: both are remembered."""
         from openai import APIStatusError
 
@@ -102,14 +117,15 @@ class Endpoint:
             asking = await self._bound()
             free = self.context - asking.tools_tokens(self.form)
             kept = min(ANSWER_TOKENS, self.context // 4)
-            messages = prompt(free - kept)
+            messages = request.prompt(free - kept)
             limit = min(self._settings.llm_max_tokens, max(kept, free - size(messages)))
             try:
-                return await self._patiently(messages, limit, waiting)
+                return await self._patiently(messages, limit, request)
             except APIStatusError as error:
                 if asking.limits_otherwise(error):
                     continue
-                context, form = refused_context(error, self.context), next_form(error, self.form)
+                context = refused_context(error, self.context)
+                form = next_form(error, self.form) if request.tools else None
                 if context is not None:
                     self.context = context
                 elif form is not None:
@@ -117,21 +133,22 @@ class Endpoint:
                 else:
                     raise
 
-    async def _patiently(self, prompt: Sequence[AnyMessage], limit: int, waiting: Callable[[], None]) -> AIMessage:
+    async def _patiently(self, prompt: Sequence[AnyMessage], limit: int, request: _Request) -> AIMessage:
         """Ask, again where the endpoint says that it is worth it: 503 with ``Retry-After``."""
         from openai import APIStatusError
 
         ends: float | None = None
         while True:
             try:
-                return await (await self._bound()).ask(list(prompt), self.form, limit)
+                form = self.form if request.tools else None
+                return await (await self._bound()).ask(list(prompt), form, limit, request.said)
             except APIStatusError as error:
                 pause = _pause_s(error)
                 if pause is None:
                     raise
                 if ends is None:
                     ends = time.monotonic() + READY_S
-                    waiting()
+                    request.waiting()
                 if time.monotonic() + pause > ends:
                     raise
                 await asyncio.sleep(pause)

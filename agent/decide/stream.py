@@ -6,7 +6,7 @@ be 9. Here such a call is none, and what is wrong with it is kept.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -19,12 +19,13 @@ _TOKEN_CHARS = 64
 """Longer tokens are rare: 128 characters for a run of blanks in cl100k_base, a word or less otherwise."""
 
 
-async def gathered(stream: AsyncIterator[Any], tokens: int) -> AIMessage:
+async def gathered(stream: AsyncIterator[Any], tokens: int, said: Callable[[str], None] | None = None) -> AIMessage:
     """Return the whole of an answer.
 
     Args:
         stream: its pieces, as langchain-openai yields them.
         tokens: how long it may be; one that goes on after that, on a server that counts none, is broken off here.
+        said: hears each piece of its text as it comes.
 
     Returns:
         A message whose ``tool_calls`` are whole and whose ``invalid_tool_calls`` say what is wrong with them; its
@@ -34,6 +35,8 @@ async def gathered(stream: AsyncIterator[Any], tokens: int) -> AIMessage:
     chars = 0
     async for piece in stream:
         pieces.append(piece)
+        if said and piece.text:
+            said(piece.text)
         chars += len(piece.text) + sum(len(part["args"] or "") for part in piece.tool_call_chunks)
         if len(pieces) > tokens + _MORE_PIECES or chars > tokens * _TOKEN_CHARS:
             pieces.append(AIMessageChunk(content="", response_metadata={"finish_reason": "length"}))

@@ -4,18 +4,10 @@ A figure is bound to what its sentence says it is of (``claims``) and stands onl
 quantity of that model and card (``facts``, ``check``).
 """
 
-from agent.grounding.check import Checker, ground_draft, join, pieces, states_plan, ungrounded
+from agent.grounding.check import Checker, ungrounded
 from agent.grounding.facts import Facts, facts_of
 from agent.grounding.figures import figures
+from agent.grounding.pieces import pieces
+from agent.grounding.release import Outlet, Release
 
-__all__ = [
-    "Checker",
-    "Facts",
-    "facts_of",
-    "figures",
-    "ground_draft",
-    "join",
-    "pieces",
-    "states_plan",
-    "ungrounded",
-]
+__all__ = ["Checker", "Facts", "Outlet", "Release", "facts_of", "figures", "pieces", "ungrounded"]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.grounding.claims import QUANTITIES, Claim, Sentence, with_cells
-from agent.grounding.facts import MARKETED_GB, OF_CARDS, Fact, Facts, facts_of
-from agent.grounding.figures import Figure, figures_in
+from agent.grounding.facts import MARKETED_GB, OF_CARDS, Fact, Facts
+from agent.grounding.figures import figures_in
+from agent.grounding.pieces import pieces
 from agent.grounding.words import tokens_of, words
 from agent.state import State, tool_results
 from tools.units import GIB
 
-_SENTENCE = re.compile(r"(?<=[.!?…])\s+(?=[A-ZА-ЯЁ0-9*«“\"(-])|\n+")
 _RULE = re.compile(r"[\s|:-]+")
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d+[.)])\s")
 _SPOKEN_CHARS = 32_000
@@ -46,25 +46,17 @@ def ungrounded(text: str, facts: Facts) -> tuple[str, ...]:
     return tuple(wrong for piece in pieces(text) for wrong in checker.check(piece))
 
 
-def pieces(text: str) -> Iterator[str]:
-    """Split into sentences, each with the white space that follows it, so that they join to the text again."""
-    start = 0
-    for gap in _SENTENCE.finditer(text):
-        yield text[start : gap.end()]
-        start = gap.end()
-    if start < len(text):
-        yield text[start:]
-
-
 @dataclass(slots=True)
 class Checker:
     """Reads an answer piece by piece and remembers whom it speaks of.
 
     Attributes:
         facts: what may be stated.
+        checked: figures that were read so far.
     """
 
     facts: Facts
+    checked: int = 0
     _subject: frozenset[Any] | None = None
     _heading: Sentence | None = None
     _columns: list[Sentence] = field(default_factory=list[Sentence])
@@ -84,6 +76,7 @@ class Checker:
         return self._refused(claims)
 
     def _refused(self, claims: Sequence[Claim]) -> tuple[str, ...]:
+        self.checked += len(claims)
         return tuple(claim.figure.text for claim in claims if not _supported(claim, self.facts))
 
     def _in_context(self, claim: Claim) -> Claim:
@@ -281,47 +274,20 @@ def _is_marketed(claim: Claim, facts: Facts) -> bool:
     )
 
 
-def ground_draft(text: str, state: State) -> dict[str, Any]:
-    """Check a model's text sentence by sentence.
-
-    Returns:
-        ``{"sentences": [{"text", "ok", "why"}], "grounded": bool}``; a table row is a sentence.
-    """
-    checker = Checker(facts_of(state, whole=False))
-    checked = [
-        {"text": piece, "ok": not wrong, "why": list(wrong)}
-        for piece in pieces(text)
-        for wrong in [checker.check(piece)]
-    ]
-    return {"sentences": checked, "grounded": all(c["ok"] for c in checked)}
-
-
-def states_plan(draft: Mapping[str, Any], state: State) -> bool:
-    """Tell whether a checked text states a figure that was computed in this turn, or gets one in a sentence's place.
+class PlanFigures:
+    """The figures that were computed in a turn.
 
     What the asker said does not count: it would be there in a text that says nothing.
     """
-    computed, said = Facts(), Facts()
-    for message in tool_results(state):
-        if message.name == "calculate_vram":
-            computed.add_result(message.text)
-    said.add_text(state.get("turns", [""])[-1])
-    stated = [one for piece in draft["sentences"] if piece["ok"] for one in _figures(piece["text"])]
-    return not draft["grounded"] or any(any(computed.near(one)) and not any(said.near(one)) for one in stated)
 
+    def __init__(self, state: State) -> None:
+        self._computed, self._said = Facts(), Facts()
+        for message in tool_results(state):
+            if message.name == "calculate_vram":
+                self._computed.add_result(message.text)
+        self._said.add_text(state.get("turns", [""])[-1])
 
-def _figures(text: str) -> tuple[Figure, ...]:
-    return figures_in(text, tokens_of(text), frozenset())
-
-
-def join(sentences: Sequence[Mapping[str, Any]], instead: str) -> str:
-    """Join checked sentences; the first that failed becomes ``instead``, the others are left out."""
-    out: list[str] = []
-    replaced = False
-    for sentence in sentences:
-        if sentence["ok"]:
-            out.append(sentence["text"])
-        elif not replaced:
-            out.append(f"{instead}\n\n" if sentence["text"].endswith("\n") else f"{instead} ")
-            replaced = True
-    return "".join(out).strip()
+    def are_in(self, text: str) -> bool:
+        """Tell whether a text states one of them."""
+        found = figures_in(text, tokens_of(text), frozenset())
+        return any(any(self._computed.near(one)) and not any(self._said.near(one)) for one in found)

@@ -105,6 +105,13 @@ def _end(body: dict[str, Any], turn: dict[str, Any]) -> bytes:
     return (_chunk([], turn["usage"]) if asked and "usage" in turn else b"") + b"data: [DONE]\n\n"
 
 
+def wait(turn: dict[str, Any], at: int) -> None:
+    """Hold a turn up where it is to be."""
+    after, until = turn.get("held", (-1, None))
+    if at == after and until:
+        until.wait(30)
+
+
 def _handler(script: Script, models: Sequence[str]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -136,10 +143,8 @@ def _handler(script: Script, models: Sequence[str]) -> type[BaseHTTPRequestHandl
             self.send_header("Connection", "close")
             self.end_headers()
             deltas = list(script.chunks(turn))
-            after, until = turn.get("held", (-1, None))
             for at, delta in enumerate(deltas[: turn.get("pieces")]):
-                if at == after and until:
-                    until.wait(30)
+                wait(turn, at)
                 self._event({"index": 0, "delta": delta, "finish_reason": None})
             if "pieces" in turn:
                 self.close_connection = True

@@ -123,8 +123,8 @@ def test_a_call_left_in_the_text_is_made_and_one_cut_off_is_not_shown(tmp_path: 
     cut = {**say(f"{ANSWER} And th<tool_call>{whole[:60]}"), "finish_reason": "length"}
     with scripted_llm(PLAN, cut) as (url, _):
         (turn,) = ask(tmp_path / "cut", url, QUESTION)
-    assert turn.answer_markdown.endswith(f"\n\n{ANSWER}")
-    assert "only its whole sentences" in turn.answer_markdown.splitlines()[0]
+    assert turn.answer_markdown.startswith(f"{ANSWER}\n\n")
+    assert "only its whole sentences" in turn.answer_markdown.splitlines()[-1]
 
 
 def test_thinking_in_the_older_field_stays_out(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
+from agent.grounding import facts_of, ungrounded
 from agent.state import State
 from tools import tool_results
 from tools.settings import Settings
@@ -26,6 +27,11 @@ class Scene:
     now: dict[str, str]
     before: dict[str, str]
     names: dict[str, str]
+
+
+def refused(text: str, state: State) -> tuple[str, ...]:
+    """The figures of a model's text that nothing supports."""
+    return ungrounded(text, facts_of(state, whole=False))
 
 
 @cache

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from grounding_scenes import scene
-
-from agent.grounding import ground_draft
+from grounding_scenes import refused, scene
 
 ANSWERS = [
     "Yes, both fit. {A} takes {w1} GiB of weights and {B} takes {w2} GiB; {free0} GiB stay free on the card.",
@@ -95,12 +93,12 @@ def _parity(rows: list[tuple[str, str]], half: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("half", ["develop", "held"])
 def test_right_answers_are_let_through(half: str) -> None:
     rows = _parity(list(right()), half)
-    refused = [text for name, text in rows if not ground_draft(text, scene(name).state)["grounded"]]
-    assert len(refused) <= 0.02 * len(rows), "\n---\n".join([f"{len(refused)} of {len(rows)}", *refused])
+    stopped = [text for name, text in rows if refused(text, scene(name).state)]
+    assert len(stopped) <= 0.02 * len(rows), "\n---\n".join([f"{len(stopped)} of {len(rows)}", *stopped])
 
 
 @pytest.mark.parametrize("half", ["develop", "held"])
 def test_planted_faults_are_caught(half: str) -> None:
     rows = _parity(list(faulty()), half)
-    missed = [text for name, text in rows if ground_draft(text, scene(name).state)["grounded"]]
+    missed = [text for name, text in rows if not refused(text, scene(name).state)]
     assert len(missed) <= 0.02 * len(rows), "\n---\n".join([f"{len(missed)} of {len(rows)}", *missed])

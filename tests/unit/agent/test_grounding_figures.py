@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
-from agent.grounding import Facts, figures, ground_draft, join, ungrounded
+from agent.answer.mending import Mending
+from agent.grounding import Facts, figures, ungrounded
 from agent.state import State
 
 
@@ -66,19 +70,26 @@ def conversation(said: str, result: str) -> State:
     return {"messages": messages}
 
 
+def mended(text: str, state: State) -> tuple[dict[str, Any], str]:
+    shown: list[str] = []
+    draft = asyncio.run(Mending(state, "", shown.append, None).mend(text))
+    return draft, "".join(shown)
+
+
 def test_draft_is_checked_by_sentence_and_the_failing_one_replaced() -> None:
     state = conversation("I have 98 GB", '{"weights_bytes":"113.7 GiB"}')
-    draft = ground_draft("Weights take 113.7 GiB. That is 150 GB. Your card has 98 GB.", state)
-    assert [s["ok"] for s in draft["sentences"]] == [True, False, True]
+    draft, shown = mended("Weights take 113.7 GiB. That is 150 GB. Your card has 98 GB.", state)
     assert draft["grounded"] is False
-    assert join(draft["sentences"], "RENDERED.") == "Weights take 113.7 GiB. RENDERED. Your card has 98 GB."
+    assert (draft["checked"], draft["taken_out"]) == (3, 1)
+    assert shown == "Weights take 113.7 GiB. (a figure without a source was left out here) Your card has 98 GB."
+    assert draft["text"] == shown
 
 
 def test_grounded_draft_is_kept_to_the_letter() -> None:
     text = "Weights: 113.7 GiB.\n\n| a | b |\n|---|---|\n| x | 113.7 GiB |\n"
-    draft = ground_draft(text, conversation("hi", '{"weights_bytes":"113.7 GiB"}'))
+    draft, shown = mended(text, conversation("hi", '{"weights_bytes":"113.7 GiB"}'))
     assert draft["grounded"]
-    assert join(draft["sentences"], "-") == text.strip()
+    assert draft["text"] == shown == text.strip()
 
 
 def test_both_ends_of_a_range_need_a_source() -> None:
