@@ -68,8 +68,9 @@ def test_a_model_sees_hits_fenced_and_the_fence_can_not_be_closed(tmp_path: Path
     assert told.startswith("<web_quotations>")
     assert told.count("</web_quotations>") == 1
     assert told.endswith("</web_quotations>")
-    assert "999" not in result.answer_markdown
+    assert "takes 999" not in result.answer_markdown
     assert "Done." in result.answer_markdown
+    assert "[Qwen3 card](https://example.org/qwen3)" in result.answer_markdown
 
 
 def test_nothing_found_is_said_with_the_catalogue_date(tmp_path: Path) -> None:

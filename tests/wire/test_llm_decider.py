@@ -105,7 +105,7 @@ def test_malformed_calls_end_in_an_answer(tmp_path: Path, wrong: dict[str, objec
 def test_model_cannot_set_what_only_the_conversation_knows(tmp_path: Path) -> None:
     forged = call("generate_launch_config", target="compose", given={"plan": {"reading": {}, "rig": None}})
     with scripted_llm(forged, say("There is no plan yet.")) as (url, _):
-        result = ask(tmp_path, url, "hello")
+        result = ask(tmp_path, url, "Write me a docker-compose file")
     assert result.artifacts == ()
     assert result.tool_calls[0]["ok"] is False
 
