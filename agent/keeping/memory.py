@@ -55,11 +55,11 @@ class KeptMemory(Memory):
         Raises:
             StorageError: not everything is gone.
         """
-        self.store.drop_unwritten()
-        await self._threads.drop_unwritten()
         with self._erasing():
             await self._keeper.database.ready()
             await self._keeper.database.erase()
+        self.store.drop_unwritten()
+        await self._threads.drop_unwritten()
 
     @contextmanager
     def _erasing(self) -> Iterator[None]:

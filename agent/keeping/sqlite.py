@@ -24,7 +24,7 @@ from tools.errors import StorageError
 from tools.storage import prepare_database
 
 SCHEMA_VERSION = 1
-LOCK_WAIT_S = 3.0
+LOCK_WAIT_S = 2.0
 """Seconds a write waits while another program holds the file's lock."""
 _LOOK_MS = 50
 _INDEX = "CREATE TABLE IF NOT EXISTS rigfit_threads (thread_id TEXT PRIMARY KEY, title TEXT, updated TEXT)"
@@ -87,19 +87,16 @@ class SqliteDatabase:
         try:
             notes = await _prepared(path)
             connection = await _connect(path)
+            try:
+                saver = AsyncSqliteSaver(connection, serde=serde())
+                await saver.setup()
+                await connection.execute(_INDEX)
+                await connection.commit()
+            except self.errors:
+                await connection.close()
+                raise
         except self.errors:
-            self._threads = await self._for_reading(path)
-            if self._threads:
-                self.saver = AsyncSqliteSaver(self._threads, serde=serde())
-                self.saver.is_setup = True
-            raise
-        try:
-            saver = AsyncSqliteSaver(connection, serde=serde())
-            await saver.setup()
-            await connection.execute(_INDEX)
-            await connection.commit()
-        except self.errors:
-            await connection.close()
+            await self._open_for_reading(path)
             raise
         self._threads, self.saver = connection, saver
         return notes
@@ -118,18 +115,19 @@ class SqliteDatabase:
         self._memory, self.store = connection, store
         return notes
 
-    async def _for_reading(self, path: Path) -> aiosqlite.Connection | None:
-        """Open a file that nobody may write, so that what was said before is still known; None where that fails."""
-        if not path.is_file() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-            return None
+    async def _open_for_reading(self, path: Path) -> None:
+        """Open a file that we may not write, so that what was said before is still known."""
+        if not path.is_file() or (_may_write(path) and _may_write(path.parent)):
+            return
         connection = await aiosqlite.connect(f"file:{quote(str(path.absolute()))}?immutable=1", uri=True)
         try:
             await connection.execute("SELECT 1 FROM rigfit_threads LIMIT 1")
         except sqlite3.Error:
             await connection.close()
-            return None
-        self._read_only = True
-        return connection
+            return
+        self._read_only, self._threads = True, connection
+        self.saver = AsyncSqliteSaver(connection, serde=serde())
+        self.saver.is_setup = True
 
     async def close_turn(self, info: ThreadInfo) -> None:
         """List a conversation and drop its intermediate checkpoints."""
@@ -230,6 +228,10 @@ async def _acquired(lock: FileLock, wait_s: float) -> bool:
             await asyncio.sleep(POLL_S)
         except (OSError, NotImplementedError):
             return True
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 async def _prepared(path: Path) -> tuple[Note, ...]:

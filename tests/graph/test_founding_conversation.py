@@ -145,15 +145,22 @@ def test_a_turn_that_was_broken_off_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_fifty_conversations_at_once_do_not_mix(tmp_path: Path) -> None:
-    async def one(assistant: Assistant, number: int) -> int:
-        question = f"Will {number % 4 + 1} copies of Qwen3-8B fit on an RTX PRO 6000?"
+    cards = ("RTX 3090", "RTX 4090", "RTX 5090", "RTX 6000 Ada", "RTX A6000")
+
+    async def one(assistant: Assistant, number: int) -> tuple[int, str, list[str]]:
+        question = f"Will {number % 4 + 1} copies of Qwen3-8B fit on an {cards[number % 5]}? Question {number}."
         last = [e async for e in assistant.ask(question, thread_id=str(number))][-1]
         assert isinstance(last, Finished)
         assert last.result.plan is not None
-        return len(last.result.plan.request.instances)
+        said = [turn.user for turn in (await assistant.history(str(number))).turns]
+        return len(last.result.plan.request.instances), last.result.plan.request.rig.gpus[0].name, said
 
-    async def run() -> list[int]:
+    async def run() -> list[tuple[int, str, list[str]]]:
         async with Assistant.open(Settings(data_dir=tmp_path, network=False), rig=None) as assistant:
             return await asyncio.gather(*(one(assistant, n) for n in range(50)))
 
-    assert asyncio.run(run()) == [n % 4 + 1 for n in range(50)]
+    for number, (copies, card, said) in enumerate(asyncio.run(run())):
+        assert copies == number % 4 + 1
+        assert cards[number % 5].removeprefix("RTX ").split()[0] in card
+        assert len(said) == 1
+        assert said[0].endswith(f"Question {number}.")

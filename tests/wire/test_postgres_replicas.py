@@ -1,4 +1,4 @@
-"""Two copies of the app on one real PostgreSQL share conversations and remembered hardware, one turn after the other."""
+"""Two copies of the app on one real PostgreSQL share conversations and hardware, one turn after another."""
 
 from __future__ import annotations
 
