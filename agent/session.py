@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -57,6 +58,9 @@ from tools.workbench import Workbench
 
 MAX_CHARS = 20_000
 """Longest message that is read, in characters, about 200 lines; a longer log is cut to its telling lines."""
+MOST_CHARS = 8_000_000
+"""Longest message whose telling lines are looked for; a longer one is refused unread."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _RECURSION_LIMIT = 40
 _KEPT_GRAPHS = 8
 _PLAN_CHARS = 200
@@ -146,8 +150,8 @@ class Assistant:
         Yields:
             Events as of ``agent.events``; ``Finished`` is always the last.
         """
-        words = _clean(text)
-        if len(words) > MAX_CHARS:
+        words = _clean(text) if len(text) <= MOST_CHARS else text
+        if MAX_CHARS < len(words) <= MOST_CHARS:
             words = await asyncio.to_thread(excerpt, words, MAX_CHARS) or words
         refusal = _refusal(words)
         if refusal:
@@ -378,8 +382,7 @@ def _refusal(text: str) -> Note | None:
 
 def _clean(text: str) -> str:
     """Drop what no one types: control characters except line breaks and tabs, and lone surrogates."""
-    kept = "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and ord(c) != 127))
-    return kept.encode("utf-8", "ignore").decode("utf-8")
+    return _CONTROL.sub("", text).encode("utf-8", "ignore").decode("utf-8")
 
 
 def _refused(thread_id: str, language: Language, refusal: Note) -> TurnResult:

@@ -41,6 +41,10 @@ class Paste:
 @lru_cache(maxsize=64)
 def pasted(text: str) -> Paste | None:
     """Tell a message's log from its words; None where there is none, or its lines say nothing about memory."""
+    return _apart(text)
+
+
+def _apart(text: str) -> Paste | None:
     log = read_log(text)
     if log is None:
         return None
@@ -73,7 +77,7 @@ def excerpt(text: str, limit: int) -> str | None:
     Returns:
         The shorter message, or None where it holds no log or even so is too long.
     """
-    found = pasted(text)
+    found = _apart(text)  # megabytes are not kept
     if found is None or not found.whole:
         return None
     words = found.words

@@ -20,7 +20,7 @@ EXAMPLE = 'rigfit ask "Will two Qwen3-30B run at once on an RTX PRO 6000?" --tur
 
 def add_arguments(parser: Parser) -> None:
     """Declare the arguments."""
-    parser.add_argument("text", metavar="TEXT", help="the question")
+    parser.add_argument("text", metavar="TEXT", help="the question; - is standard input")
     parser.add_argument("--turn", action="append", metavar="TEXT", help="a later message; repeat it")
     parser.add("--thread", "continue or name a conversation", metavar="ID")
     parser.add("--rig", "output of rigfit detect --json, or none; default: this machine", metavar="FILE|none")
@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> int:
 
     language = chosen_language(arguments.lang)
     settings = with_llm(Settings.from_env(), arguments)
-    texts = [arguments.text, *(arguments.turn or [])]
+    texts = [_typed() if arguments.text == "-" else arguments.text, *(arguments.turn or [])]
     thread = arguments.thread or uuid4().hex
     result = asyncio.run(_converse(texts, thread, _rig(arguments.rig), settings, language))
     if arguments.json:
@@ -45,6 +45,15 @@ def run(arguments: Namespace) -> int:
     else:
         print_lines([*result.notices, *result.answer_markdown.splitlines(), *(str(path) for path in result.artifacts)])
     return 0
+
+
+def _typed() -> str:
+    """Read a message from standard input; of what is longer than any message only so much that it is refused."""
+    import sys
+
+    from agent.session import MOST_CHARS
+
+    return sys.stdin.buffer.read(4 * (MOST_CHARS + 1)).decode("utf-8", errors="replace")
 
 
 def _rig(said: str | None) -> RigSource:
