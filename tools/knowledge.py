@@ -48,7 +48,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One explained term; ``names`` and ``answer`` are by language, the first name is its title."""
+    """One explained term; ``names`` and ``answer`` are by language, the first name is its title.
+
+    ``models`` are hub ids of the models that serve as its examples.
+    """
 
     id: str
     names: Mapping[str, tuple[str, ...]]
@@ -56,6 +59,7 @@ class Entry:
     sources: tuple[Source, ...]
     related: tuple[str, ...]
     worked: tuple[str, ...]
+    models: tuple[str, ...] = ()
 
     def title(self, language: str) -> str:
         """Return the entry's title."""
@@ -91,6 +95,7 @@ def _entry(key: str, data: Mapping[str, Any]) -> Entry:
         sources=tuple(Source(t, u.replace("vllm:", VLLM_SOURCE, 1), s) for t, u, s in data["sources"]),
         related=tuple(map(str, data.get("related", ()))),
         worked=tuple(map(str, data.get("worked", ()))),
+        models=tuple(map(str, data.get("models", ()))),
     )
 
 

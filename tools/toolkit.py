@@ -191,6 +191,7 @@ class _Tools:
                 "answer": e.answer[language],
                 "sources": [{"title": s.title, "url": s.url} for s in e.sources],
                 "related": [entries()[key].title(language) for key in e.related],
+                "about": [{"model": model} for model in e.models],
             }
             for e in found
         ]

@@ -40,7 +40,7 @@ READABLE = 5.0
 """Tokens a second below which a model is not recommended."""
 CONTEXTS = (1_048_576, 524_288, 262_144, 131_072, 65_536, 32_768, 16_384)
 """Longest contexts tried for one request alone."""
-LEAST_BITS = 3.5
+LEAST_BITS = 4.0
 """No pick is stored in fewer."""
 
 

@@ -19,6 +19,8 @@ CONTEXT: dict[Use, int] = {
 }  # fmt: skip
 """Tokens of context that each request must have where nothing was said; programs and long texts take more."""
 USERS = 1
+RAM_BYTES_PER_S = 3200e6 * 8 * 2
+"""Bandwidth that RAM is taken to have: DDR4-3200 in two channels of 8 bytes (JEDEC JESD79-4), 51.2 GB/s."""
 SYSTEM_SHARE = 1 / 8
 """Share of RAM that is left to the system where a model runs on the processor: assumed."""
 IN_RAM = "llama.cpp"
@@ -55,8 +57,12 @@ def picked(bench: Workbench, request: Mapping[str, Any]) -> dict[str, Any]:
             "engine": display_name(engine),
             "engine_word": engine,
             "in_ram": not cards,
+            "bandwidth_bytes_per_s": None if cards else RAM_BYTES_PER_S,
             "cards": counted(gpus),
             "rows": [asdict(pick) for pick in found],
+            "models": [
+                {"name": p.model, "params_total": p.params_total, "params_active": p.params_active} for p in found
+            ],
             "rule": {"months": round(DAYS / 30.4), "halved_months": round(HALVED_DAYS / 30.4), "four": FOUR_BIT_WORTH},
         },
         "largest": largest,
@@ -133,4 +139,4 @@ def _ram(said: Mapping[str, Any]) -> tuple[Gpu, ...]:
     if not total:
         return ()
     taken = round(total * SYSTEM_SHARE)
-    return (Gpu("RAM", "", total, total, reserved_bytes=taken, source="said"),)
+    return (Gpu("RAM", "", total, total, reserved_bytes=taken, bandwidth_bytes_per_s=RAM_BYTES_PER_S, source="said"),)
