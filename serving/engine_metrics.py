@@ -41,7 +41,7 @@ def cache_info(text: str) -> CacheInfo | None:
     """Read what the metrics of an engine say of its cache; None where they say nothing of it."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    lines = [line for line in text.splitlines() if line.startswith(f"{NAME}{{") and len(line) <= _LINE_CHARS]
+    lines = [line for line in text.split("\n") if line.startswith(f"{NAME}{{") and len(line) <= _LINE_CHARS]
     found: list[CacheInfo] = []
     for line in lines[:MOST_LINES]:
         try:

@@ -93,7 +93,10 @@ def test_killed_amid_a_stream(one: Running):
 def test_its_inner_process_is_killed(one: Running):
     processes = one.processes(name(one))
     core_of(processes).kill()
-    words(comes_back(one, processes))
+    failed = comes_back(one, processes)
+    assert failed.reason
+    assert failed.reason.code == "fleet.ended"  # nobody sees which signal ended it
+    assert failed.next_try
 
 
 @pytest.mark.parametrize("which", ["outer", "inner"])

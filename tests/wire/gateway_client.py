@@ -19,6 +19,13 @@ from serving.fleet_control import OwnEngines
 from serving.server import Endpoint, opened, opened_endpoint
 
 CHAT = "/v1/chat/completions"
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+"""How a question begins; its framing follows."""
+
+
+def asked(body: bytes) -> bytes:
+    """Return a whole question, as it is sent."""
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
 class Client:
@@ -38,6 +45,16 @@ class Client:
         async with self.session.get(self.url + path, **options) as answer:
             text = await answer.text()
             return answer.status, json.loads(text) if "json" in answer.content_type else text
+
+    async def answers_again(self, model: str) -> None:
+        """Wait until a model that failed answers; until then it says why not, and when to ask again."""
+        async with asyncio.timeout(20):
+            while (asked := await self.post({"model": model}))[0] != 200:
+                status, answer, response = asked
+                assert status == 503, answer
+                assert answer["error"]["code"]
+                assert int(response.headers["Retry-After"]) >= 1
+                await asyncio.sleep(0.05)
 
     async def states(self) -> dict[str, str]:
         _, answer = await self.get("/v1/models")

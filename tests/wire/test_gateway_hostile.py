@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
-from gateway_client import CHAT, fronted, raw, run
+from gateway_client import CHAT, HEAD, fronted, raw, run
 from simulated_engine import SimulatedEngine
 
 from serving.config import Limits
@@ -192,8 +192,7 @@ def test_requests_can_not_be_smuggled(framing: bytes) -> None:
     async def test() -> None:
         engine = SimulatedEngine("a")
         async with fronted(engine) as client:
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + framing
-            got = await raw(client.url, head + b"\r\n" + b'{"model":"a"}' + SMUGGLED, wait_s=1)
+            got = await raw(client.url, HEAD + framing + b"\r\n" + b'{"model":"a"}' + SMUGGLED, wait_s=1)
             assert b"HTTP/1.1 4" in got or b"HTTP/1.0 4" in got
             assert not engine.controls
             assert len(engine.got) <= 1
@@ -206,9 +205,8 @@ def test_chunked_bodies_and_pipelines_are_framed_anew() -> None:
     async def test() -> None:
         engine = SimulatedEngine("a")
         async with fronted(engine) as client:
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            chunked = head + b'Transfer-Encoding: chunked\r\n\r\n8\r\n{"model"\r\n5\r\n:"a"}\r\n0\r\n\r\n'
-            plain = head + b"Content-Length: 13\r\nConnection: close\r\n\r\n" + b'{"model":"a"}'
+            chunked = HEAD + b'Transfer-Encoding: chunked\r\n\r\n8\r\n{"model"\r\n5\r\n:"a"}\r\n0\r\n\r\n'
+            plain = HEAD + b"Content-Length: 13\r\nConnection: close\r\n\r\n" + b'{"model":"a"}'
             got = await raw(client.url, chunked + plain)
             assert got.count(b"HTTP/1.1 200") == 2
         assert [headers.get("Content-Length") for _, _, headers in engine.got] == ["13", "13"]
@@ -274,8 +272,7 @@ def test_chunks_that_can_not_be_told_apart_reach_no_engine(chunks: bytes) -> Non
     async def test() -> None:
         engine = SimulatedEngine("a")
         async with fronted(engine, limits=Limits(body_s=0.5)) as client:
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-            got = await raw(client.url, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + SMUGGLED, wait_s=1)
+            got = await raw(client.url, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + SMUGGLED, wait_s=1)
             assert got.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
             assert b" 200 " not in got
         assert not engine.got

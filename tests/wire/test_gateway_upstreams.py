@@ -109,8 +109,17 @@ def test_no_engine_is_a_503_that_says_when_to_return() -> None:
 
 def test_a_redirect_is_not_followed() -> None:
     async def test() -> None:
-        async with fronted(SimulatedEngine("a")) as client:
-            assert (await client.post({"model": "a", "status": 307}, allow_redirects=False))[0] == 307
+        async with recording() as other:
+
+            async def elsewhere(request: web.BaseRequest) -> web.StreamResponse:
+                return web.Response(status=307, headers={"Location": other.url + request.path})
+
+            async with recording(elsewhere) as engine, fronted(upstreams=(Upstream("a", engine.url),)) as client:
+                status, _, answer = await client.post({"model": "a"}, allow_redirects=False)
+                assert status == 307
+                assert "Location" not in answer.headers  # an address behind the gateway is nobody's business
+            assert len(engine.got) == 1
+            assert (other.got, other.looks) == ([], [])
 
     run(test)
 

@@ -195,9 +195,19 @@ def test_what_is_no_metric_says_nothing(text: str) -> None:
 
 
 @given(st.text(max_size=200))
-def test_whatever_stands_there_is_read_without_an_error(text: str) -> None:
-    cache_info("vllm:cache_config_info{" + text)
-    cache_info('vllm:cache_config_info{kv_cache_size_tokens="5",x="' + text + '"} 1.0')
+def test_of_whatever_stands_there_only_sane_figures_are_read(text: str) -> None:
+    for line in (text, f'kv_cache_size_tokens="{text}"}} 1.0', f'kv_cache_size_tokens="5",x="{text}"}} 1.0'):
+        found = cache_info("vllm:cache_config_info{" + line)
+        figures = [] if found is None else [found.tokens, found.fits, found.blocks, found.set_bytes]
+        assert found is None or figures != [None] * 4
+        assert all(figure is None or 0 < figure < 1 << 60 for figure in figures)
+
+
+@given(st.text(max_size=200))
+def test_no_other_label_changes_what_is_read(text: str) -> None:
+    """Backslash, quote and end of line are written as Prometheus's text format says; others stand as they are."""
+    label = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    assert cache_info(f'vllm:cache_config_info{{kv_cache_size_tokens="5",x="{label}"}} 1.0') == CacheInfo(tokens=5)
 
 
 def test_the_card_of_the_recorded_log_is_the_one_that_is_planned_for() -> None:
