@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -24,7 +26,7 @@ HOME = PYTHON.parents[1] / "models"
 OFFLINE = {"HF_HOME": str(HOME), "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 CARD = Gpu("NVIDIA GeForce RTX 3060", "nvidia", 12 * GIB, 12 * GIB, compute_capability="8.6")
 """Plans are made for some card and then served by the processor."""
-_MAKERS = {"tiny": "tiny_models.py", "small": "small_models.py"}
+_MAKERS = {"tiny": "tiny_models.py", "small": "small_models.py", "taught": "taught_models.py"}
 
 
 def models(kind: str) -> tuple[ModelSpec, ModelSpec]:
@@ -33,19 +35,35 @@ def models(kind: str) -> tuple[ModelSpec, ModelSpec]:
     Args:
         kind: ``tiny`` (random weights: Qwen3 and Qwen3-MoE) or ``small`` (SmolLM2-135M in BF16 and in 4-bit).
     """
-    marks = hashlib.sha1(b"".join((HERE / name).read_bytes() for name in _MAKERS.values())).hexdigest()
+    first, second = _made(kind, "")
+    return first, second
+
+
+def taught(lessons: Sequence[Mapping[str, Any]]) -> ModelSpec:
+    """Return a small Qwen3 that replies as it was taught, which is made where it is not there or was taught otherwise.
+
+    Args:
+        lessons: what ``lessons.all_asked`` returns.
+    """
+    (model,) = _made("taught", json.dumps(lessons))
+    return model
+
+
+def _made(kind: str, given: str) -> list[ModelSpec]:
+    """Run a maker where it has not run with this input yet."""
+    written = b"".join((HERE / name).read_bytes() for name in ("tiny_models.py", _MAKERS[kind]))
+    marks = hashlib.sha1(written + given.encode()).hexdigest()
     HOME.mkdir(exist_ok=True)
     with FileLock(HOME / f"{kind}.lock"):
         done = HOME / f"{kind}-{marks}.json"
         if not done.exists():
             command = [str(PYTHON), str(HERE / _MAKERS[kind]), str(HOME)]
-            made = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+            made = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
             assert made.returncode == 0, made.stderr[-3000:]
             for old in HOME.glob(f"{kind}-*.json"):
                 old.unlink()
             done.write_text(made.stdout)
-    first, second = (spec_from_config(config, name=repo) for repo, config in json.loads(done.read_text()).items())
-    return first, second
+    return [spec_from_config(config, name=repo) for repo, config in json.loads(done.read_text()).items()]
 
 
 def plan_of(*specs: ModelSpec, context: int = 2048, users: int = 2, **choices: object) -> Plan:
