@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
@@ -11,7 +12,7 @@ from tools.domain import Note, Plan
 from tools.errors import BadValue
 from tools.launch.choices import DEFAULT, NAMES, Choices
 from tools.launch.files import Check, LaunchFile, LaunchFiles, write, zip_bytes
-from tools.launch.job import prepare
+from tools.launch.job import Job, prepare
 
 __all__ = ["TARGETS", "Check", "LaunchFile", "LaunchFiles", "Target", "generate", "write", "zip_bytes"]
 
@@ -93,15 +94,14 @@ def generate(
 
         plan, option, changed = replan(plan, option, wanted.engine)
         notes += changed
-    module: Any = import_module(wanted.module)
-    jobs = prepare(
-        plan,
-        option,
-        language,
-        cluster=wanted.cluster,
-        choices=choices,
-        made_on=(today or date.today()).isoformat(),
-    )
+    made_on = (today or date.today()).isoformat()
+    jobs = prepare(plan, option, language, cluster=wanted.cluster, choices=choices, made_on=made_on)
+    files, checks = _made(import_module(wanted.module), jobs, checked=checked)
+    return LaunchFiles(target, jobs[0].option, files, checks, notes)
+
+
+def _made(module: Any, jobs: Sequence[Job], *, checked: bool) -> tuple[tuple[LaunchFile, ...], tuple[Check, ...]]:
+    """What a target's module makes of each job, in the job's folder, and what the validators say of it."""
     files: list[LaunchFile] = []
     checks: list[Check] = []
     for job in jobs:
@@ -109,7 +109,7 @@ def generate(
         said: tuple[Check, ...] = module.check(job, made) if checked else ()
         files += [replace(file, path=job.folder + file.path) for file in made]
         checks += [replace(check, name=job.folder + check.name) for check in said]
-    return LaunchFiles(target, jobs[0].option, tuple(files), tuple(checks), notes)
+    return tuple(files), tuple(checks)
 
 
 def _of_no_use(choices: Choices, target: str) -> tuple[Note, ...]:

@@ -22,6 +22,7 @@ from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.files import Check, LaunchFile
 from tools.launch.header import header
 from tools.launch.job import Job, Unit, download_arguments
+from tools.launch.local_scripts import comments, supervised
 from tools.launch.readme import readme
 from tools.launch.yaml_text import comment_line
 
@@ -77,10 +78,6 @@ def cards_of(job: Job, node: int) -> list[int]:
     return sorted({d for unit in job.units if node in unit.nodes for d in devices_on(job, unit, node)})
 
 
-def _comments(*lines: str) -> str:
-    return "\n".join(f"# {comment_line(line)}".rstrip() for line in lines)
-
-
 def _directives(job: Job) -> str:
     """What SLURM is asked for; each machine the same, as much as the one that needs most."""
     here = {node: [unit for unit in job.units if node in unit.nodes] for node in machines(job)}
@@ -99,60 +96,65 @@ def _directives(job: Job) -> str:
     return "\n".join(f"#SBATCH --{name}={value}" for name, value in wanted.items())
 
 
-_SAID = ("starting", "died", "late", "stopping")
-
-
 def _batch(job: Job) -> str:
-    say = {name: shlex.quote(job.say(f"launch.{name}")) for name in _SAID}
     stride = 2 * len(job.units)
     steps = "\n".join(_step(job, unit, index) for index, unit in enumerate(job.units))
     return f"""\
 #!/usr/bin/env bash
 {_directives(job)}
-{_comments(job.say("launch_cluster.site"))}
+{comments(job.say("launch_cluster.site"))}
 ##SBATCH --partition=gpu
 ##SBATCH --account=NAME
-{_comments("", *header(job), job.say("launch_cluster.slurm"), job.say("launch_cluster.deepspeed"))}
+{comments("", *header(job), job.say("launch_cluster.slurm"), job.say("launch_cluster.deepspeed"))}
 set -euo pipefail
 cd -- "${{SLURM_SUBMIT_DIR:?{_plain(job.say("launch_cluster.not_by_hand"))}}}"
 . ./environment.sh
 umask 077
 
+{_state(job)}
+
+{comments(job.say("launch_cluster.ports"))}
+first_port=$(({_FIRST_PORT} + SLURM_JOB_ID % {_PORTS // stride} * {stride}))
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+{supervised(job)}
+{_start_function(job)}
+{comments(job.say("launch_cluster.fetch_first"))}
+./fetch.sh
+export HF_HUB_OFFLINE=1
+
+{comments(job.say("launch.in_order"))}
+{steps}
+
+echo {shlex.quote(job.say("launch_cluster.ready"))}
+cat "$state/engines"
+while all_alive; do quietly sleep 1; done
+echo {shlex.quote(job.say("launch.died"))} "$state/" >&2
+exit 1
+"""
+
+
+def _state(job: Job) -> str:
+    """Lines that make the folder of a job, with the key that its engines ask for."""
+    return f"""\
 state=job-$SLURM_JOB_ID
 mkdir -p "$state"
 export RIGFIT_STATE=$PWD/$state
-{_comments(job.say("launch_cluster.key"))}
+{comments(job.say("launch_cluster.key"))}
 if [[ -z ${{VLLM_API_KEY:-}} ]]; then
     VLLM_API_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')
 fi
 export VLLM_API_KEY
 printf '%s\\n' "$VLLM_API_KEY" >"$state/api-key"
-printf 'Authorization: Bearer %s\\n' "$VLLM_API_KEY" >"$state/header"
+printf 'Authorization: Bearer %s\\n' "$VLLM_API_KEY" >"$state/header\""""
 
-{_comments(job.say("launch_cluster.ports"))}
-first_port=$(({_FIRST_PORT} + SLURM_JOB_ID % {_PORTS // stride} * {stride}))
-mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-pids=()
 
-# shellcheck disable=SC2317,SC2329  # the traps call it
-stop() {{
-    trap - EXIT
-    trap '' INT TERM
-    echo {say["stopping"]}
-    if ((${{#pids[@]}})); then
-        kill -TERM "${{pids[@]}}" 2>/dev/null || true
-        wait "${{pids[@]}}" 2>/dev/null || true
-    fi
-}}
-trap stop EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+_SAID = ("starting", "died", "late")
 
-all_alive() {{
-    local pid
-    for pid in "${{pids[@]}}"; do kill -0 "$pid" 2>/dev/null || return 1; done
-}}
 
+def _start_function(job: Job) -> str:
+    """Return the function that starts an engine on its machines and waits until it is ready."""
+    say = {name: shlex.quote(job.say(f"launch.{name}")) for name in _SAID}
+    return f"""\
 start() {{ # NAME PORT LIMIT_S MACHINE...
     local name=$1 port=$2 deadline=$((SECONDS + $3)) where
     shift 3
@@ -172,23 +174,10 @@ start() {{ # NAME PORT LIMIT_S MACHINE...
             echo {say["late"]} "$state/" >&2
             exit 1
         fi
-        sleep 1
+        quietly sleep 1
     done
     printf '%s %s %s\\n' "$name" "$1" "$port" >>"$state/engines"
 }}
-
-{_comments(job.say("launch_cluster.fetch_first"))}
-./fetch.sh
-export HF_HUB_OFFLINE=1
-
-{_comments(job.say("launch.in_order"))}
-{steps}
-
-echo {shlex.quote(job.say("launch_cluster.ready"))}
-cat "$state/engines"
-while all_alive; do sleep 1; done
-echo {say["died"]} "$state/" >&2
-exit 1
 """
 
 
@@ -211,7 +200,7 @@ def _serve_sh(job: Job, unit: Unit) -> str:
     share = preflight.arguments(job, unit)
     return f"""\
 #!/usr/bin/env bash
-{_comments(*notes)}
+{comments(*notes)}
 set -euo pipefail
 cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")"
 . ./environment.sh
@@ -272,7 +261,7 @@ for place in "${places[@]}"; do picked+=("${given[place]:-$place}"); done
 cards=$(IFS=,; echo "${picked[*]}")
 export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=$cards"""
     chosen = f'machines=({rows})\nread -r -a places <<<"${{machines[rank]}}"'
-    return "\n".join((_comments(job.say("launch_cluster.pick")), chosen, pick, exports))
+    return "\n".join((comments(job.say("launch_cluster.pick")), chosen, pick, exports))
 
 
 def _span_words(unit: Unit, rank: str, head: str, port: str) -> list[str]:
@@ -314,7 +303,7 @@ def _environment_sh(job: Job) -> str:
     packages = " ".join([f"vllm=={pins.VLLM}", *(pins.BNB_PLUGIN if any(u.needs_bnb for u in job.units) else ())])
     return f"""\
 # shellcheck shell=bash
-{_comments(*header(job), job.say("launch_cluster.environment"))}
+{comments(*header(job), job.say("launch_cluster.environment"))}
 
 # module load cuda/{pins.CUDA}
 # source ~/vllm/bin/activate           # python3 -m venv ~/vllm && ~/vllm/bin/pip install {packages}
@@ -332,7 +321,7 @@ run() {{ # WORD...
 def _fetch_sh(job: Job) -> str:
     return f"""\
 #!/usr/bin/env bash
-{_comments(*header(job), job.say("launch_cluster.fetch_login"))}
+{comments(*header(job), job.say("launch_cluster.fetch_login"))}
 set -euo pipefail
 cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")"
 . ./environment.sh
@@ -344,7 +333,7 @@ def _swap_sh(job: Job) -> str:
     names = " ".join(shlex.quote(unit.name) for unit in job.units if unit.can_sleep)
     return f"""\
 #!/usr/bin/env bash
-{_comments(*header(job), job.say("launch_cluster.swap"))}
+{comments(*header(job), job.say("launch_cluster.swap"))}
 set -euo pipefail
 cd -- "$(dirname -- "${{BASH_SOURCE[0]}}")"
 engines=({names})
