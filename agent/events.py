@@ -147,6 +147,7 @@ class PastTurn:
     Attributes:
         plan: the turn's plan, rebuilt; None where it made none or it can't be rebuilt.
         files: those of the turn's files that still exist.
+        llm, grounded, checked, taken_out: as of ``TurnResult``; of a turn that was stored without them ``llm`` is "".
     """
 
     user: str
@@ -155,6 +156,10 @@ class PastTurn:
     plan: Plan | None = None
     files: tuple[Path, ...] = ()
     language: Language = "en"
+    llm: str = ""
+    grounded: bool = True
+    checked: int = 0
+    taken_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)

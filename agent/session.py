@@ -315,7 +315,8 @@ class Assistant:
             steps = tuple(StepFinished(**step) for step in record["steps"])
             files = tuple(path for path in map(Path, record["files"]) if path.is_file())
             plan = self._plan(record["plan"])
-            turns.append(PastTurn(record["user"], record["answer"], steps, plan, files, record["language"]))
+            said = (record["user"], record["answer"], steps, plan, files, record["language"])
+            turns.append(PastTurn(*said, **record.get("figures", {})))
         known = values.get("panel_rig") or values.get("known_rig")
         return History(thread_id, tuple(turns), self.workbench.rig_from_json(known) if known else None)
 

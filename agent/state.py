@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.graph.message import add_messages
@@ -22,6 +22,7 @@ class TurnRecord(TypedDict):
     steps: list[dict[str, Any]]
     plan: dict[str, Any] | None
     files: list[str]
+    figures: NotRequired[dict[str, Any]]
 
 
 class State(TypedDict, total=False):

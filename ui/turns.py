@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from agent.events import (
@@ -17,6 +18,7 @@ from agent.events import (
     PlanReady,
     StepFinished,
     StepStarted,
+    TurnResult,
 )
 from prompts import messages, text
 from tools.domain import Plan
@@ -24,6 +26,7 @@ from tools.domain import Plan
 Message = dict[str, Any]
 """A message of gr.Chatbot: ``{"role", "content"}``, with ``metadata`` where it is a step and ``options`` for chips."""
 
+_NAME_CHARS = 80
 _INLINE = re.compile(r"([\\`*_\[\]|~$])")
 _AT_LINE_START = re.compile(r"^(\s*)([#+>=-]|\d+(?=[.)]))", re.MULTILINE)
 
@@ -39,12 +42,25 @@ def user_message(words: str) -> Message:
     return {"role": "user", "content": plain_markdown(words)}
 
 
-def answer_message(markdown: str, chips: Sequence[str] = ()) -> Message:
-    """Return an answer, with follow-up questions as chips."""
-    message: Message = {"role": "assistant", "content": markdown}
+def answer_message(markdown: str, chips: Sequence[str] = (), mark: str = "") -> Message:
+    """Return an answer, with the mark on its figures below it and follow-up questions as chips."""
+    message: Message = {"role": "assistant", "content": f"{markdown}\n\n{mark}".strip()}
     if chips:
         message["options"] = [{"value": chip} for chip in chips]
     return message
+
+
+def figures_mark(turn: TurnResult | PastTurn, language: str) -> str:
+    """Say who wrote an answer and how its figures were found; nothing where a model has no part and there are none."""
+    by_rules = turn.llm == "embedded"
+    if not turn.llm or (by_rules and not turn.checked):
+        return ""
+    kind = "rules" if by_rules else "checked" if turn.checked else "bare"
+    if not turn.grounded or turn.taken_out:
+        kind = "taken_out" if turn.taken_out else "unproven"
+    counts = {"checked": turn.checked, "taken_out": turn.taken_out}
+    words = escape(text(language, f"ui.figures_{kind}", llm=turn.llm[:_NAME_CHARS], **counts))
+    return f'<div class="rf-mark rf-mark-{kind}">{words}</div>'
 
 
 def step_message(step: StepFinished | StepStarted, language: str) -> Message:
@@ -76,6 +92,7 @@ class Turn:
         self._notices: list[str] = []
         self._answer = ""
         self._chips: tuple[str, ...] = ()
+        self._mark = ""
         self.finished = False
 
     def apply(self, event: Event) -> None:
@@ -90,6 +107,7 @@ class Turn:
             case Finished():
                 self._answer = event.result.answer_markdown or self._answer
                 self._chips = event.result.suggestions
+                self._mark = figures_mark(event.result, event.result.language)
                 self.finished = True
             case PlanReady() | Asked() | FilesReady():
                 pass
@@ -104,7 +122,7 @@ class Turn:
         shown = [self._user, *self._steps.values()]
         body = "\n\n".join([*(f"*{plain_markdown(line)}*" for line in self._notices), self._answer]).strip()
         if body:
-            shown.append(answer_message(body, self._chips if self.finished else ()))
+            shown.append(answer_message(body, self._chips if self.finished else (), self._mark))
         return shown
 
 
@@ -114,7 +132,7 @@ def past_messages(turns: Sequence[PastTurn]) -> list[Message]:
     for turn in turns:
         shown.append(user_message(turn.user))
         shown += [step_message(step, turn.language) for step in turn.steps]
-        shown.append(answer_message(turn.answer_markdown))
+        shown.append(answer_message(turn.answer_markdown, mark=figures_mark(turn, turn.language)))
     return shown
 
 

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, ToolMessage
 
 from agent.answer.choices import next_questions, without_plan
 from agent.answer.markdown import quote_markdown, render
-from agent.answer.recalled import other_rigs
+from agent.answer.recalled import other_rigs, recalled_rig
 from agent.answer.view import build_view
 from agent.grounding import Checker, facts_of, pieces
 from agent.state import State, TurnRecord, this_turn, tool_calls
@@ -52,6 +52,7 @@ class Answer:
             "steps": self.result["steps"],
             "plan": self.plan,
             "files": [str(path) for path in self.files],
+            "figures": {key: self.result[key] for key in ("llm", *_CHECKED)},
         }
 
 
@@ -64,7 +65,7 @@ def write_answer(state: State) -> Answer:
     checked = {key: draft[key] for key in _CHECKED} if draft["text"] else None
     body = draft["text"] or render(language, template, view)
     result = _result(state, view, template, checked or _checked(body, state))
-    lines = [*map(quote_markdown, result["notices"]), *_remembered(view, template)]
+    lines = [*map(quote_markdown, result["notices"]), *_from_memory(state, view, template)]
     web = [render(language, "found", view)] if draft["text"] and view["search"] else []
     parts = [body, *web, *lines] if draft["text"] else [draft["shown"], *lines, body]
     made, files = view["calculation"], view["files"]
@@ -89,11 +90,12 @@ def _checked(written: str, state: State) -> dict[str, Any]:
     return {"grounded": not wrong, "checked": checker.checked, "taken_out": 0}
 
 
-def _remembered(view: Mapping[str, Any], template: str) -> list[str]:
-    """Return what was remembered, for an answer that is about something else."""
-    if template == "remembered":
-        return []
-    return [quote_markdown(say(view["language"], n["code"], **n["params"])) for n in view["remembered"]]
+def _from_memory(state: State, view: Mapping[str, Any], template: str) -> list[str]:
+    """Return what was remembered, for an answer that is about something else, and which remembered hardware it takes."""
+    notes = [] if template == "remembered" else list(view["remembered"])
+    taken = recalled_rig(state) if view["plan"] else None
+    lines = [quote_markdown(say(view["language"], n["code"], **n["params"])) for n in notes]
+    return [*lines, f"*{quote_markdown(say(view['language'], taken['code'], **taken['params']))}*"] if taken else lines
 
 
 def _template(view: Mapping[str, Any]) -> str:
