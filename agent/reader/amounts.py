@@ -29,6 +29,10 @@ _BARE_RAM = Lazy(
 _BARE_VRAM = Lazy(
     r"(?:vram|врам\w*|видеопамят\w*)[\s:]+(\d{1,3})(?!\w|\.\d)|(?<![\w.])(\d{1,3})\s(?:vram|врам\w*)(?![^\W\d_])"
 )
+_WAS = Lazy(
+    r"\s(?:(?:just|already|now)\s)?(?:upgraded|expanded|extended|bumped|raised|increased|upgrading|going) to \d"
+)
+"""After an amount that is no more."""
 _MEMORY_AFTER = Lazy(r"\s?(?:of\s)?memory(?![^\W\d_])")
 _DISK_AFTER = Lazy(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
 _CPU_BEFORE = Lazy(
@@ -65,7 +69,7 @@ _MODEL_USES = Lazy(
 )
 _LOOSE_BEFORE = Lazy(
     r"(?:^|(?:\b(?:ve|meant|mean|on|in|is|are|if|хватит ли|хватит|"
-    r"into|within|with|have|has|only|got|at|under|just|my|the|a|на|в|во|с|до|есть|имею|"
+    r"into|upgraded to|within|with|have|has|only|got|at|under|just|my|the|a|на|в|во|с|до|есть|имею|"
     r"всего|только|мои|моих|моей|карта|по)|[,:;(]))\s*$"
 )
 _ENOUGH = Lazy(r"\s(?:be\s)?(?:should|enough|sufficient|хватит|хватает|достаточно|мало)")
@@ -78,8 +82,8 @@ _BEFORE_WORD = Lazy(
     rf"token)\s(?:of\s)?)?[\s-](?:long\s|max\s|full\s)?{_CONTEXT_WORD}"
 )
 _AFTER_WORD = Lazy(
-    rf"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|prompts?|промпт\w*|диалог\w*|seq len|(?:context|"
-    rf"max|sequence) length|истори\w*|документ\w*|documents?|chats of)(?:\s(?:of|is|to|about|up|at|до|"
+    rf"(?:context|ctx|контекст\w*|окн[оаеу]\w*|window|prompts?|промпт\w*|диалог\w*|seq len|(?:(?:context|"
+    rf"max|sequence) |(?<!model ))length|истори\w*|документ\w*|documents?|chats of)(?:\s(?:of|is|to|about|up|at|до|"
     rf"в|на|по|около|примерно|size|length|len|max|длиной|длина|окно|нужен|нужно|хочу|мне|хотя|бы|где|"
     rf"то|around|и|for|each))*[\s=:~]*{_K}(?![\w.]|\s?(?:{UNIT}|%|users?|юзер|польз|чел|people|х|x))"
 )
@@ -154,6 +158,9 @@ def read_memory(sheet: Sheet) -> Amounts:
     """Sort every unclaimed memory size: RAM, a card's, in use, disk, or loose."""
     amounts = Amounts()
     for match in sheet.find(_MEMORY):
+        if _WAS.match(sheet.low, match.end()):
+            sheet.claim(*match.span())
+            continue
         value = float(match.group(1)) * (1024 if match.group(3) else 1) / (1024 if match.group(4) else 1)
         kind = _kind_of(sheet, match)
         sheet.claim(*match.span())

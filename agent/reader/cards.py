@@ -25,6 +25,8 @@ _COUNT_AFTER = Lazy(
     r"[\s)]*\(?x\s?(\d{1,4})(?![\d.]|\s?(?:gb|g\b|гб))\)?|[\s,(-]{0,3}(\d{1,2}|"
     r"[^\W\d_]{2,8})\s?-?(?:шт\w*|pcs|pieces|cards?|gpus?|карт\w*)(?![^\W\d_])|\s(pair|duo)(?![^\W\d_])"
 )
+_TIMES_TWICE = Lazy(r"\s?x\s?(\d{1,2})\s?x\s?(\d{1,2})(?!\w|\s?(?:gb|g\b|гб))")
+"""Read "H100x8*2"."""
 _FORM_AFTER = Lazy(r"[\s-]*(?:pcie|sxm\d?|nvl|blackwell|ada|mobile|laptop|gpus?|cards?|sff)(?![a-z0-9])")
 _NODES_AFTER = Lazy(r"\s(?:nodes|servers|узл\w+|нод\w*|сервер\w*)\s?x\s?(\d{1,2})")
 _TOTAL = Lazy(r"\s?\)?,?\s?(?:in\s)?(?:total|combined|всего|суммарно|в сумме|altogether|итого)")
@@ -36,6 +38,10 @@ _TIMES_MEMORY = Lazy(
     rf"(?<![\w.])(\d{{1,2}})\s?(?:x|(?:шт\w*\s|карт\w*\s|видеокарт\w*\s)?по|(?:cards?\s|gpus?\s)?of)\s?"
     rf"(\d{{1,3}}(?:\.\d)?)\s?{UNIT}"
 )
+_TIMES_BARE = Lazy(r"(?<![\w.])(?<!mixtral\s)(?<!moe\s)([2-9]|1[0-6])\s?x\s?(\d{2,3})(?=[\s,;!?)]*(?:$|[^\W\d_]{3}))")
+"""Read "it's 2x24" where nothing says that the number is memory."""
+_SUM = Lazy(rf"(?<![\w.])(\d{{1,3}})(?:\s?{UNIT})?\s?\+\s?(\d{{1,3}})\s?{UNIT}(?!\s(?:of\s)?(?:ram|ddr|озу))")
+"""Read "24+8GB": two cards."""
 _TAKEN = Lazy(r"\s?(?:is\s|are\s|уже\s)?(?:taken|in use|used|already|occupied|free|занят\w*|свободн\w*)(?![^\W_])")
 _COUNT_ASKED = Lazy(
     r"(?:how many|сколько|скольк\w*|number(?: of)?|количество)\s(?:(?!сто(?:ит|ят|ил)|обойд)\w+\s){0,2}$"
@@ -164,6 +170,12 @@ def _take_memory(sheet: Sheet, mention: GpuMention, memory: float, end: int) -> 
 
 
 def _count_after(sheet: Sheet, lexicon: Lexicon, mention: GpuMention) -> bool:
+    twice = _TIMES_TWICE.match(sheet.low, mention.end)
+    if twice and mention.count is None and sheet.free(*twice.span()):
+        mention.count = int(twice.group(1)) * int(twice.group(2))
+        sheet.claim(*twice.span())
+        mention.end = twice.end()
+        return True
     nodes = _NODES_AFTER.match(sheet.low, mention.end)
     found = nodes or _COUNT_AFTER.match(sheet.low, mention.end)
     if not found or mention.count is not None or not sheet.free(*found.span()):
@@ -225,6 +237,14 @@ def find_unnamed(sheet: Sheet, lexicon: Lexicon) -> list[GpuMention]:
     found: list[GpuMention] = []
     for match in sheet.find(_TIMES_MEMORY, claim=True):
         found.append(GpuMention(None, *match.span(), count=int(match.group(1)), memory_gb=float(match.group(2))))
+    for match in sheet.find(_SUM):
+        if all(float(size) in _SOLD_SIZES for size in match.groups()):
+            sheet.claim(*match.span())
+            found += [GpuMention(None, *match.span(n), memory_gb=float(match.group(n))) for n in (1, 2)]
+    for match in sheet.find(_TIMES_BARE):
+        if float(match.group(2)) in _SOLD_SIZES:
+            sheet.claim(*match.span())
+            found.append(GpuMention(None, *match.span(), count=int(match.group(1)), memory_gb=float(match.group(2))))
     for word in sheet.words:
         if (
             not lexicon.is_a("gpu", word.text)

@@ -48,8 +48,9 @@ _LISTED = Lazy(
 """Read "two models (7B and 14B)": the number is of what is listed."""
 _ASKED = Lazy(r"(?:how many|сколько)\s$")
 _ONE_EACH = Lazy(
-    r"(?:one|1|single|a) (?:replica|instance|copy|model|server|service)s? (?:per|on each|on every|for each|on)"
-    r"(?: (?:gpu|card|node|each))?(?![^\W\d_])|по одной (?:копии|реплике|модели) на (?:каждую|карту|узел|ноду)"
+    r"(?:one|1|single|a) (?:replica|instance|copy|model|server|service)s? (?:(?:per|on each|on every|for each)"
+    r"(?: (?:gpu|card|node))?|on (?:gpu|card|node|each))(?![^\W\d_])|"
+    r"по одной (?:копии|реплике|модели) на (?:каждую|карту|узел|ноду)"
 )
 _EACH_ITS_OWN = Lazy(
     r"(?:one|a|1) (?:per|for each|on each|on every|to each) (?:gpu|card)|"
@@ -74,7 +75,9 @@ _SAME_REPLY = Lazy(
 _JOINED = frozenset({",", "+", "&", "and", "plus", "и", "плюс", "и еще", "and another", ", и", ", and"})
 """Between two mentions of one model these make it two copies."""
 _BOTH = Lazy(r"(?<![^\W\d_])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![^\W\d_])")
-_WORKS = Lazy(r"(?:works|runs fine|runs well|already run\w*|работает|пойдет нормально)\b")
+_WORKS = Lazy(
+    r"(?:works|runs (?:on|ok|okay|well|great)|runs fine|runs well|already run\w*|работает|пойдет нормально)\b"
+)
 _REMOVE = Lazy(
     r"(?:drop|remove|without|forget|skip|kill|убери|убрать|убираем|выкинь|выкинуть|удали|"
     r"без)\s(?:the\s)?$"

@@ -8,7 +8,7 @@ from agent.reader.lazy import Lazy
 from agent.reader.sheet import Sheet
 
 _SEP = r"(?:[\s=:]{1,3}|\s(?:to|at|is|was|set to|равно)\s)"
-_NUMBER = r"(\d+(?:\.\d+)?)\s?([km]?)(?![^\W_])"
+_NUMBER = r"(\d+(?:\.\d+)?)\s?([km]?)(?![^\W_]|\sx\s)"
 _NAMES = {
     "context": (
         r"max[-_ ]model[-_ ]len|ctx[-_ ]size|num[-_]ctx|n[-_]ctx|context[-_]len(?!gth)|"
@@ -17,14 +17,14 @@ _NAMES = {
     ),
     "users": (
         r"max[-_ ]num[-_ ]seqs|max[-_]batch[-_]size|max[-_]running[-_]requests|ollama[-_]num[-_]parallel|"
-        r"concurrency|batch(?: size)?"
+        r"concurrency|batch(?: size)?(?: of)?"
     ),
     "tp": r"(?:tensor[-_ ]parallel[-_ ]size|tensor[-_ ]parallel|(?<![a-z])tp(?:[-_]size)?)",
     "pp": r"(?:pipeline[-_ ]parallel[-_ ]size|pipeline[-_ ]parallel|(?<![a-z])pp)",
     "dp": r"(?:data[-_]parallel[-_]size|(?<![a-z])dp)",
     "nodes": r"(?:num[-_])?nodes|nnodes",
     "gpus_per_node": r"gpus[-_]per[-_]node|gpu[-_]per[-_]node",
-    "copies": r"number[-_]of[-_]instances|num[-_]instances|num[-_]replicas|replicas|n[-_]workers?",
+    "copies": r"number[-_]of[-_]instances|num[-_]instances|num[-_]replicas|replicas?|n[-_]workers?",
     "ignored": (
         r"gpu[-_ ]memory[-_ ]utili[sz]ation|num[-_]gpus?|num[-_]batch|num[-_]layers|n[-_]gpu[-_]layers|"
         r"(?<![\w-])-?ngl|temperature|top[-_][pk]|seed|max[-_]num[-_]batched[-_]tokens|max[-_]tokens|"
@@ -36,15 +36,14 @@ _FLAG = Lazy("|".join(rf"(?P<{name}>{words})" for name, words in _NAMES.items())
 _VALUE = Lazy(rf"(?:{_SEP}|(?<=gpu)|(?<=tp)|(?<=pp)|(?<=dp)){_NUMBER}")
 _LOG_CONTEXT = Lazy(
     r"max(?:imum)? (?:seq(?:uence)? len(?:gth)?|model len(?:gth)?|"
-    r"context length)\s*\((\d+)\)(?:[^\n]{0,90}?\(\d+\))?"
+    r"context length)\s*\((\d+)\)(?:[^\n]{0,90}?\(\d+\))?|maximum concurrency for (\d+) tokens per request: [\d.]+x?"
 )
-_LOG_TOTAL = Lazy(r"total capacity of (\d+(?:\.\d+)?) ?gib")
+_LOG_TOTAL = Lazy(r"total capacity of (\d+(?:\.\d+)?) ?gib|(\d+(?:\.\d+)?) ?gib total capacity")
 _LOG_NOISE = Lazy(
     r"(?:tr(?:ied|ies|ying) to allocate|allocat\w+|reserved|free(?: memory)?|unused|"
     r"left)\s+(?:about\s+|~)?\d+(?:\.\d+)?\s?[gmk]i?b?\b"
     r"|\d+(?:\.\d+)?\s?[gmk]i?b?\s+(?:is |are |sit |still |of memory )*(?:free|unused|left|is allocated|reserved)\b"
     r"|kv cache (?:memory|size):\s?[\d.,]+\s?(?:[gmk]i?b|tokens)\b|(?:loading|weights) took [\d.]+ gi?b\b"
-    r"|maximum concurrency for [\d.,]+ tokens per request: [\d.]+x?"
     r"|cache memory \([^)]*\)|[\d.]+ gib kv cache is needed"
     r"|desired gpu memory utilization \([^)]*\)"
     r"|(?:kv cache holds just|holds? (?:just|only))\s+\d+"
@@ -96,9 +95,9 @@ def read_flags(sheet: Sheet) -> Flags:
     """Claim flags, log lines, money, versions and speeds, and return what the flags say."""
     flags = Flags()
     for found in sheet.find(_LOG_CONTEXT, claim=True):
-        flags.context.append(int(found.group(1)))
+        flags.context.append(int(found.group(1) or found.group(2)))
     for found in sheet.find(_LOG_TOTAL, claim=True):
-        flags.card_gb = float(found.group(1))
+        flags.card_gb = float(found.group(1) or found.group(2))
     for pattern in (_MONEY, _VERSION, _SPEED):
         sheet.claim_all(pattern)
     for found in sheet.find(_USED_OF, claim=True):

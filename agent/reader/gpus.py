@@ -24,7 +24,7 @@ _GEFORCE = Lazy(
 )
 _RADEON = Lazy(r"(?<![\w])(?:amd\s)?(?:radeon\s)?(?:(rx)\s?-?)?((?:5|6|7|9)\d[0-7]0m?)\s?(xtx|xt|gre)?(?:'?s)?(?![\w])")
 _CODE = Lazy(
-    rf"(?<![\w.]){_PREFIX}((?:gb|gh|gv|gp|mi|[ahblvtpkmrw]|910|310)-?\d{{0,4}}[a-z]{{0,2}})(?:[\s-]?(pcie|sxm\d?|"
+    rf"(?<![\w.]){_PREFIX}((?:gb|gh|gv|gp|mi|[ahblvtpkmrw]|910|310)-?\d{{0,4}}(?:(?!x\d)[a-z]){{0,2}})(?:[\s-]?(pcie|sxm\d?|"
     rf"nvl|hbm\d?\w?))?(?:'?s)?(?![\w.]*b(?:\W|$))(?=[-\s\d,.;:?!)/x*+'\"\]]|$|[а-я])"
 )
 _APPLE = Lazy(

@@ -39,6 +39,10 @@ _MEASURED = frozenset({"memory", "quant", "users", "context", "copies", "layers"
 _TOPIC = frozenset({"models", "model", "gpus", "hardware", "memory", "quant", "context", "layers", "speed"})
 _LOOSE_NOUNS = frozenset({"settings", "model", "file", "gpus"})
 """Nouns that the name of a flag may contain ("--tensor-parallel-size") and still be no more than a setting."""
+_GOVERNS = frozenset({"settings", "file", "layers"})
+"""What is asked for by these is the question; amounts that follow are its purpose ("which flag limits how much ..")."""
+_SUPERLATIVE = Lazy(r"(?:big|larg|strong|smart|great|best)\w*(?:\s(?:of|the|possible))*$")
+_COUNTED = Lazy(r"\d\s?[km]?\s?$")
 _QUOTED_NUMBER = Lazy(r"(?:the|total|maximum|max|than) number of$")
 """A number that a message speaks of ("larger than the number of available GPUs")."""
 _WISH = 3.5
@@ -77,6 +81,8 @@ def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> d
     cues: dict[str, list[float]] = {}
     nouns = _nouns(sheet, lexicon, names)
     nouns = sorted([*nouns, *_flag_nouns(sheet, nouns)], key=lambda noun: noun.start)
+    sized = {"which_model": [lexicon.weights["named"]]} if _biggest(sheet, names) else {}
+    cues.update(sized)
     shown = (_asked(sheet, lexicon, nouns), _measured(sheet, lexicon, nouns), _headed(sheet, lexicon, nouns))
     for intent, weight in chain(*shown, _moods(sheet, lexicon), _cued(sheet, lexicon, names)):
         cues.setdefault(intent, []).append(weight)
@@ -118,6 +124,11 @@ def _nouns(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> list[Hit
     return [noun for noun in asked if _may_be_asked(sheet, noun, named=bool(names))]
 
 
+def _biggest(sheet: Sheet, names: Sequence[Mention]) -> bool:
+    """Whether the text asks for the biggest, or best, of a family: "the biggest Llama"."""
+    return any(_SUPERLATIVE.search(sheet.low[max(0, name.start - 24) : name.start].rstrip()) for name in names)
+
+
 def _flag_nouns(sheet: Sheet, nouns: Sequence[Hit]) -> Iterator[Hit]:
     """Flags and settings by their own names ("-ngl", "num_gpu") that are no noun of the lists: settings."""
     for flag in _FLAG.finditer(sheet.low):
@@ -129,8 +140,12 @@ def _flag_nouns(sheet: Sheet, nouns: Sequence[Hit]) -> Iterator[Hit]:
 
 def _asked(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tuple[str, float]]:
     """An asker and the first noun after it: "how many .. users", "какую .. модель"."""
+    governed: set[int] = set()
     for asker in _longest(lexicon.askers.find(sheet.words)):
         if asker.key not in lexicon.asked or not _stands_alone(sheet, asker):
+            continue
+        sentence = sheet.sentence(asker.start)[0]
+        if sentence in governed:
             continue
         said = lexicon.asked[asker.key]
         among = [noun for noun in nouns if noun.key in said] if asker.key in lexicon.passing else nouns
@@ -140,6 +155,8 @@ def _asked(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tup
         intent = said.get(noun.key) if noun else None
         if intent:
             yield intent, lexicon.weights[asker.key]
+            if asker.key == "which" and noun and noun.key in _GOVERNS:
+                governed.add(sentence)
 
 
 def _measured(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tuple[str, float]]:
@@ -157,7 +174,8 @@ def _headed(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tu
         if noun.key in lexicon.alone and _stands_alone(sheet, noun):
             start, end = sheet.sentence(noun.start)
             heads = _HEAD.fullmatch(sheet.low[start : noun.start]) and _HEADED.match(sheet.low[noun.end : end + 1])
-            ends = _ENDS.fullmatch(sheet.low[noun.end : end + 1]) and _APART.search(sheet.low[start : noun.start])
+            before = sheet.low[start : noun.start]
+            ends = _ENDS.fullmatch(sheet.low[noun.end : end + 1]) and (_APART.search(before) or _HEAD.fullmatch(before))
             if heads or ends:
                 yield lexicon.alone[noun.key], lexicon.weights["alone"]
 
@@ -171,7 +189,7 @@ def _stands_alone(sheet: Sheet, asker: Hit) -> bool:
 
 def _may_be_asked(sheet: Sheet, noun: Hit, *, named: bool) -> bool:
     """Whether a noun can be what is asked: no amount ("16 GB", "4 bit"), and no verb without a model it is said of."""
-    counted = sheet.low[max(0, noun.start - 2) : noun.start].strip()[-1:].isdigit()
+    counted = _COUNTED.search(sheet.low[max(0, noun.start - 4) : noun.start])
     given = noun.key == "settings" and _VALUE.match(sheet.low, noun.end)
     denied = _DENIED.search(sheet.low[max(0, noun.start - 12) : noun.start])
     return (named or noun.key != "used") and not (counted and noun.key in _MEASURED) and not given and not denied
@@ -185,7 +203,7 @@ def _longest(hits: Iterable[Hit]) -> Iterable[Hit]:
 def _first_after(sheet: Sheet, asker: Hit, nouns: Sequence[Hit], reach: float) -> Hit | None:
     limit = min(asker.end + reach, sheet.sentence(asker.end)[1])
     noun = next((n for n in nouns if n.start >= asker.end and n.start < limit), None)
-    if noun is None and asker.key in {"amount", "most"}:
+    if noun is None and asker.key in {"amount", "mass", "most"}:
         return next((n for n in nouns if 0 < asker.start - n.end <= _JUST_BEFORE), None)
     between = sheet.low[asker.end : noun.start].strip() if noun else ""
     if asker.key == "which" and between.endswith(_OWNED) and between not in _DIRECT:
@@ -221,7 +239,7 @@ def structural(said: Said, *, engines: int, quants_apart: bool) -> Mapping[str, 
     """Return what the things that are named speak for, beside the words."""
     weights: dict[str, float] = {}
     if said.gpus_relation == "alternatives" or said.models_relation == "alternatives":
-        weights["compare"] = 1.5
+        weights["compare"] = 1.55
     if engines > 1:
         weights["compare"] = 3.0
     if quants_apart:

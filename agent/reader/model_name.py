@@ -39,6 +39,7 @@ _GLUED = Lazy(r"(\d{2,3})(?![\w.])")
 _DATE = Lazy(r"[-_ ](0[1-9]\d\d|1[0-2]\d\d|2[3-6]\d\d)(?![\da-z])")
 _WORD = Lazy(_SEPARATOR + r"([^\W\d_]+[+]?(?:\d(?:\.\d)?[a-z]?)?)(?![^\W\d_])")
 _LETTERS = Lazy(_SEPARATOR + r"([^\W\d_]+)(?=\d)")
+_UNKNOWN = Lazy(r"(?:-[a-z][a-z0-9.]*){1,2}(?=-\d{1,3}(?:\.\d+)?b(?![^\W_]))")
 _BASE_OF = Lazy(r"\s(?:of|clock|speed|image|url|path|config|precision|memory)(?![^\W_])")
 """After "base" these show that it is no variant of the model."""
 _PLUS = Lazy(r"[- ]?(?:plus|\+)(?![a-z0-9])")
@@ -79,6 +80,7 @@ class NameTail:
             self._numbered,
             self._bare,
             self._word,
+            self._unknown,
         )
 
     def run(self) -> None:
@@ -179,7 +181,8 @@ class NameTail:
             return False
         if said.startswith("v0") or (not glued and self.name and not spelled and "." not in said):
             return False
-        written = said.upper() if said.endswith("v") else said
+        spelled_out = spelled and number in (known or ())
+        written = said.upper() if said.endswith("v") else number if spelled_out else said
         self.version = f"V{number}" if self.family == "DeepSeek" else written
         self.name.append(self.version or written)
         return self._take(found)
@@ -219,6 +222,14 @@ class NameTail:
                 self.variant.append("VL" if word == "vl" else word)
         elif word in suffixes["variant"]:
             self.variant.append(word if word == "it" else word.capitalize())
+        return self._take(found)
+
+    def _unknown(self) -> bool:
+        """Words written together with a size that follows them ("Llama2-Chinese-13b")."""
+        found = self._at(_UNKNOWN) if self.size is None else None
+        if not found:
+            return False
+        self.variant.append(found.group().strip("-"))
         return self._take(found)
 
     def _may_stand_apart(self, said: str, end: int) -> bool:

@@ -40,6 +40,7 @@ _KIND = Lazy(
 )
 _COUNTED = Lazy(r"(?<![\w-])(?:an?|one|two|the|our|my)\s$")
 _ASKED_KIND = Lazy(r"(?:which|what|какую|какой|какая)\s(?:\w+\s){0,2}$")
+_RERANKS = Lazy(r"re-?rank|реранк")
 _LISTED_KIND = Lazy(r"(?:^|[+,:&]|(?<![^\W_])(?:and|plus|with|и|еще|плюс|рядом))\s?$")
 _OTHER_KIND = Lazy(
     r"(?<![\w-])an?\s(vision|vlm|speech|tts|stt|asr|ocr|coding|chat|draft|reward)(?:[- ]model)?(?![\w-])"
@@ -149,12 +150,13 @@ def find_kinds(sheet: Sheet, named: list[ModelMention]) -> list[ModelMention]:
     if any("embedding" in m.words for m in named):
         return []
     found: dict[str, ModelMention] = {}
+    reranks = _RERANKS.search(sheet.low)
     for match in sheet.find(_KIND):
         if _ASKED_KIND.search(sheet.low[: match.start()]):
             continue
         kind = "reranking model" if re.match(r"re-?rank|реранк", match.group(1)) else "embedding model"
         counted = _COUNTED.search(sheet.low[: match.start()]) if match.group(1).endswith("er") else None
-        listed = kind == "reranking model" and _LISTED_KIND.search(sheet.low[: match.start()])
+        listed = reranks and _LISTED_KIND.search(sheet.low[: match.start()])
         if counted or listed or re.search("model|serv|модел|сервис", match.group()):
             found.setdefault(kind, ModelMention(ModelAsk(kind), *match.span()))
     others = list(sheet.find(_OTHER_KIND))

@@ -40,10 +40,26 @@ _CARDS_COUNT = Lazy(
 _TIMES_ONLY = Lazy(r"(?:[^\W\d_]+,?\s){0,2}(\d{1,2})\s?x[\s.!?]*$")
 """Read "no, 8x"."""
 _OF_THEM = Lazy(
-    r"(?<![\w.])(?!one\s|1\s)(\d{1,2}|[^\W\d_]{2,12})\sof\s(?:them|those|these)(?![^\W\d_]|\s(?:is|are|run|work))"
+    r"(?<![\w.])(?!one\s|1\s)(\d{1,2}|[^\W\d_]{2,12})\sof\s(?:them|those|these)(?![^\W\d_]|\s(?:is|are|run|work)(?!\s(?:free|available|left)))"
     r"|(?<![^\W\d_])(две|два|три|четыре|двух|трех|четырех)\sтак(?:ие|их)(?:\sже)?(?![^\W\d_])"
 )
 """Read "what about two of them for 32k"."""
+_GET_SEVERAL = Lazy(
+    r"(?:get|buy|grab|take|use|have|add|put|купить|взять|поставить|брать)(?:ting|ing)?\s(two|three|four|[2-8]|две|три|четыре)"
+    r"(?=\s(?:for|of|to|and|instead|together|для|под|и|вместе)(?![^\W\d_])|[.,?!\s]*$)"
+)
+"""Read "the 2080 Ti, does it make sense to get two?"."""
+_ALL_OF = Lazy(
+    r"(?:over|across|on|use|using|на|по)\s(?:all|всех|все)\s([2-9]|1\d|two|three|four|six|eight)"
+    r"(?!\w|\s?(?:gb|g\b|x))"
+)
+"""Read "33b over all 3"."""
+_OF_NODES = Lazy(r"\s(?:nodes|servers|boxes|machines|hosts)(?!\sx)(?![^\W\d_])")
+_IN_EACH = Lazy(
+    r"(?<![\w.])(\d{1,2}|one|two|four|eight)(?:\s\w+)?\s(?:each|apiece|per)"
+    r"|each (?:with|has|having) (\d{1,2})(?!\d|\s?g)"
+)
+"""Read "three A100 nodes, 8 each"."""
 _NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
 _ALONE = Lazy(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
 _ONE_MORE = Lazy(
@@ -196,7 +212,19 @@ def _is_total(memory: amounts.Memory, card: GpuMention, count: int) -> bool:
     return memory.kind == "vram" and count > 1 and memory.gb / count >= 4
 
 
+def _count_nodes(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes) -> None:
+    """Read "three A100 nodes, 8 each": a count before a card is that of the machines named after it."""
+    gpu = gpus[0] if len(gpus) == 1 and nodes.count is None else None
+    if gpu is None or not gpu.name or (gpu.count or 0) < 2 or not _OF_NODES.match(sheet.low, gpu.end):
+        return
+    each = _IN_EACH.search(sheet.low[gpu.end :])
+    if each:
+        nodes.count = gpu.count
+        gpu.count = (gpu.count or 1) * (lexicon().number(next(filter(None, each.groups()))) or 1)
+
+
 def _place_on_nodes(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes, flags: Flags) -> None:
+    _count_nodes(sheet, gpus, nodes)
     if flags.gpus_per_node:
         total = flags.gpus_per_node[0] * (nodes.count or 1)
         if not gpus:
@@ -227,6 +255,12 @@ def _finish_gpus(
     flags: Flags,
 ) -> None:
     gpus = _drop_rejected(sheet, said, gpus)
+    every = _ALL_OF.search(sheet.low) if len(gpus) == 1 and gpus[0].name and gpus[0].count in {None, 1} else None
+    if every and every.start() > gpus[0].end:
+        gpus[0].count = words.number(every.group(1))
+    got = _GET_SEVERAL.search(sheet.low) if len(gpus) == 1 and gpus[0].name and gpus[0].count is None else None
+    if got and got.start() > gpus[0].end:
+        gpus[0].count = words.number(got.group(1))
     if not gpus and "no_gpu" not in said.keys:
         gpus = _implied(sheet, flags, several=copies.speaks_of_several(sheet, words) or bool(models))
     if "no_gpu" in said.keys and not any(g.name or g.memory_gb for g in gpus):

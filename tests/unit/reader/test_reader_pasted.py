@@ -25,7 +25,6 @@ NUMBERS = st.sampled_from([0, 1, 2, 4, 8, 24, 80, 3060, 3090, 4090, 5090, 6000, 
         '  File "/opt/vllm/worker.py", line 4090, in load_model',
         "INFO 11-20 10:15:02 GPU KV cache size: 23,648 tokens",
         "INFO 11-20 10:15:02 Available KV cache memory: 3.5 GiB",
-        "INFO 11-20 10:15:02 Maximum concurrency for 40,960 tokens per request: 2.4x",
     ],
 )
 def test_log_prefixes_say_nothing(line: str) -> None:
@@ -33,6 +32,12 @@ def test_log_prefixes_say_nothing(line: str) -> None:
     assert reading.models == (ModelAsk("Qwen3", 32, precision="awq"),)
     assert reading.gpus == (GpuAsk("RTX 5090", None, 1),)
     assert (reading.context, reading.users, reading.nodes, reading.ram_gb) == (None, None, None, None)
+
+
+def test_the_length_of_a_request_in_a_log_is_the_context() -> None:
+    assert (
+        read([f"INFO 11-20 10:15:02 Maximum concurrency for 40,960 tokens per request: 2.4x\n{ASKED}"]).context == 40960
+    )
 
 
 @given(pid=NUMBERS, line=NUMBERS, rank=NUMBERS)
