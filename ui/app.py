@@ -16,6 +16,7 @@ from ui.assistants import AssistantFactory, AssistantKeeper
 from ui.conversation import Conversation, Shown
 from ui.example import EXAMPLES
 from ui.header import header
+from ui.memory import MEMORY_JS, MemoryView
 from ui.panel import empty_panel
 from ui.rig_panel import COMMON_CARDS
 from ui.transcripts import OPENED_JS, SAVE_JS, Transcripts
@@ -64,7 +65,8 @@ def build_app(assistant_factory: AssistantFactory | AssistantKeeper, settings: S
     """
     keeper = assistant_factory if isinstance(assistant_factory, AssistantKeeper) else AssistantKeeper(assistant_factory)
     with gr.Blocks(analytics_enabled=False, title="Rigfit", fill_width=True) as page:
-        Page(page, Conversation(keeper, settings, GpuCatalogue.load()), Transcripts(keeper, settings))
+        conversation = Conversation(keeper, settings, GpuCatalogue.load())
+        Page(page, conversation, Transcripts(keeper, settings), MemoryView(keeper, settings))
     page.queue(default_concurrency_limit=8)
     return page
 
@@ -72,8 +74,11 @@ def build_app(assistant_factory: AssistantFactory | AssistantKeeper, settings: S
 class Page:
     """The components and what happens when they are used. Build it inside ``gr.Blocks``."""
 
-    def __init__(self, root: gr.Blocks, conversation: Conversation, transcripts: Transcripts) -> None:
+    def __init__(
+        self, root: gr.Blocks, conversation: Conversation, transcripts: Transcripts, remembered: MemoryView
+    ) -> None:
         self._root, self._conversation, self._transcripts = root, conversation, transcripts
+        self._remembered = remembered
         self._labels: list[tuple[Any, Callable[[Say], dict[str, Any]]]] = []
         self.memory = gr.Textbox(visible=False)
         self.shown = gr.State(Shown())
@@ -97,6 +102,7 @@ class Page:
     def _build_rig(self) -> None:
         say = _say("en")
         with gr.Accordion(say("ui.rig_none"), open=False, elem_id="rf-rig") as self.rig:
+            self.kept = gr.HTML("", js_on_load=MEMORY_JS, apply_default_css=False, elem_id="rf-memory")
             with gr.Row():
                 self.card = gr.Dropdown(
                     list(COMMON_CARDS), value=None, label=say("ui.rig_card"), info=say("ui.rig_card_info"),
@@ -108,6 +114,11 @@ class Page:
             with gr.Row(elem_id="rf-rig-actions"):
                 self.detect = gr.Button(say("ui.rig_detect"), size="sm", scale=0, min_width=180)
                 self.clear = gr.Button(say("ui.rig_clear"), size="sm", scale=0, min_width=100)
+                self.rig_name = gr.Textbox(
+                    "", label=say("recall.save_name"), placeholder=say("recall.save_hint"), show_label=False,
+                    container=False, scale=0, min_width=200, max_lines=1, elem_id="rf-rig-name",
+                )  # fmt: skip
+                self.remember = gr.Button(say("recall.save"), size="sm", scale=0, min_width=120, elem_id="rf-remember")
                 self.rig_status = gr.HTML("", elem_id="rf-rig-status")
         self._label(self.card, lambda say: {"label": say("ui.rig_card"), "info": say("ui.rig_card_info")})
         self._label(self.count, lambda say: {"label": say("ui.rig_count")})
@@ -115,6 +126,10 @@ class Page:
         self._label(self.ram, lambda say: {"label": say("ui.rig_ram")})
         self._label(self.detect, lambda say: {"value": say("ui.rig_detect")})
         self._label(self.clear, lambda say: {"value": say("ui.rig_clear")})
+        self._label(
+            self.rig_name, lambda say: {"label": say("recall.save_name"), "placeholder": say("recall.save_hint")}
+        )
+        self._label(self.remember, lambda say: {"value": say("recall.save")})
 
     def _build_chat(self) -> None:
         say = _say("en")
@@ -160,11 +175,13 @@ class Page:
 
         gr.on(
             [self._root.load], self._opened, [self.memory], [*everything, *labelled], js=_PAGE_JS_INPUT, **quiet
-        ).then(None, None, None, js="() => window.rigfit.ready()")  # fmt: skip
+        ).then(None, None, None, js="() => window.rigfit.ready()").then(
+            self._remembered.view, [self.shown], self.kept, **quiet
+        )
         self.header.language(
             self._translated, [self.memory, self.shown], [self.panel, self.shown, self.rig, *labelled],
             js=_PAGE_JS_INPUT, **quiet,
-        )  # fmt: skip
+        ).then(self._remembered.view, [self.shown], self.kept, **quiet)  # fmt: skip
 
         inputs = [*talk[:2], self.shown, *fields, self.writer]
         send = {"fn": self._conversation.send, "inputs": inputs, "outputs": talk, **quiet}
@@ -179,7 +196,10 @@ class Page:
         self.panel.pick(self._picked_option, [self.shown], [self.panel, self.shown], **latest)
         self.panel.target(self._picked_target, [self.shown], [self.panel, self.shown], **latest)
         self.panel.choice(self._toggled_choice, [self.shown], [self.panel, self.shown], **latest)
+        for event in sent:
+            event.then(self._remembered.view, [self.shown], self.kept, **quiet)
         self._connect_rig(fields, latest)
+        self._connect_memory(fields, everything, labelled, quiet)
         self._connect_files([*everything, *labelled], sent, quiet)
         gr.on(
             [self._root.load, gr.Timer(_LOOK_S).tick], self._conversation.writers_now,
@@ -208,6 +228,41 @@ class Page:
         found = self.detect.click(self._conversation.rig_detected, [self.shown], [*fields, self.rig_status], **latest)
         found.then(self._conversation.rig_named, rig["inputs"], [self.rig], **latest)
         self.clear.click(self._conversation.rig_cleared, [self.shown], [*fields, self.rig, self.rig_status], **latest)
+
+    def _connect_memory(
+        self, fields: list[Any], everything: list[Any], labelled: list[Any], quiet: dict[str, Any]
+    ) -> None:
+        """Say what happens when something is remembered, taken from memory or forgotten."""
+        whole = {"inputs": [self.shown], "outputs": self.kept, **quiet}
+        self.kept.pick(self._picked_rig, [self.shown], [*fields, self.rig, self.rig_status], **quiet)
+        self.kept.forget(self._forgotten, **whole)
+        self.kept.unlike(self._unliked, **whole)
+        self.kept.export(self._remembered.export, [self.shown], self.file, **quiet).then(
+            None, [self.file], None, js=SAVE_JS
+        )
+        self.kept.erase(self._remembered.erase, **whole).then(
+            self._opened, [self.memory], [*everything, *labelled], js=_PAGE_JS_INPUT, **quiet
+        )
+        name = {"inputs": [self.shown, self.rig_name, *fields], "outputs": [self.rig_name, self.rig_status], **quiet}
+        gr.on([self.remember.click, self.rig_name.submit], self._named, **name).then(
+            self._remembered.view, [self.shown], self.kept, **quiet
+        )
+
+    async def _picked_rig(self, shown: Shown, event: gr.EventData) -> list[Any]:
+        rig = await self._remembered.rig(shown, str(event._data.get("name", "")))
+        return self._conversation.rig_taken(shown, rig)
+
+    async def _forgotten(self, shown: Shown, event: gr.EventData) -> Any:
+        return await self._remembered.forget(shown, str(event._data.get("name", "")))
+
+    async def _unliked(self, shown: Shown, event: gr.EventData) -> Any:
+        return await self._remembered.unlike(shown, str(event._data.get("key", "")))
+
+    async def _named(self, shown: Shown, name: str, card: Any, count: Any, reserved: Any, ram: Any) -> list[Any]:
+        """Remember the hardware of the fields; returns updates of the name and the status line."""
+        rig, problem = self._conversation.rig_typed(shown, card, count, reserved, ram)
+        status = await self._remembered.save(shown, name, rig) if rig else problem
+        return [gr.skip() if status is None or not rig else "", status or gr.skip()]
 
     async def _opened(self, memory: str, request: gr.Request) -> list[Any]:
         """Show the remembered conversation, or the example, in the browser's language."""

@@ -279,6 +279,20 @@ class Conversation:
         """Return the rig's title for the fields as they are."""
         return self.rig_edited(shown, card, count, reserved, ram)[0]
 
+    def rig_typed(self, shown: Shown, card: Any, count: Any, reserved: Any, ram: Any) -> tuple[Rig | None, Markup]:
+        """Return the hardware of the fields; None, and why, where there is none that can be read."""
+        try:
+            rig = rig_of_fields(_fields(card, count, reserved, ram), self._gpus)
+        except RigfitError as error:
+            return None, tag("p", sentence(shown.language, error), class_="rf-error", role="alert")
+        return rig, tag("p", text(shown.language, "recall.no_card"), class_="rf-error", role="alert")
+
+    def rig_taken(self, shown: Shown, rig: Rig | None) -> list[Any]:
+        """Fill the fields with remembered hardware; returns updates of the fields, the rig's title and status line."""
+        if rig is None:
+            return [gr.skip()] * 6
+        return [*_field_values(fields_of_rig(rig)), self._rig_update(rig, shown.language), ""]
+
     async def rig_detected(self, shown: Shown) -> list[Any]:
         """Fill the fields with this machine's hardware; returns updates of the fields and the status line."""
         from tools.specs.detect import detect_rig

@@ -148,13 +148,12 @@ def _asks(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return asks
 
 
-def _rig_note(state: State, plan: Mapping[str, Any] | None) -> str | dict[str, Any] | None:
+def _rig_note(state: State, plan: Mapping[str, Any] | None) -> str | None:
     """Say where the hardware comes from when the text and the panel differ, or when only the panel names it."""
     if not plan:
         return None
-    recalled = recalled_rig(state)
-    if recalled:
-        return recalled
+    if recalled_rig(state):
+        return None  # the answer begins with it
     said = state.get("reading", {}).get("gpus")
     if said and state.get("panel_rig"):
         return "agent.rig_from_text"
