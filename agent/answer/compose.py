@@ -91,7 +91,7 @@ def _checked(written: str, state: State) -> dict[str, Any]:
 
 
 def _from_memory(state: State, view: Mapping[str, Any], template: str) -> list[str]:
-    """Return what was remembered, for an answer that is about something else, and which remembered hardware it takes."""
+    """Return what was remembered beside the answer, and which remembered hardware it takes."""
     notes = [] if template == "remembered" else list(view["remembered"])
     taken = recalled_rig(state) if view["plan"] else None
     lines = [quote_markdown(say(view["language"], n["code"], **n["params"])) for n in notes]
