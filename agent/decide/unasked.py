@@ -15,6 +15,8 @@ from agent.state import State, tool_results
 STRANGERS = frozenset({"search_web", "read_engine_log"})
 """Tools whose results hold what strangers wrote."""
 _FILES = "generate_launch_config"
+_NEVER = frozenset({"remember"})
+"""What the asker's own words alone call."""
 
 
 def asked_for(calls: Sequence[Any], state: State, due: Sequence[Any]) -> tuple[list[Any], list[str]]:
@@ -28,8 +30,8 @@ def asked_for(calls: Sequence[Any], state: State, due: Sequence[Any]) -> tuple[l
     if has_read_strangers(state):
         names = {call["name"] for call in due}
         return list(due) if calls else [], [call["name"] for call in calls if call["name"] not in names]
-    wants_files = state.get("reading", {}).get("intent") == "config"
-    made = [call for call in calls if wants_files or call["name"] != _FILES]
+    unasked = _NEVER if state.get("reading", {}).get("intent") == "config" else _NEVER | {_FILES}
+    made = [call for call in calls if call["name"] not in unasked]
     return made, [call["name"] for call in calls if call not in made]
 
 

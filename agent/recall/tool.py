@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool
 from langgraph.config import get_store
 
+from agent.logs import without_log
 from agent.memory import Memory
 from agent.recall.lexicon import sheet_of
 from agent.recall.turn import rig_named
@@ -90,7 +91,7 @@ def label(rig: Mapping[str, Any]) -> str:
 def wish_of(state: State) -> Wish | None:
     """Return what the asker's newest message wants of memory."""
     turns, reading = state.get("turns", []), state.get("reading", {})
-    return wish_in(turns[-1], "ru" if reading.get("language") == "ru" else "en") if turns else None
+    return wish_in(without_log(turns[-1]), "ru" if reading.get("language") == "ru" else "en") if turns else None
 
 
 def wish_given(state: State) -> dict[str, Any] | None:

@@ -170,7 +170,7 @@ def scripted_llm(
     script = Script(turns if status == 200 else [{"status": status, "headers": {}}])
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(script, models))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/v1", script

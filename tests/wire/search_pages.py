@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
@@ -36,9 +36,60 @@ def page_server(status: int = 200, body: str = PAGE, delay: float = 0.0) -> Iter
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}/html/", queries
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def site(
+    results: Sequence[tuple[str, str]], page: str, *, kind: str = "text/html; charset=utf-8", delay: float = 0.0
+) -> Iterator[tuple[str, list[str]]]:
+    """Serve a search page with hits on this very server and one page behind all of them.
+
+    Args:
+        results: title and snippet of each hit; as HTML.
+        page: what is behind a hit.
+        kind: its content type.
+        delay: seconds until it is sent.
+
+    Yields:
+        The address of the search, and the paths of the pages that were fetched.
+    """
+    fetched: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            here = f"http://127.0.0.1:{server.server_port}"
+            rows = (
+                f'<div class="result body"><h2>{title}</h2><a href="{here}/page{n}">{snippet}</a></div>'
+                for n, (title, snippet) in enumerate(results)
+            )
+            self._send("text/html; charset=utf-8", f"<html><body>{''.join(rows)}</body></html>")
+
+        def do_GET(self) -> None:
+            fetched.append(self.path)
+            time.sleep(delay)
+            self._send(kind, page)
+
+        def _send(self, kind: str, body: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/html/", fetched
     finally:
         server.shutdown()
         server.server_close()

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,9 @@ class Hub:
         return 200, {"ETag": etag, "X-Repo-Commit": COMMIT, "Content-Type": "text/plain"}, content
 
 
-@pytest.fixture
-def hub() -> Iterator[tuple[Hub, str]]:
+@contextmanager
+def hub_server() -> Iterator[tuple[Hub, str]]:
+    """Serve a hub; yields what it holds and its address."""
     state = Hub()
 
     class Handler(BaseHTTPRequestHandler):
@@ -109,9 +111,17 @@ def hub() -> Iterator[tuple[Hub, str]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield state, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    try:
+        yield state, f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[Hub, str]]:
+    with hub_server() as served:
+        yield served
 
 
 def settings(folder: Path, endpoint: str, **changes: Any) -> Settings:
