@@ -17,7 +17,8 @@ from typing import Any
 
 import prompts
 
-VLLM_SOURCE = "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/"
+VLLM_VERSION = "0.32.0"
+VLLM_SOURCE = f"https://github.com/vllm-project/vllm/blob/v{VLLM_VERSION}/vllm/"
 """What ``vllm:`` stands for in a source's address: the release that the answers were read from."""
 MAX_QUESTION = 400
 """Characters of a question that are read."""
@@ -39,18 +40,20 @@ _WORD = re.compile(r"[a-zа-я0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where an answer was read: ``supports`` says which part of it."""
+    """Where an answer was read: ``supports`` says which part of it, ``read`` which version and when."""
 
     title: str
     url: str
     supports: str
+    read: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One explained term; ``names`` and ``answer`` are by language, the first name is its title.
 
-    ``models`` are hub ids of the models that serve as its examples.
+    ``models`` are hub ids of the models that serve as its examples. ``outside`` tells that Rigfit does not compute it:
+    ``always``, or ``alone`` where a question that also names a model is about running that one.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Entry:
     related: tuple[str, ...]
     worked: tuple[str, ...]
     models: tuple[str, ...] = ()
+    outside: str = ""
 
     def title(self, language: str) -> str:
         """Return the entry's title."""
@@ -92,11 +96,18 @@ def _entry(key: str, data: Mapping[str, Any]) -> Entry:
         id=key,
         names={language: tuple(map(str, data[language])) for language in prompts.LANGUAGES},
         answer={language: " ".join(str(data[f"answer_{language}"]).split()) for language in prompts.LANGUAGES},
-        sources=tuple(Source(t, u.replace("vllm:", VLLM_SOURCE, 1), s) for t, u, s in data["sources"]),
+        sources=tuple(_source(*map(str, source)) for source in data["sources"]),
         related=tuple(map(str, data.get("related", ()))),
         worked=tuple(map(str, data.get("worked", ()))),
         models=tuple(map(str, data.get("models", ()))),
+        outside=str(data.get("outside", "")),
     )
+
+
+def _source(title: str, url: str, supports: str, read: str = "") -> Source:
+    """Return a source; ``vllm:`` addresses are files of one release, which is what was read."""
+    of_vllm = url.startswith("vllm:")
+    return Source(title, url.replace("vllm:", VLLM_SOURCE, 1), supports, VLLM_VERSION if of_vllm else read)
 
 
 def find(question: str) -> tuple[Match, ...]:
@@ -116,6 +127,14 @@ def find(question: str) -> tuple[Match, ...]:
         return ()
     second = [m for m in ranked[1:SHOWN] if m.named and best.named and _apart(best, m, words)]
     return (best, *second)
+
+
+def is_outside(name: str) -> bool:
+    """Tell whether a name is that of something Rigfit does not compute: "Whisper", "FLUX"."""
+    low = " ".join(_words(name))
+    return bool(low) and any(
+        low == " ".join(_words(said)) for entry in entries().values() if entry.outside for said in _all_names(entry)
+    )
 
 
 def _apart(best: Match, other: Match, words: list[str]) -> bool:

@@ -189,7 +189,7 @@ class _Tools:
                 "id": e.id,
                 "title": e.title(language),
                 "answer": e.answer[language],
-                "sources": [{"title": s.title, "url": s.url} for s in e.sources],
+                "sources": [{"title": s.title, "url": s.url, "read": s.read} for s in e.sources],
                 "related": [entries()[key].title(language) for key in e.related],
                 "about": [{"model": model} for model in e.models],
             }

@@ -23,6 +23,13 @@ def without_plan(view: Mapping[str, Any], made: Mapping[str, Any], intent: str) 
     return "which" if made["picks"] and not asked and intent == "which_model" else None
 
 
+def less_quoted(written: str, view: Mapping[str, Any]) -> str:
+    """Return an answer without what it quotes word for word from the knowledge base, which has sources of its own."""
+    for entry in view["knowledge"]["entries"] if view["knowledge"] else ():
+        written = written.replace(entry["answer"], "")
+    return written
+
+
 def next_questions(view: Mapping[str, Any], language: str) -> list[str]:
     """Return follow-ups after an answer without a plan: the first models to take, each on the cards in question."""
     made = view["calculation"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, ToolMessage
 
-from agent.answer.choices import next_questions, without_plan
+from agent.answer.choices import less_quoted, next_questions, without_plan
 from agent.answer.markdown import quote_markdown, render
 from agent.answer.recalled import other_rigs, recalled_rig
 from agent.answer.view import build_view
@@ -64,7 +64,7 @@ def write_answer(state: State) -> Answer:
     draft = state.get("draft") or {"text": "", "shown": ""}
     checked = {key: draft[key] for key in _CHECKED} if draft["text"] else None
     body = draft["text"] or render(language, template, view)
-    result = _result(state, view, template, checked or _checked(body, state))
+    result = _result(state, view, template, checked or _checked(less_quoted(body, view), state))
     lines = [*map(quote_markdown, result["notices"]), *_from_memory(state, view, template)]
     web = [render(language, "found", view)] if draft["text"] and view["search"] else []
     parts = [body, *web, *lines] if draft["text"] else [draft["shown"], *lines, body]
@@ -107,7 +107,7 @@ def _template(view: Mapping[str, Any]) -> str:
         return "remembered"
     if view["log"]:
         return "log"
-    if view["knowledge"] and reading.get("expect") == "scope":
+    if view["knowledge"]:
         return "knowledge"
     if view["failures"]:
         return "problem"
@@ -186,7 +186,7 @@ def _sources(view: Mapping[str, Any]) -> list[dict[str, str]]:
             date = f"revision {revision[:12]}" if revision else view["catalogue_date"]
             found.append({"title": model["name"], "url": model["url"], "date": date})
     for entry in view["knowledge"]["entries"] if view["knowledge"] else ():
-        found += [{"title": s["title"], "url": s["url"], "date": ""} for s in entry["sources"]]
+        found += [{"title": s["title"], "url": s["url"], "date": s["read"]} for s in entry["sources"]]
     hits = view["search"]["hits"] if view["search"] else []
     return found + [{"title": h["title"], "url": h["url"], "date": h["date"]} for h in hits]
 

@@ -13,7 +13,7 @@ from agent.logs import is_about_log, log_arguments, log_in
 from agent.rigs import current_rig
 from agent.smalltalk import asks_to_explain, asks_what_is, is_thanks
 from agent.state import State, artifact, failures, tool_calls
-from tools.knowledge import MAX_QUESTION, find
+from tools.knowledge import MAX_QUESTION, find, is_outside
 from tools.launch.generate import TARGETS as LAUNCH_TARGETS
 from tools.rough import is_unnamed
 
@@ -105,7 +105,7 @@ def _is_general(state: State, asked: str, *, named: bool) -> bool:
     if named and reading.get("expect") == "scope":
         return True
     if reading.get("models_now"):
-        return named and asks_what_is(asked)
+        return named and (asks_what_is(asked) or _is_beyond(reading, asked))
     if reading.get("names_now"):
         return named and (asks_what_is(asked) or (asks and reading.get("intent") not in ON_CARDS))
     if _is_under_way(state):
@@ -113,12 +113,20 @@ def _is_general(state: State, asked: str, *, named: bool) -> bool:
     return asks or (named and len(asked) <= MAX_QUESTION and reading.get("intent") != "config")
 
 
+def _is_beyond(reading: Mapping[str, Any], asked: str) -> bool:
+    """Tell whether a question on models is about what is not computed: prices, wits, or a model that draws or hears."""
+    always = find(asked)[0].entry.outside == "always"
+    return always or any(is_outside(str(m.get("name"))) for m in reading.get("models", []))
+
+
 def _besides(state: State) -> list[Call]:
     """Compute what running takes where something else was asked of a model ("fine-tune Qwen3-8B on a 4090")."""
     reading = state.get("reading", {})
-    if reading.get("expect") != "scope" or not reading.get("models_now"):
+    models = [m for m in reading.get("models", []) if m.get("name") and not is_outside(str(m["name"]))]
+    if not reading.get("models_now") or not models or asks_what_is(state.get("turns", [""])[-1]):
         return []
-    return [("calculate_vram", {**plan_arguments(reading), "question": "fit"})]
+    question = "compare" if reading.get("intent") == "compare" else "hardware_needed" if _lacks_card(state) else "fit"
+    return [("calculate_vram", {**plan_arguments({**reading, "models": models}), "question": question})]
 
 
 def _is_under_way(state: State) -> bool:
