@@ -24,7 +24,7 @@ class Settings:
         network: whether the hub and the web may be asked for a question (``RIGFIT_NETWORK``: ``on`` or ``off``).
         hub_endpoint: base URL of the model hub (``HF_ENDPOINT``).
         hub_timeout_s: limit for one hub answer.
-        search_timeout_s: limit for one web search.
+        search_timeout_s: limit for one web search, and once more for reading its pages.
         search_url: an address that answers like DuckDuckGo's HTML page, asked instead (``RIGFIT_SEARCH_URL``).
         search_backends: engines that are asked (``RIGFIT_SEARCH_BACKENDS``, with commas between: engines of ``ddgs``
             or ``searxng``); empty = SearXNG where its address is given, else three of ``ddgs``.

@@ -93,6 +93,7 @@ def ask(folder: Path, channel: str, script: tuple[dict[str, Any], ...] = ()) -> 
             hub_endpoint=endpoint,
             hub_timeout_s=2.0,
             search_url=search_url,
+            search_timeout_s=60.0,
             search_networks=("127.0.0.0/8",),
             llm_url=llm_url,
             llm_model="scripted" if llm_url else None,

@@ -27,8 +27,6 @@ OFFLINE_MEMORY_S = 60.0
 """An unreachable network is not tried again for this long, so that the next answers stay fast."""
 GRACE_S = 0.8
 """After the first engine's hits the others have this long to add theirs."""
-PAGES_S = 5.0
-"""Limit for reading pages, all of them together, in seconds."""
 _FIGURES_OF_A_PAGE = 12
 _CYRILLIC = re.compile(r"[а-яё]", re.IGNORECASE)
 
@@ -59,7 +57,7 @@ class WebSearch:
     """Asks several engines at once within a time limit, merges what they find, and reads the best pages.
 
     Args:
-        settings: ``network`` allows it at all; ``search_timeout_s`` bounds the search, ``PAGES_S`` the reading.
+        settings: ``network`` allows it at all; ``search_timeout_s`` bounds the search, and again the reading.
         engines: which engines; default those that the settings choose.
         clock: seconds, monotonic.
         kept: the cache and rate limit; default a file in the data folder.
@@ -163,11 +161,11 @@ class WebSearch:
         raise SearchUnavailable("errors_search.offline")
 
     def _pages(self, query: str, hits: Sequence[Hit]) -> Iterator[PageFigures]:
-        """Read the best hits' pages, all at once and within ``PAGES_S``, in the order of the hits."""
+        """Read the best hits' pages, all at once and within the time limit, in the order of the hits."""
         best = hits[: self._settings.search_pages]
         limits = self._limits or Limits(Allowed(self._settings.search_networks))
         reading = AtOnce([partial(self._page, hit, limits) for hit in best])
-        came = {one.at: one.value for one in reading.within(PAGES_S)}
+        came = {one.at: one.value for one in reading.within(self._settings.search_timeout_s)}
         words = telling_words(query)
         for at, hit in enumerate(best):
             page = came.get(at)
@@ -177,7 +175,7 @@ class WebSearch:
                 yield PageFigures(title, hit.url, page.date or hit.published, figures[:_FIGURES_OF_A_PAGE])
 
     def _page(self, hit: Hit, limits: Limits) -> Page:
-        deadline = time.monotonic() + PAGES_S
+        deadline = time.monotonic() + self._settings.search_timeout_s
         key = "page " + hashlib.sha256(hit.url.encode()).hexdigest()
         kept: Any = self._kept.get(key)
         if kept:
