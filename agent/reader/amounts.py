@@ -100,7 +100,7 @@ _USERS = Lazy(
     r"(users?|requests?|people|clients?|sessions?|seats|employees|developers|devs|persons|chats|analysts|students|"
     r"colleagues|engineers|researchers|coworkers|teammates|customers|testers|staff|calls|"
     r"conversations|streams|пользовател\w*|юзер\w*|человек\w*|людей|чел|запрос\w*|клиент\w*|"
-    r"сотрудник\w*|разработчик\w*|разраб\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![^\W\d_])"
+    r"сотрудник\w*|разработчик\w*|разраб\w*|сесси\w*|чатов|поток\w*|диалогов|коллег\w*|оператор\w*)(?![^\W\d_])(?!\s?(?:/|per|a|в)\s?(?:s|sec|second|min|minute|hour|day|сек\w*|с|мин\w*)(?![^\W\d_]))"
 )
 _USERS_BARE = Lazy(
     r"(?<![\w.])(\d{2,5})\s(?:concurrent|concurrently|simultaneously|in parallel|at once|"

@@ -131,7 +131,8 @@ def _is_of_the_machine(sheet: Sheet, lexicon: Lexicon, mention: GpuMention, foun
 
 def is_too_much(lexicon: Lexicon, mention: GpuMention, memory_gb: float) -> bool:
     """Whether no card of a name can have so much memory: more than a modded one, twice what is sold."""
-    return memory_gb > 2 * max(known_sizes(lexicon, mention), default=memory_gb)
+    most = _SOLD_SIZES[-1] if mention.name is None else memory_gb
+    return memory_gb > 2 * max(known_sizes(lexicon, mention), default=most / 2)
 
 
 def _count_before(sheet: Sheet, mention: GpuMention) -> int | None:

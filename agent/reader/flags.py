@@ -44,6 +44,7 @@ _LOG_NOISE = Lazy(
     r"left)\s+(?:about\s+|~)?\d+(?:\.\d+)?\s?[gmk]i?b?\b"
     r"|\d+(?:\.\d+)?\s?[gmk]i?b?\s+(?:is |are |sit |still |of memory )*(?:free|unused|left|is allocated|reserved)\b"
     r"|kv cache (?:memory|size):\s?[\d.,]+\s?(?:[gmk]i?b|tokens)\b|(?:loading|weights) took [\d.]+ gi?b\b"
+    r"|# ?(?:gpu|cpu) blocks: \d+|estimated maximum model length is \d+"
     r"|cache memory \([^)]*\)|[\d.]+ gib kv cache is needed"
     r"|desired gpu memory utilization \([^)]*\)"
     r"|(?:kv cache holds just|holds? (?:just|only))\s+\d+"

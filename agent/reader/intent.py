@@ -67,7 +67,7 @@ _OF_ENGINE = {
     "ollama": "ollama",
     "text-generation-webui": "webui",
 }
-_KINDS = ("slurm", "docker_compose", "k8s", "ray", "llama_swap", "llama_cpp", "sglang", "webui", "ollama", "vllm_serve")
+_KINDS = ("slurm", "k8s", "docker_compose", "ray", "llama_swap", "llama_cpp", "sglang", "webui", "ollama", "vllm_serve")
 
 
 def weigh_intents(sheet: Sheet, lexicon: Lexicon, names: Sequence[Mention]) -> dict[str, float]:

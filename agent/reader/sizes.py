@@ -41,7 +41,7 @@ _KIND = Lazy(
 _COUNTED = Lazy(r"(?<![\w-])(?:an?|one|two|the|our|my)\s$")
 _ASKED_KIND = Lazy(r"(?:which|what|какую|какой|какая)\s(?:\w+\s){0,2}$")
 _RERANKS = Lazy(r"re-?rank|реранк")
-_LISTED_KIND = Lazy(r"(?:^|[+,:&]|(?<![^\W_])(?:and|plus|with|и|еще|плюс|рядом))\s?$")
+_LISTED_KIND = Lazy(r"(?:^|[+,:&]|\d\s?gb|(?<![^\W_])(?:and|plus|with|и|еще|плюс|рядом))\s?$")
 _OTHER_KIND = Lazy(
     r"(?<![\w-])an?\s(vision|vlm|speech|tts|stt|asr|ocr|coding|chat|draft|reward)(?:[- ]model)?(?![\w-])"
 )

@@ -16,6 +16,7 @@ from agent.reader.logs import add_facts, model_words, without_log
 from agent.reader.model_name import ModelMention
 from agent.reader.models import read_models
 from agent.reader.normalise import language_of, normalise
+from agent.reader.placing import attach_memory, place_on_nodes
 from agent.reader.quants import Precision, find_precisions, read_kv_cache
 from agent.reader.relations import relation, separate
 from agent.reader.said import Said
@@ -54,17 +55,11 @@ _ALL_OF = Lazy(
     r"(?!\w|\s?(?:gb|g\b|x))"
 )
 """Read "33b over all 3"."""
-_OF_NODES = Lazy(r"\s(?:nodes|servers|boxes|machines|hosts)(?!\sx)(?![^\W\d_])")
-_IN_EACH = Lazy(
-    r"(?<![\w.])(\d{1,2}|one|two|four|eight)(?:\s\w+)?\s(?:each|apiece|per)"
-    r"|each (?:with|has|having) (\d{1,2})(?!\d|\s?g)"
-)
-"""Read "three A100 nodes, 8 each"."""
 _NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
 _ALONE = Lazy(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
 _ONE_MORE = Lazy(
     r"(?:add|adding|buy|buying|get|plus|добав\w+|докуп\w+|поставить|куплю|купить)\s(?:a second|"
-    r"another|one more|еще одну|вторую)"
+    r"a third|a fourth|another|one more|еще одну|вторую)"
     r"(?:\s(?:one|card|gpu|карту|видеокарту|видюху|такую(?: же)?))?\s*(?:[?.!,]|$)"
 )
 _BUT_A_CARD = Lazy(
@@ -117,8 +112,8 @@ def _read_words(raw: str) -> Said:
     if "no_gpu" in said.keys and not named and memory.loose and said.ram_gb is None:
         said.ram_gb = memory.loose.pop(0).gb
     cards.give_listed(sheet, words, gpus)
-    gpus = _attach_memory(gpus, memory, flags, said)
-    _place_on_nodes(sheet, gpus, nodes, flags)
+    gpus = attach_memory(gpus, memory, flags, said)
+    place_on_nodes(sheet, gpus, nodes, flags)
     said.nodes = nodes.count
     said.one_card_more = bool(_ONE_MORE.search(sheet.low)) and not models
     bare = None if gpus or models else _BARE_COUNT.search(sheet.low) or _CARDS_COUNT.search(sheet.low)
@@ -179,70 +174,6 @@ def _merge_unnamed(sheet: Sheet, named: list[GpuMention], mention: GpuMention) -
             lacking[0].count = lacking[0].count or mention.count
     elif mention.count and mention.count > 1 and len(named) == 1 and named[0].count is None:
         named[0].count = mention.count
-
-
-def _attach_memory(gpus: list[GpuMention], memory: amounts.Amounts, flags: Flags, said: Said) -> list[GpuMention]:
-    unified = next((g for g in gpus if g.unified and g.memory_gb is None), None)
-    if unified and said.ram_gb and not memory.vram:
-        unified.memory_gb, said.ram_gb = said.ram_gb, None
-    for one in memory.vram + memory.loose:
-        lacking = [g for g in gpus if g.memory_gb is None]
-        if lacking:
-            near = min(lacking, key=lambda g: abs(g.start - one.start))
-            count = near.count or 1
-            total = _is_total(one, near, count)
-            if not total and one.kind == "loose" and cards.is_too_much(lexicon(), near, one.gb):
-                said.ram_gb = said.ram_gb or one.gb
-                continue
-            near.memory_gb = one.gb / count if total else one.gb
-        elif not gpus:
-            gpus = [GpuMention(None, one.start, one.end, memory_gb=one.gb)]
-    if flags.card_gb:
-        for gpu in gpus:
-            gpu.memory_gb = gpu.memory_gb or (flags.card_gb if not gpu.name else None)
-        gpus = gpus or [GpuMention(None, 0, 0, memory_gb=flags.card_gb)]
-    return gpus
-
-
-def _is_total(memory: amounts.Memory, card: GpuMention, count: int) -> bool:
-    """Whether a memory is that of several cards: no such card is sold, or "480G vram" of ten unnamed ones."""
-    if card.name:
-        known = cards.known_sizes(lexicon(), card)
-        return count > 1 and memory.gb not in known and memory.gb / count in known
-    return memory.kind == "vram" and count > 1 and memory.gb / count >= 4
-
-
-def _count_nodes(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes) -> None:
-    """Read "three A100 nodes, 8 each": a count before a card is that of the machines named after it."""
-    gpu = gpus[0] if len(gpus) == 1 and nodes.count is None else None
-    if gpu is None or not gpu.name or (gpu.count or 0) < 2 or not _OF_NODES.match(sheet.low, gpu.end):
-        return
-    each = _IN_EACH.search(sheet.low[gpu.end :])
-    if each:
-        nodes.count = gpu.count
-        gpu.count = (gpu.count or 1) * (lexicon().number(next(filter(None, each.groups()))) or 1)
-
-
-def _place_on_nodes(sheet: Sheet, gpus: list[GpuMention], nodes: amounts.Nodes, flags: Flags) -> None:
-    _count_nodes(sheet, gpus, nodes)
-    if flags.gpus_per_node:
-        total = flags.gpus_per_node[0] * (nodes.count or 1)
-        if not gpus:
-            gpus.append(GpuMention(None, 0, 0))
-        gpus[0].count = total
-        return
-    for gpu in gpus:
-        if gpu.count and amounts.multiplies(sheet, nodes, gpu.start) and not amounts.is_sum(sheet, nodes, gpu.count):
-            gpu.count *= nodes.count or 1
-    if (
-        nodes.count is None
-        and nodes.several
-        and len(gpus) == 1
-        and not (gpus[0].count and gpus[0].name and not nodes.per_node)
-    ):
-        gpus[0].count, gpus[0].count_asked = None, True
-    if len(gpus) == 1 and nodes.count and gpus[0].count is None and nodes.end > 0:
-        gpus[0].count = nodes.count
 
 
 def _finish_gpus(
