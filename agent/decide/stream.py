@@ -51,14 +51,15 @@ def _read(whole: Any) -> AIMessage:
     """Read the calls of an answer, each strictly."""
     calls: list[Any] = []
     wrong: list[Any] = []
+    reason = whole.response_metadata.get("finish_reason")
+    none = "" if reason in {None, "length"} else "{}"  # a call may need no arguments, or they are still to come
     for part in whole.tool_call_chunks:
         known = {"name": part["name"] or "", "id": part["id"] or call_id()}
-        arguments, error = object_in(part["args"] or "{}")
+        arguments, error = object_in(part["args"] or none)
         if arguments is None:
             wrong.append({**known, "args": part["args"], "error": error, "type": "invalid_tool_call"})
         else:
             calls.append({**known, "args": arguments, "type": "tool_call"})
-    reason = whole.response_metadata.get("finish_reason")
     return AIMessage(
         content=whole.text,
         tool_calls=calls,
