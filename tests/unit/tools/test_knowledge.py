@@ -9,7 +9,7 @@ import re
 import pytest
 
 from prompts import LANGUAGES
-from tools.knowledge import entries, find
+from tools.knowledge import VLLM_VERSION, entries, find, is_outside
 
 # ruff: noqa: E501
 PARAPHRASES = {
@@ -60,7 +60,7 @@ PARAPHRASES = {
     "enforce_eager": ("what is enforce eager", "что делает, объясни --enforce-eager", "what does eager mode do"),
     "prefix_caching": ("what is prefix caching", "что такое кэширование префикса", "how does automatic prefix caching work"),
     "chunked_prefill": ("what is chunked prefill", "что такое chunked prefill", "how does chunked prefill help"),
-    "speculative": ("what is MTP", "что такое спекулятивное декодирование", "how does speculative decoding work"),
+    "speculative": ("how fast is MTP?", "насколько MTP ускоряет?", "what is MTP", "что такое спекулятивное декодирование", "how does speculative decoding work"),
     "bandwidth": ("how do tokens per second follow from bandwidth", "как скорость зависит от пропускной способности памяти", "why does memory bandwidth limit speed"),
     "prefill_decode": ("difference between prefill and decode", "чем prefill отличается от decode", "what is prefill"),
     "ttft": ("what is TTFT", "что такое время до первого токена", "why is the time to first token long"),
@@ -68,9 +68,22 @@ PARAPHRASES = {
     "ollama_context": ("why does ollama cut context", "что такое num_ctx", "what is the ollama default context length"),
     "llamacpp_offload": ("what is -ngl", "что такое --n-cpu-moe", "what does n-gpu-layers mean"),
     "sglang_fraction": ("what is mem-fraction-static", "что такое mem-fraction-static", "what does --mem-fraction-static cover"),
+    "engines": ("vllm or ollama for one person", "сравни vllm и ollama", "which engine should I choose"),
+    "quant_quality": ("does quantization hurt quality?", "насколько падает качество в 4 битах?", "is 4 bit good enough"),
+    "mixing_cards": ("can I mix a 3090 and a 4090?", "можно ли объединить 3090 и 4060?", "can I combine two different cards"),
+    "cpu_inference": ("can I run a model on the CPU", "можно ли запустить модель без видеокарты", "inference without a GPU"),
+    "token": ("what is a token?", "сколько слов в токене", "how many pages is 32k context"),
+    "base_instruct": ("what is an instruct model", "чем base отличается от instruct?", "base vs instruct"),
+    "several_machines": ("one model over several machines", "одна модель на нескольких машинах", "multi-node inference"),
+    "training": ("how do I fine-tune Qwen3-8B on a 4090?", "сколько памяти нужно чтобы дообучить llama 8b через qlora?", "train a LoRA"),
+    "image_models": ("can I run FLUX on my 3060?", "генерация картинок на 4070", "stable diffusion on 8 GB"),
+    "video_models": ("wan 2.2 video on a 4090", "потянет ли 4090 wan 2.1 видео?", "video generation"),
+    "speech_models": ("can I run whisper on a 3090?", "распознавание речи на 3060", "text to speech"),
+    "prices": ("how much does it cost to run llama 70b in the cloud?", "сколько стоит аренда h100", "rent a GPU"),
+    "smarter": ("which model is smarter, Qwen3-32B or Llama-3.3-70B?", "какая модель умнее", "benchmark scores of models"),
     "parsers": ("what is a reasoning parser", "что такое парсер рассуждений", "what does --tool-call-parser do"),
 }  # fmt: skip
-NOT_IN_IT = ("what is the capital of France?", "что такое осень", "what is love", "", "why?", "привет")
+NOT_IN_IT = ("what is the capital of France?", "what is a flux capacitor?", "Qwen3-32B on a 3090?", "which model for my 4070", "что такое осень", "what is love", "", "why?", "привет")
 OPERATIONS = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Pow: operator.pow,
@@ -153,3 +166,22 @@ def test_a_difference_between_two_entries_finds_both() -> None:
 
 def test_a_huge_question_is_read_in_part() -> None:
     assert find("what is AWQ? " + "x " * 1_000_000)[0].entry.id == "awq"
+
+
+def test_what_was_read_of_vllm_is_one_release() -> None:
+    of_vllm = [s for e in entries().values() for s in e.sources if "vllm/blob" in s.url]
+    assert len(of_vllm) > 20
+    assert all(f"/v{VLLM_VERSION}/" in source.url and source.read == VLLM_VERSION for source in of_vllm)
+
+
+@pytest.mark.parametrize(("name", "outside"), [("Whisper", True), ("flux.1", True), ("Qwen3", False), ("", False)])
+def test_what_is_outside_is_known_by_name(name: str, outside: bool) -> None:
+    assert is_outside(name) is outside
+
+
+def test_what_is_outside_says_what_can_be_answered() -> None:
+    outside = [entry for entry in entries().values() if entry.outside]
+    assert {entry.id for entry in outside} >= {"training", "image_models", "video_models", "speech_models", "prices"}
+    for entry in outside:
+        assert re.search(r"What I can|I do compute|Tell me the card", entry.answer["en"]), entry.id
+        assert re.search(r"Что могу|я считаю|Назовите карту", entry.answer["ru"]), entry.id
