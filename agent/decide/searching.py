@@ -9,10 +9,12 @@ from typing import Any
 from agent.logs import without_log
 
 _NEWS = re.compile(
-    r"\bnews\b|\bwhat'?s new\b|\blatest\b|\bannounce[ds]?\b|\brelease date\b|\bcame out\b|\bcoming out\b"
-    r"|\b(?:been|just|already) released\b|\breleased yet\b|\bout yet\b|\bnew\b.{1,40}\bout\s*\?|\brumou?rs?\b"
-    r"|\bновост\w*|\bчто нового\b|\bанонс\w*|\bвышл[аи]\b|\bвышел\b|\bкогда (?:выйдет|выйдут|релиз)\b"
-    r"|\bпоследн\w+ (?:верси|релиз|модел)\w*|\bслух[аи]?\w{0,2}\b|\bуже релизну\w+",
+    r"\bnews\b|\bwhat'?s new\b|\blatest (?:[\w.-]{1,30} ){0,2}(?:release|version|model|news)s?\b|\bannounce[ds]?\b"
+    r"|\brelease date\b|\bcame out\b|\bcoming out\b|\b(?:been|just|already) released\b|\breleased yet\b|\bout yet\b"
+    r"|\bnew\b.{1,40}\bout\s*\?|\brumou?rs?\b"
+    r"|\bновост\w*|\bчто нового\b|\bанонс\w*|\bвыш(?:ла|ло|ли|ел) ли\b|\bкогда (?:выйдет|выйдут|вышла|вышел|релиз)\b"
+    r"|\b(?:уже|недавно|только что) (?:\w{1,30} ){0,2}выш(?:ла|ло|ли|ел)\b|\bслухи\b"
+    r"|\bпоследн\w{1,4} (?:\S{1,30} ){0,2}(?:верси|релиз|модел)\w*",
     re.IGNORECASE,
 )
 _RUSSIAN_MODEL = re.compile(

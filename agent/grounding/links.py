@@ -21,7 +21,7 @@ _IMAGE = re.compile(
     r"!\[([^\[\]\n]{0,500})\](?:\([^()\n]{0,2000}(?:\([^()\n]{0,500}\)[^()\n]{0,2000})?\)|\[[^\[\]\n]{0,200}\])"
 )
 _LINK = re.compile(r"\[([^\[\]\n]{0,500})\]\(\s{0,4}<?([^\s()<>]{0,2000})>?(?:\s[^()\n]{0,500})?\)")
-_BARE = re.compile(r"(?:(?:https?|ftp)://|www\.)[^\s<>()\[\]`\"']{1,2000}", re.IGNORECASE)
+_BARE = re.compile(r"(?:(?:https?|ftp)://|www\.)[^\s<>()\[\]`\\\"']{1,2000}", re.IGNORECASE)
 _LOADS = re.compile(
     r"<(?=/?\s{0,4}(?:img|image|svg|a|iframe|frame|video|audio|source|picture|track|link|script|style|form|input|button"
     r"|object|embed|base|meta|math|template|html|body|table|div|span)\b)",
@@ -35,7 +35,7 @@ _MAIL = re.compile(r"(?<=[\w.+-])@(?=[\w-])")
 _SPAN = re.compile(r"(`{1,3})(?!`)([^`\n]{1,2000})\1(?!`)")
 _FENCE = re.compile(r"\s{0,3}(?:```[^`\n]*|~~~[^\n]*)(?:\n|\Z)")
 _HERE = frozenset({"localhost", "127.0.0.1", "0.0.0.0", "[::1]", "::1"})  # noqa: S104  names, nothing is bound
-_PASSES = 4
+_PASSES = 6
 
 
 class Links:
@@ -54,6 +54,15 @@ class Links:
 
         A cleaned piece stays as it is when it is cleaned again, also where it is cut elsewhere.
         """
+        for _ in range(_PASSES):
+            cleaner = self._cleaner(piece)
+            if cleaner == piece:
+                break
+            piece = cleaner
+        return piece
+
+    def _cleaner(self, piece: str) -> str:
+        """Clean once; what was taken out may have stood between the parts of something else."""
         if _FENCE.match(piece):
             return _OPENS.sub(r"]\\(", _LOADS.sub("‹", self._unlinked(_without_images(piece), keep=False)))
         out: list[str] = []
