@@ -7,6 +7,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from agent.decide import make_decider
 from agent.graph import build_graph
+from agent.recall.tool import remember_tool
 from tools.settings import Settings
 from tools.toolkit import build_tools
 from tools.workbench import Workbench
@@ -20,5 +21,6 @@ def make_graph(config: RunnableConfig) -> CompiledStateGraph:
     """
     del config
     settings = Settings.from_env()
-    tools = build_tools(Workbench.open(settings))
-    return build_graph(make_decider(settings, tools), tools)
+    workbench = Workbench.open(settings)
+    tools = build_tools(workbench)
+    return build_graph(make_decider(settings, tools), [*tools, remember_tool(workbench)])

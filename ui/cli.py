@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": "explain",
     "read": "read",
     "threads": "threads",
+    "memory": "memory",
     "specs": "specs",
     "search": "search",
     "detect": "detect",

@@ -29,10 +29,10 @@ def remember_tool(workbench: Workbench) -> BaseTool:
     """Make the tool over the catalogues, for cards that are named in the message."""
 
     async def remember(given: _Given) -> tuple[str, dict[str, Any]]:
-        wish, store = given.get("wish"), get_store()
-        if not isinstance(wish, dict):
+        wish = given.get("wish")
+        if not isinstance(wish, dict):  # a model may call the tool, but the asker's words must ask for it
             raise BadValue("errors_agent.wrong_arguments")
-        memory = Memory(store)
+        memory = Memory(get_store())
         done: dict[str, Any] = {"kind": "remembered", "wish": wish["kind"], "name": wish["name"], "rig": None}
         if wish["kind"] == "rig":
             rig = _rig(workbench, wish, given)
