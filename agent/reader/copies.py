@@ -72,6 +72,7 @@ _SAME_REPLY = Lazy(
     r"(?:\W+(?:twice|for both|please|пожалуйста|дважды|два раза|обе))*\W*"
 )
 """Read "the same one", "да, ту же самую"."""
+_BOTH_OF = frozenset({"both", "обе", "оба"})
 _JOINED = frozenset({",", "+", "&", "and", "plus", "и", "плюс", "и еще", "and another", ", и", ", and"})
 """Between two mentions of one model these make it two copies."""
 _BOTH = Lazy(r"(?<![^\W\d_])(?:both|each|all|обе|оба|каждая|каждую|все|обеих|everything)(?![^\W\d_])")
@@ -138,6 +139,9 @@ def _count(sheet: Sheet, lexicon: Lexicon, mention: ModelMention) -> None:
         said = word.group(1)
         number = lexicon.number(said)
         place = max(0, start - 40) + word.start()
+        if said in _BOTH_OF and mention.ask.size_b and (mention.ask.name or "").endswith(" model"):
+            mention.ask = replace(mention.ask, copies=2)
+            return
         if (
             number
             and (number > 1 or said not in {"a", "an"})

@@ -163,7 +163,7 @@ def _measured(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[
     """A noun and a measure right after it: "context limit", "GPU count"."""
     for measure in lexicon.measures.find(sheet.words):
         said = lexicon.measured.get(measure.key, {})
-        noun = next((n for n in nouns if n.key in said and 0 < measure.start - n.end <= _JUST_BEFORE), None)
+        noun = next((n for n in nouns if n.key in said and sheet.low[n.end : measure.start] in {" ", "-"}), None)
         if noun and _stands_alone(sheet, measure) and _stands_alone(sheet, noun):
             yield said[noun.key], lexicon.weights["measured"]
 

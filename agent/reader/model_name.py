@@ -239,7 +239,7 @@ class NameTail:
         if said == "base" and self.size is not None:
             return not _BASE_OF.match(self.sheet.low, end)
         sized = re.match(r"\s\d+(?:\.\d+)?\s?b(?![^\W\d_])", self.sheet.low[end : end + 12])
-        return bool(sized) or (self.family == "Mistral" and said in {"small", "medium", "large"})
+        return bool(sized) or said in self.lexicon.names["rules"]["apart"].get(self.family, ())
 
     def _is_suffix(self, said: str) -> bool:
         word = self.lexicon.after_family.get(said, said)

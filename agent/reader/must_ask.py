@@ -63,7 +63,7 @@ def must_ask(reading: Reading, lexicon: Lexicon, *, no_gpu: bool, from_disk: boo
     if reading.intent in _NEEDS_GPU and not gpu_known and not no_gpu and not reading.wants_this_machine:
         if from_disk:
             asks += ["ram"] if reading.ram_gb is None else []
-        elif not (reading.intent == "which_model" and reading.ram_gb) and not _counted(reading):
+        elif not reading.ram_gb and not _counted(reading):
             asks.append("gpu")
     if reading.intent in {"throughput", "fit"} and any(g.count is None for g in reading.gpus) and gpu_known:
         asks.append("count")

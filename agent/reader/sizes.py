@@ -150,7 +150,7 @@ def find_kinds(sheet: Sheet, named: list[ModelMention]) -> list[ModelMention]:
     if any("embedding" in m.words for m in named):
         return []
     found: dict[str, ModelMention] = {}
-    reranks = _RERANKS.search(sheet.low)
+    reranks = len(named) > 1 or _RERANKS.search(sheet.low)
     for match in sheet.find(_KIND):
         if _ASKED_KIND.search(sheet.low[: match.start()]):
             continue

@@ -16,6 +16,7 @@ _FAINT = 2.0
 """An intent of less weight than this does not replace the one that earlier turns showed."""
 _SETTLED_BY_A_CARD = frozenset({"hardware_needed", "how_many_gpus"})
 """What was asked before a card was named: "does it run on 3x 3090?" asks whether that one will do."""
+_ONLY = Lazy(r"(?<![^\W_])(?:only|just|только|лишь)(?![^\W_])")
 _GENERIC = Lazy(r"[\d.]+B model|second model|model \(.*")
 
 
@@ -175,6 +176,7 @@ def _fold_models(state: Said, said: Said) -> None:
         state.models_relation = "together"
     elif len(new) == 1 and (changed := _changed(state.models, new[0])):
         state.models = changed
+        _keep_only(state, said)
     elif "add" in said.keys:
         state.models, state.models_relation = [*state.models, *new], "together"
     elif said.instance is not None and len(new) == 1 and (len(state.models) > 1 or (state.models[0].copies or 1) > 1):
@@ -233,6 +235,13 @@ def _changed(models: Sequence[ModelAsk], new: ModelAsk) -> list[ModelAsk]:
         return [_merged(m, new) if i == at else m for i, m in enumerate(models)]
     at = _resized(models, new)
     return [] if at is None else [replace(new, copies=m.copies) if i == at else m for i, m in enumerate(models)]
+
+
+def _keep_only(state: Said, said: Said) -> None:
+    """Read "only the llama": of several known models the one that is named stays."""
+    at = _mentioned(state.models, said.models[0]) if _ONLY.search(said.low) else None
+    if at is not None:
+        state.models, state.models_relation = [state.models[at]], None
 
 
 def _merged(known: ModelAsk, new: ModelAsk) -> ModelAsk:
