@@ -36,6 +36,8 @@ from tools.errors import ServiceError
 from tools.launch.job import Job
 
 _MEASURE_S = 20.0
+_FOLLOW_S = 0.5
+"""Between two looks at which engines sleep, for ``rigfit ps``."""
 """An engine that does not say so long what it measured is ready all the same."""
 
 
@@ -260,7 +262,10 @@ class _Supervisor:
         async with opened_endpoint(self._run.config, self._run.secrets, self._audience.said, own) as endpoint:
             gc.freeze()
             self._audience.opened(endpoint.url)
-            works = [asyncio.create_task(self._fleet.watch()), asyncio.create_task(self._bring_up(endpoint))]
+            works = [
+                asyncio.create_task(work)
+                for work in (self._fleet.watch(), self._bring_up(endpoint), self._follow_turns(endpoint))
+            ]
             ended = asyncio.create_task(self._end.wait())
             try:
                 running: set[asyncio.Task[Any]] = {ended, *works}
@@ -283,6 +288,15 @@ class _Supervisor:
         self._came_up = True
         if not self._tell_if_ready():
             self._say_what_is_up()
+
+    async def _follow_turns(self, endpoint: Endpoint) -> None:
+        """For ever: note which engines sleep."""
+        while endpoint.own is not None and self._run.turning:
+            own = endpoint.own.names
+            names = {own[url] for url in endpoint.asleep if url in own}
+            ready = {state.name for state in self._fleet.states if state.stage is Stage.READY}
+            self._state.sleeping(names & ready)
+            await asyncio.sleep(_FOLLOW_S)
 
     def _listen_for_signals(self, serving: asyncio.Task[None]) -> None:
         """The first signal ends the run, the second breaks running requests off; engines are ended whole, always."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from prompts import text
@@ -59,6 +60,15 @@ class RunState:
             for one in self.record.engines
         )
         self.update(engines=engines)
+
+    def sleeping(self, names: Collection[str]) -> None:
+        """Take which engines sleep now."""
+        engines = tuple(
+            one if one.asleep is (one.name in names) else replace(one, asleep=not one.asleep, since=time.time())
+            for one in self.record.engines
+        )
+        if engines != self.record.engines:
+            self.update(engines=engines)
 
     def update(self, **fields: object) -> None:
         """Change what is known, and have it written soon."""
@@ -116,10 +126,13 @@ def predicted(spec: EngineSpec) -> Mapping[str, float | None]:
 
 def _updated(record: EngineRecord, state: EngineState, language: str) -> EngineRecord:
     same = record.pid == state.pid and record.born is not None
+    asleep = record.asleep and state.stage is Stage.READY
     return replace(
         record,
         stage=state.stage.value,
-        since=state.since,
+        asleep=asleep,
+        since=record.since if asleep else state.since,
+        next_try=state.next_try,
         pid=state.pid,
         born=record.born if same else birth(state.pid) if state.pid else None,
         ready_s=state.ready_s,

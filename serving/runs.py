@@ -34,13 +34,15 @@ class EngineRecord:
         name: of the engine.
         models: the names that it answers for.
         stage: a word of ``serving.engine_state.Stage``.
-        since: when it came to this stage, epoch seconds.
+        asleep: it is ready, and sleeps while another has its turn.
+        since: when it came to this stage, fell asleep or woke, epoch seconds.
         port: where it listens on this machine.
         cards: what it runs on: ``nvidia:0``, ``cpu``.
         pid: of its first process; None while there is none.
         born: what tells that process from others of its number.
         ready_s: how long its last start took.
         restarts: how often it was started again.
+        next_try: when it is started again after it failed, epoch seconds; None where it is not by itself.
         reason: why it failed, in the run's language.
         log: path of its log file.
         predicted: figures of the plan: ``weights_bytes``, ``kv_pool_bytes``, ``kv_pool_tokens``, ``max_concurrency``.
@@ -50,6 +52,7 @@ class EngineRecord:
     name: str
     models: tuple[str, ...] = ()
     stage: str = "waiting"
+    asleep: bool = False
     since: float = 0.0
     port: int = 0
     cards: tuple[str, ...] = ()
@@ -57,6 +60,7 @@ class EngineRecord:
     born: str | None = None
     ready_s: float | None = None
     restarts: int = 0
+    next_try: float | None = None
     reason: str = ""
     log: str = ""
     predicted: Mapping[str, float | None] = field(default_factory=dict[str, float | None])

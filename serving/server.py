@@ -22,6 +22,7 @@ from serving.gateway import Gateway
 from serving.health import check, watch
 from serving.metrics import Metrics
 from serving.notices import Notices, Say
+from serving.orders import Phase
 from serving.relay import Relay
 from serving.sleep_api import SleepApi
 from serving.turns import Control, Turns
@@ -88,6 +89,13 @@ class Endpoint:
     url: str
     groups: tuple[tuple[tuple[Engine, ...], Turns], ...]
     own: OwnEngines | None = None
+
+    @property
+    def asleep(self) -> frozenset[str]:
+        """Addresses of engines that sleep."""
+        return frozenset(
+            engine.url for engines, turns in self.groups for engine in engines if turns.phase(engine) is Phase.ASLEEP
+        )
 
     def brought_up(self, engines: tuple[Engine, ...], turns: Turns) -> tuple[Engine, ...]:
         """Return the engines of a group that ``bring_up`` wakes.

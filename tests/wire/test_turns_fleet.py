@@ -61,10 +61,12 @@ def test_engines_without_sleep_mode_are_stopped_and_started_and_that_is_said() -
 
 def test_engines_with_sleep_mode_are_started_once() -> None:
     async def test() -> None:
-        async with turning(trio()) as (client, fleet, endpoint):
+        engines = trio()
+        async with turning(engines) as (client, fleet, endpoint):
             assert await endpoint.bring_up() == []
             assert fleet.started == ["a", "b", "c"]
             assert await client.states() == {"a": "asleep", "b": "asleep", "c": "ready"}
+            assert endpoint.asleep == {engine.url for engine in engines[:2]}
             answers = await asyncio.gather(*(client.post({"model": name}) for name in "abcabc"))
             assert [(status, answer["by"]) for status, answer, _ in answers] == [(200, name) for name in "abcabc"]
             assert fleet.started == ["a", "b", "c"]

@@ -16,7 +16,7 @@ from tools.logs.fixes_vllm import vllm_fixes
 from tools.logs.predict import Difference, Prediction, differences, predict, unexplained_bytes
 from tools.logs.read import read_log
 from tools.logs.whatif import Fix, WhatIf, shortage_bytes
-from tools.units import gib
+from tools.units import GIB, gib
 
 if TYPE_CHECKING:
     from tools.specs.gpus import GpuCatalogue
@@ -117,7 +117,7 @@ def cause_of(log: EngineLog, missing: int | None) -> Note:
         "free_then": memory.free_then_bytes,
         "missing": missing,
     }
-    known = {name: gib(value, 2) for name, value in sizes.items() if value is not None}
+    known = {name: _gib(value) for name, value in sizes.items() if value is not None}
     plain = {name: _plain(name, value) for name, value in failure.params.items()}
     said = {**plain, **known, "tokens": log.arguments.get("max_model_len"), "fitting": memory.fitting_tokens}
     for code, wanted in _SENTENCES.get(failure.kind, ()):
@@ -127,7 +127,12 @@ def cause_of(log: EngineLog, missing: int | None) -> Note:
 
 
 def _plain(name: str, value: Any) -> Any:
-    return gib(value, 2) if name.endswith("_bytes") else value
+    return _gib(value) if name.endswith("_bytes") else value
+
+
+def _gib(size_bytes: float) -> str:
+    """Two decimals, as engines print: what would be 0.00 may be more than nothing, in a log too."""
+    return "<0.01 GiB" if 0 <= size_bytes < 0.005 * GIB else gib(size_bytes, 2)
 
 
 _SENTENCES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {

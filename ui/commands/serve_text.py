@@ -66,11 +66,18 @@ def engine_table(
             )
         )
     yield from columns(rows)
-    yield from (f"  {one.name}: {one.reason}" for one in shown if one.reason)
+    yield from (f"  {one.name}: {_why(one, language, now)}" for one in shown if one.reason)
+
+
+def _why(one: EngineRecord, language: str, now: float) -> str:
+    """Return why an engine does not run, and when it is tried again."""
+    if one.next_try is None or one.stage != "failed":
+        return one.reason
+    return f"{one.reason} {text(language, 'run.tries_again', lasting=lasting(one.next_try - now))}"
 
 
 def stage_of(one: EngineRecord, *, running: bool) -> str:
-    """Return an engine's stage; where its run has ended ``gone``, or ``left_behind`` where its process has not."""
+    """Return an engine's stage or ``asleep``; of a run that has ended ``gone``, or ``left_behind`` if it lives on."""
     from serving.engine_state import AT_REST, Stage
     from serving.processes import lives
 
@@ -78,6 +85,8 @@ def stage_of(one: EngineRecord, *, running: bool) -> str:
         return "left_behind"
     at_rest = {stage.value for stage in AT_REST}
     known = one.stage in {stage.value for stage in Stage} and (running or one.stage in at_rest)
+    if known and one.asleep and one.stage == Stage.READY.value:
+        return "asleep"
     return one.stage if known else "gone"
 
 
@@ -112,6 +121,7 @@ def engine_json(one: EngineRecord, *, running: bool = True) -> dict[str, Any]:
         "pid": one.pid,
         "ready_s": one.ready_s,
         "restarts": one.restarts,
+        "next_try": one.next_try,
         "reason": one.reason or None,
         "log": one.log or None,
         "predicted": dict(one.predicted),

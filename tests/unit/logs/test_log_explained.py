@@ -216,3 +216,12 @@ def test_a_format_made_while_loading_is_asked_for_by_its_flag() -> None:
             commands.add(fix.command)
             assert fix.command != f"--model {name}"
     assert "--quantization bitsandbytes" in commands
+
+
+def test_a_pool_that_is_printed_as_nothing_is_called_small() -> None:
+    text = (
+        "ValueError: To serve at least one request with the model's max seq len (2048), (0.25 GiB KV cache is needed, "
+        "which is larger than the available KV cache memory (0.00 GiB)."
+    )
+    cause = explained(text).cause
+    assert (cause.params["needed"], cause.params["pool"]) == ("0.25 GiB", "<0.01 GiB")

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.engine_state import EngineState, Stage
 from serving.processes import birth, lives
+from serving.run_state import RunState
 from serving.runs import EngineRecord, RunRecord, Runs
 from serving.wish import Wish
 from tools.errors import StorageError
@@ -169,3 +171,24 @@ def test_a_folder_that_cant_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file", encoding="utf-8")
     with pytest.raises(StorageError):
         Runs(tmp_path).write(run_here())
+
+
+def test_an_engine_sleeps_only_while_it_is_ready(tmp_path: Path) -> None:
+    def now(stage: Stage, since: float) -> EngineState:
+        return EngineState("qwen3-8b", stage, since, tmp_path / "log", next_try=9.5)
+
+    state = RunState(run_here(), Runs(tmp_path), print)
+    state.changed(now(Stage.READY, 2.0))
+    assert (state.record.engines[0].asleep, state.record.engines[0].since) == (False, 2.0)
+    state.sleeping({"qwen3-8b"})
+    asleep = state.record.engines[0]
+    assert asleep.asleep
+    assert asleep.since > 1e9
+    state.sleeping({"qwen3-8b"})
+    state.changed(now(Stage.READY, 2.0))
+    assert state.record.engines[0].since == asleep.since
+    state.changed(now(Stage.FAILED, 3.0))
+    failed = state.record.engines[0]
+    assert (failed.asleep, failed.since, failed.next_try) == (False, 3.0, 9.5)
+    state.sleeping(())
+    assert state.record.engines[0] == failed

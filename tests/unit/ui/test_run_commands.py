@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +26,13 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     return Runs(tmp_path)
 
 
-def keep(runs: Runs, port: int, model: str, *, running: bool = True, ended: str = "") -> None:
+def keep(runs: Runs, port: int, model: str, *, running: bool = True, ended: str = "", **changes: Any) -> None:
     """Keep a run with one engine, whose log has one line."""
     runs.logs.mkdir(exist_ok=True)
     log = runs.logs / f"{port}.log"
     log.write_text(f"of {port}\n", encoding="utf-8")
     engine = EngineRecord(model, (model, f"org/{model}"), stage="ready", since=5.0, log=str(log))
+    engine = replace(engine, **changes)
     born = (birth(os.getpid()) or "") if running else "gone"
     url = f"http://127.0.0.1:{port}"
     ended_at = 9.0 if ended else None
@@ -58,6 +62,25 @@ def test_ps_lists_what_runs_and_what_was_lost(runs: Runs, capsys: pytest.Capture
     text = capsys.readouterr().out
     assert "rigfit serve --resume --port 8001" in text
     assert str(runs.path(8003)) in text
+
+
+def test_ps_tells_who_sleeps(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(runs, 8000, "a", asleep=True)
+    assert [one["stage"] for one in said(capsys, "ps")["runs"][0]["engines"]] == ["asleep"]
+    assert run(["ps", "--lang", "ru"]) == 0
+    assert "спит" in capsys.readouterr().out
+    keep(runs, 8000, "a", asleep=True, stage="stopping")
+    assert [one["stage"] for one in said(capsys, "ps")["runs"][0]["engines"]] == ["stopping"]
+
+
+def test_ps_tells_when_what_failed_is_started_again(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(runs, 8000, "a", stage="failed", reason="It broke.", next_try=time.time() + 200)
+    assert said(capsys, "ps")["runs"][0]["engines"][0]["next_try"] > time.time()
+    assert run(["ps"]) == 0
+    assert re.search(r"  a: It broke\. It is started again in 3m\d\ds\.", capsys.readouterr().out)
+    keep(runs, 8000, "a", stage="ready", reason="It broke.", next_try=None)
+    assert run(["ps"]) == 0
+    assert "started again" not in capsys.readouterr().out
 
 
 def test_stop_asks_which_where_several_run(runs: Runs) -> None:
