@@ -40,7 +40,11 @@ ANSWERS_ALONE = frozenset({"read_engine_log", "explain_term"})
 ON_CARDS = frozenset({"which_model", "compare", "hardware_needed", "how_many_gpus"})
 """Questions that the cards they name are enough to answer."""
 
-_UNKNOWN = ("unknown_model", "unreadable_model", "unlike_any_gpu", "unknown_gpu", "gpu_without_memory")
+_UNKNOWN = (
+    "unknown_model", "unlike_any_model", "no_such_size", "no_such_repo", "unknown_gpu", "unlike_any_gpu",
+    "gpu_without_memory",
+)  # fmt: skip
+"""How the codes of look-ups end that found nothing; a name that can't be one is not searched for."""
 
 Call = tuple[str, dict[str, Any]]
 

@@ -30,7 +30,8 @@ def test_news_are_asked_for(turn: str) -> None:
     "turn",
     [
         "Will Qwen3-8B fit on a 3090?", "Влезет ли Qwen3-8B на 3090?", "vLLM ran out of memory, why?",
-        "I have a new 3090, will Qwen3-8B fit?", "Does it run on the latest vLLM?", "Память вышла за пределы, что делать?",
+        "I have a new 3090, will Qwen3-8B fit?", "Does it run on the latest vLLM?",
+        "Память вышла за пределы, что делать?",
     ],
 )  # fmt: skip
 def test_other_questions_are_no_news(turn: str) -> None:
