@@ -131,6 +131,8 @@ def _offered(state: State) -> dict[str, Any] | None:
 
 def _asks(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return what must be asked: the reading's questions that nothing has answered yet, then the planner's."""
+    if artifact(state, "explain_term"):
+        return []
     if made and made["plan"]:
         return [*made["asks"], *(a for a in made["assumptions"] if a["code"] in QUESTIONS)]
     words = list(state.get("reading", {}).get("must_ask", []))

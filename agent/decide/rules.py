@@ -108,6 +108,8 @@ def _is_general(state: State, asked: str, *, named: bool) -> bool:
     reading, asks = state.get("reading", {}), asks_to_explain(asked)
     if named and reading.get("expect") == "scope":
         return True
+    if reading.get("ram_gb") and reading.get("intent") == "which_model":
+        return False
     if reading.get("models_now"):
         return named and (asks_what_is(asked) or _is_beyond(reading, asked))
     if reading.get("names_now"):
