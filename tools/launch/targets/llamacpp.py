@@ -20,12 +20,9 @@ from tools.launch.local_scripts import (
     key_needed,
     needs,
     readme_words,
-    start_each,
-    start_function,
-    supervised,
-    until_stopped,
 )
 from tools.launch.readme import readme
+from tools.launch.supervision import start_each, start_function, supervised, until_stopped
 
 
 def files(job: Job) -> tuple[LaunchFile, ...]:

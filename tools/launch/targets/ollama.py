@@ -35,11 +35,10 @@ from tools.launch.local_scripts import (
     needs,
     readme_words,
     say,
-    supervised,
-    until_stopped,
     weight_bytes,
 )
 from tools.launch.readme import readme
+from tools.launch.supervision import supervised, until_stopped
 
 FIRST_PORT = 11_434
 """Ollama's own port (``Host``, ``envconfig/config.go``); further servers take the next ones."""

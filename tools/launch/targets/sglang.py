@@ -15,17 +15,9 @@ from tools.launch.checks.shell import check_shell
 from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.files import Check, LaunchFile
 from tools.launch.job import Job, Unit
-from tools.launch.local_scripts import (
-    LOCAL,
-    begin,
-    key_needed,
-    needs,
-    start_each,
-    start_function,
-    supervised,
-    until_stopped,
-)
+from tools.launch.local_scripts import LOCAL, begin, key_needed, needs
 from tools.launch.readme import readme
+from tools.launch.supervision import start_each, start_function, supervised, until_stopped
 from tools.launch.targets.vllm_scripts import EVERYWHERE, fetch_sh
 
 FREED_AFTER_START = 0.98

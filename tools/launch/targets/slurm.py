@@ -22,8 +22,9 @@ from tools.launch.container_scripts import DOWNLOAD
 from tools.launch.files import Check, LaunchFile
 from tools.launch.header import header
 from tools.launch.job import Job, Unit, download_arguments
-from tools.launch.local_scripts import comments, supervised
+from tools.launch.local_scripts import comments
 from tools.launch.readme import readme
+from tools.launch.supervision import supervised
 from tools.launch.yaml_text import comment_line
 
 BATCH = "rigfit.sbatch"

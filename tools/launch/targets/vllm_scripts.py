@@ -11,7 +11,8 @@ from tools.launch.argv.vllm_environment import vllm_environment
 from tools.launch.argv.words import wrapped
 from tools.launch.header import header
 from tools.launch.job import Job, Unit, download_arguments
-from tools.launch.local_scripts import LOCAL, begin, comments, needs, start_function, supervised, until_stopped
+from tools.launch.local_scripts import LOCAL, begin, comments, needs
+from tools.launch.supervision import start_function, supervised, until_stopped
 from tools.plan.kernels import runs_on
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - only where it was asked for, with an API key

@@ -18,7 +18,6 @@ from tools.launch.local_scripts import (
     LOCAL,
     Conversion,
     begin,
-    begun,
     comments,
     enough,
     enough_lines,
@@ -26,14 +25,11 @@ from tools.launch.local_scripts import (
     made_calls,
     made_function,
     make_files,
-    not_yet,
     readme_words,
-    start_each,
-    supervised,
-    until_stopped,
     weight_bytes,
 )
 from tools.launch.readme import readme
+from tools.launch.supervision import begun, not_yet, start_each, supervised, until_stopped
 from tools.launch.webui_scripts import FETCH
 from tools.launch.yaml_text import dump
 
