@@ -96,8 +96,7 @@ class Group:
     def due(self) -> float | None:
         """Return when ``tick`` should be called at the latest, if nothing happens before.
 
-        It may have passed already: what counts is when the rules were last applied. A timer that ends a little too
-        early would else leave its rule unheeded, once the clock has gone on to the time that it was set for.
+        It may have passed already: what counts is when the rules were last applied, since timers may end too early.
         """
         return min((at for at in self._times(self._stepped) if at > self._stepped), default=None)
 
