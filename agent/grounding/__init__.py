@@ -5,7 +5,8 @@ quantity of that model and card (``facts``, ``check``).
 """
 
 from agent.grounding.check import Checker, ungrounded
-from agent.grounding.facts import Facts, facts_of
+from agent.grounding.conversation import facts_of
+from agent.grounding.facts import Facts
 from agent.grounding.figures import figures
 from agent.grounding.pieces import pieces
 from agent.grounding.release import Outlet, Release

@@ -71,7 +71,7 @@ class Checker:
         sentence = Sentence(piece, self.facts.names)
         claims = sentence.claims()
         self._subject = self._counted(claims) or self._subject
-        claims = [self._in_context(claim) for claim in claims]
+        claims = [self._in_context(claim, sentence.all("model")) for claim in claims]
         self._remember(piece, sentence)
         return self._refused(claims)
 
@@ -79,13 +79,14 @@ class Checker:
         self.checked += len(claims)
         return tuple(claim.figure.text for claim in claims if not _supported(claim, self.facts))
 
-    def _in_context(self, claim: Claim) -> Claim:
+    def _in_context(self, claim: Claim, named: frozenset[Any] | None = None) -> Claim:
         heading = self._heading
         if heading is not None:
             claim = with_cells(
                 claim, models=heading.all("model"), cards=heading.all("card"), precisions=heading.all("precision")
             )
-        return claim if claim.models is not None else replace(claim, context=self._subject)
+            claim = replace(claim, flags=claim.flags | (heading.flags & {"each", "together"}))
+        return claim if claim.models is not None or claim.is_free else replace(claim, context=named or self._subject)
 
     def _counted(self, claims: Sequence[Claim]) -> frozenset[Any] | None:
         """Return the one model that has as many parameters as a sentence says: a name like any other."""
@@ -124,6 +125,7 @@ class Checker:
             column = self._columns[at] if at < len(self._columns) else None
             first = row[0] if at else None
             for claim in sentence.claims():
+                claim = replace(claim, flags=claim.flags | self._columns[0].flags)
                 named = {kind: _named(labels, mark) for kind, mark in _CELLS}
                 claims.append(_of_cell(claim, column, first, named))
         return [self._in_context(claim) for claim in claims]
@@ -195,7 +197,27 @@ def _supported(claim: Claim, facts: Facts) -> bool:
 
 
 def _matches(fact: Fact, claim: Claim, facts: Facts) -> bool:
-    return _of_model(fact, claim, facts) and _of_card(fact, claim) and _of_format(fact, claim, facts)
+    return (
+        _of_span(fact, claim, facts)
+        and _of_model(fact, claim, facts)
+        and _of_card(fact, claim)
+        and _of_format(fact, claim, facts)
+    )
+
+
+def _of_span(fact: Fact, claim: Claim, facts: Facts) -> bool:
+    """Whether a fact is of one card or copy where a claim is, and of all of them where that is."""
+    part = fact.span == "part" or (fact.parts == 1 and bool(fact.models) and _is_twice(facts, fact.models))
+    whole = fact.span == "whole" or fact.parts > 1
+    if "each" in claim.flags:
+        return not whole
+    used = fact.quantity == "total" and "used" in (claim.quantities or ())
+    if not used and fact.quantity not in {"weights", "used", "free"}:
+        return True
+    if "together" in claim.flags:
+        return not part
+    lone = claim.index is None and claim.cards is None
+    return not (fact.span == "part" and fact.quantity == "weights" and lone)
 
 
 def _present(fact: Fact, claim: Claim) -> bool:
@@ -206,6 +228,10 @@ def _of_quantity(fact: Fact, claim: Claim) -> bool:
     named = (claim.quantities or frozenset()) & QUANTITIES.get(claim.figure.kind, frozenset())
     if not named or fact.quantity is None or (claim.whole and fact.quantity in {"card", "said_memory"}):
         return True
+    if named == {"total"} and "weights" in claim.said:
+        named = frozenset({"total", "weights"})
+    if named >= {"weights", "kv"}:
+        named |= {"total"}
     return any(fact.quantity in _SAME[quantity] for quantity in named)
 
 
@@ -244,6 +270,9 @@ def _is_twice(facts: Facts, named: frozenset[str]) -> bool:
 
 
 def _of_card(fact: Fact, claim: Claim) -> bool:
+    on_card = bool(claim.index or claim.cards) and claim.models is None
+    if on_card and claim.quantities and claim.quantities <= {"used", "free"} and fact.index is None and not fact.cards:
+        return False
     if claim.cards is not None and fact.cards and not fact.cards & claim.cards:
         return False
     if claim.cards == frozenset():

@@ -22,9 +22,12 @@ QUANTITIES = {
 }  # fmt: skip
 """Which quantities a kind of figure can be of."""
 _ENDS = frozenset({";", ",", ")", "|", ":"})
+_CLAUSE_ENDS = frozenset({";", ",", "|"})
 _OPEN = frozenset({"(", "["})
 _JOINS = frozenset({",", "+", "&", "/", "|"})
 _NEAR = 3
+_SPANS = frozenset({"each", "together"})
+_TIMES = frozenset({"×", "x", "х"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,10 @@ class Claim:
         models, cards, index, precisions, quantities: what its sentence names for it; None = nothing.
         apart: several models are named and each must have the figure, unless it is that of all together.
         context: the models that sentences before speak of, where this one names none.
-        flags: ``together``, ``each``, ``earlier`` where its sentence says so.
+        flags: ``together`` and ``each`` where its clause says so, ``earlier`` where its sentence does.
         whole: it is what another figure is a part of ("56.9 of 95.0 GiB").
+        said: all quantities that its sentence names.
+        is_free: it is compared or listed without a name, so that sentences before don't tell whose it is.
     """
 
     figure: Figure
@@ -49,6 +54,8 @@ class Claim:
     context: frozenset[Any] | None = None
     flags: frozenset[str] = frozenset()
     whole: bool = False
+    said: frozenset[str] = frozenset()
+    is_free: bool = False
 
 
 @dataclass(slots=True)
@@ -56,6 +63,7 @@ class _Said:
     """What is bound to one figure so far, by kind."""
 
     values: dict[str, frozenset[Any]] = field(default_factory=dict[str, frozenset[Any]])
+    is_free: bool = False
 
     def join(self, kind: str, value: frozenset[Any]) -> None:
         self.values[kind] = self.values.get(kind, frozenset()) | value
@@ -85,17 +93,48 @@ class Sentence:
         """Return the sentence's figures, each with what it is said of."""
         bound = _bind(self)
         _pair(self, bound)
-        return [self._claim(figure, said) for figure, said in zip(self.figures, bound, strict=True)]
+        return [self._claim(at, said) for at, said in enumerate(bound)]
 
-    def _is_each(self, figure: Figure) -> bool:
-        """Whether "each" is said of a figure: nearer to it than another figure is."""
-        first = max((one.last + 1 for one in self.figures if one.last < figure.first), default=0)
-        end = min((one.first for one in self.figures if one.first > figure.last), default=len(self.tokens))
-        marks = self.of("flag", first, _stop(self.tokens, figure, end))
-        return any("each" in mark.value for mark in marks)
+    def _near(self, at: int) -> frozenset[str]:
+        """Return whether "each" or "together" is said of a figure: in its own clause, or "each" before it."""
+        figure = self.figures[at]
+        end = self.figures[at + 1].first if at + 1 < len(self.figures) else len(self.tokens)
+        begin = self.figures[at - 1].last + 1 if at else 0
+        clause = _clause(self.tokens, begin, figure.first)
+        behind = _stop(self.tokens, figure, end)
+        found: set[str] = set()
+        for mark in self.of("flag", begin, end):
+            stays = mark.last <= figure.first and mark.first >= clause and not (at and self._is_behind(at - 1, mark))
+            if stays or (mark.first > figure.last and mark.last <= behind and self._is_behind(at, mark)):
+                found |= mark.value & _SPANS
+        if not found and any("each" in m.value for m in self.of("flag", begin, figure.first) if m.last <= clause):
+            found = set() if at and clause > begin else {"each"}
+        return frozenset(found | self._multiplied(figure))
 
-    def _claim(self, figure: Figure, said: _Said) -> Claim:
+    def _is_behind(self, at: int, mark: Mark) -> bool:
+        """Whether a mark stands with the figure before it: right behind it, or with nothing else to stand with."""
+        figure = self.figures[at]
+        following = self.figures[at + 1].first if at + 1 < len(self.figures) else None
+        stop = _stop(self.tokens, figure, len(self.tokens) if following is None else following)
+        if mark.last > stop:
+            return False
+        return following is None or stop < following or mark.first - figure.last <= 2
+
+    def _multiplied(self, figure: Figure) -> set[str]:
+        """Read "2 x 29.0 GiB = 58.1 GiB"."""
         before = self.tokens[figure.first - 1].text if figure.first else ""
+        if before in _TIMES:
+            return {"each"}
+        times = any(token.text in _TIMES for token in self.tokens[: figure.first])
+        return {"together"} if before == "=" and times else set()
+
+    def _claim(self, at: int, said: _Said) -> Claim:
+        figure = self.figures[at]
+        before = self.tokens[figure.first - 1].text if figure.first else ""
+        flags = (self.flags - _SPANS) | self._near(at)
+        following = self.tokens[figure.last + 1].text if figure.last + 1 < len(self.tokens) else ""
+        if before in words().sets["change_from"] and following in words().sets["change_to"]:
+            flags |= {"earlier"}
         return Claim(
             figure,
             models=said.values.get("model"),
@@ -103,8 +142,10 @@ class Sentence:
             index=said.values.get("index"),
             precisions=said.values.get("precision"),
             quantities=said.values.get("quantity"),
-            flags=self.flags if self._is_each(figure) else self.flags - {"each"},
+            flags=flags,
             whole=before in words().sets["whole"] or before == "/",
+            said=self.all("quantity") or frozenset(),
+            is_free=said.is_free,
         )
 
 
@@ -123,14 +164,34 @@ def _bind(sentence: Sentence) -> list[_Said]:
             before = _last_group(sentence, kind, start, figure.first)
             for mark in [*behind, *(before if kind == "quantity" or not behind else [])]:
                 said.join(kind, mark.value)
-            summed = kind == "model" and any("together" in m.value for m in sentence.of("flag", start, figure.first))
-            if kind not in said.values and kind in previous.values and not summed and (kind != "quantity" or joined):
+            anew = kind == "model" and _begins_anew(sentence, start, figure)
+            if kind not in said.values and kind in previous.values and not anew and (kind != "quantity" or joined):
                 said.values[kind] = previous.values[kind]
+        said.is_free = bool(at) and "model" not in said.values and _is_compared(sentence, start, figure)
         bound.append(said)
         previous = said
         start = max([figure.last + 1, *(m.last for k in _KINDS for m in _attached(sentence, k, figure.last + 1, stop))])
     _reach_forward(sentence, bound)
     return bound
+
+
+def _begins_anew(sentence: Sentence, start: int, figure: Figure) -> bool:
+    """Whether a figure is not of the model that the one before it is of: a sum, a conclusion or a comparison."""
+    between = {token.text for token in sentence.tokens[start : figure.first]}
+    summed = any("together" in mark.value for mark in sentence.of("flag", start, figure.first))
+    return summed or bool(between & (words().sets["concludes"] | words().sets["versus"]))
+
+
+def _is_compared(sentence: Sentence, start: int, figure: Figure) -> bool:
+    return any(token.text in words().sets["versus"] for token in sentence.tokens[start : figure.first])
+
+
+def _clause(tokens: Sequence[Token], begin: int, end: int) -> int:
+    """Return where the clause begins that ends before a figure."""
+    for at in range(end - 1, begin - 1, -1):
+        if tokens[at].text in _CLAUSE_ENDS or tokens[at].text in words().sets["stop"]:
+            return at + 1
+    return begin
 
 
 def _stop(tokens: Sequence[Token], figure: Figure, end: int) -> int:
@@ -152,16 +213,26 @@ def _attached(sentence: Sentence, kind: str, first: int, stop: int) -> list[Mark
     found = sentence.of(kind, first, stop)
     if not found or kind == "quantity":
         return found
+    found = [mark for mark in found if not _names_next(sentence, mark)]
+    if not found:
+        return []
     between = {token.text for token in sentence.tokens[first : found[0].first]}
     plain = found[0].first - first <= 1 and kind == "precision"
     return found if plain or found[0].first == first or between & (words().sets["attach"] | _OPEN) else []
+
+
+def _names_next(sentence: Sentence, mark: Mark) -> bool:
+    """Whether a mark is the title of the figure after it: "(the 14B: 27.5 GiB)"."""
+    follows = sentence.tokens[mark.last].text if mark.last < len(sentence.tokens) else ""
+    return follows in {":", "—", "–"} and any(figure.first > mark.last for figure in sentence.figures)
 
 
 def _last_group(sentence: Sentence, kind: str, first: int, last: int) -> list[Mark]:
     """Return the last mark before a figure, with those that are joined to it: "the 30B and the 14B"."""
     found = sentence.of(kind, first, last)
     if kind == "quantity":
-        return found
+        formats = [mark for mark in sentence.of("precision", first, last) if _of_cache(sentence, mark)]
+        return [mark for mark in found if not any(0 <= one.first - mark.last < _NEAR for one in formats)]
     if kind == "precision":
         found = [mark for mark in found if not _of_cache(sentence, mark)]
     group = found[-1:]
@@ -174,8 +245,9 @@ def _last_group(sentence: Sentence, kind: str, first: int, last: int) -> list[Ma
 
 def _of_cache(sentence: Sentence, mark: Mark) -> bool:
     """Whether a format is that of the KV cache: "KV cache in FP8"."""
-    near = sentence.of("quantity", max(0, mark.first - _NEAR), mark.first)
-    return any("kv" in one.value for one in near)
+    before = sentence.of("quantity", max(0, mark.first - _NEAR), mark.first)
+    behind = sentence.of("quantity", mark.last, mark.last + 1)
+    return any("kv" in one.value for one in [*before, *behind])
 
 
 def _coordinated(sentence: Sentence, one: Mark, other: Mark) -> bool:
@@ -199,15 +271,19 @@ def _pair(sentence: Sentence, bound: list[_Said]) -> None:
     """Give as many joined names as there are joined figures one each: "the 30B and the 14B take 56.9 and 27.5 GiB"."""
     for first, last in _runs(sentence):
         count = last - first
-        begin = sentence.figures[first - 1].last + 1 if first else 0
+        begin = _stop(sentence.tokens, sentence.figures[first - 1], sentence.figures[first].first) if first else 0
         end = sentence.figures[last].first if last < len(sentence.figures) else len(sentence.tokens)
         for kind in ("model", "index", "card", "precision", "quantity"):
             before = sentence.of(kind, begin, sentence.figures[first].first)
             behind = sentence.of(kind, sentence.figures[last - 1].last + 1, end)
             named = before if len(before) == count else [] if before else behind
-            if kind == "model" and not before and not behind:
-                named = sentence.of("model", 0, begin)
-            chained = all(_coordinated(sentence, a, b) for a, b in itertools.pairwise(named))
+            in_order = kind in {"model", "card", "index"} and not before and not behind
+            if in_order:
+                named = list({mark.value: mark for mark in reversed(sentence.of(kind, 0, begin))}.values())[::-1]
+            chained = in_order or all(_coordinated(sentence, a, b) for a, b in itertools.pairwise(named))
+            if kind == "model" and not named:
+                for said in bound[first:last]:
+                    said.is_free = "model" not in said.values
             if len(named) == count and chained:
                 for at, mark in enumerate(named):
                     bound[first + at].values[kind] = mark.value

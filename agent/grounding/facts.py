@@ -8,12 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
-
 from agent.grounding.figures import Figure
 from agent.grounding.names import Names
 from agent.grounding.words import tokens_of
-from agent.state import State
 from prompts import text as say
 from tools.errors import BadValue
 from tools.units import GIB, parse_size
@@ -48,7 +45,6 @@ INTRINSIC = frozenset({"params", "active", "kv_token", "bandwidth", "max_context
 """What does not change with the question: an earlier turn's is true still."""
 OF_CARDS = frozenset({"used", "free", "missing", "card", "reserved", "ram", "download"})
 """What belongs to cards or the whole plan, whichever model a sentence is about."""
-_SAID = {"bytes": "said_memory", "tokens": "context", "requests": "requests"}
 _SCALE = {"gib": ("bytes", float(GIB)), "mib": ("bytes", 2.0**20)}
 _BANDS = frozenset({"low", "value", "high"})
 MARKETED_GB = frozenset({8, 10, 11, 12, 16, 20, 24, 32, 40, 48, 64, 80, 94, 96, 98, 128, 141, 180, 192, 288})
@@ -71,6 +67,7 @@ class Fact:
         old: of an earlier turn.
         listed: one of a table of all formats, not of the plan.
         parts: how many instances it is a sum over.
+        span: ``part`` where it is of one card among several that hold the same, ``whole`` where it is of all of them.
     """
 
     kind: str
@@ -85,6 +82,7 @@ class Fact:
     old: bool = False
     listed: bool = False
     parts: int = 1
+    span: str | None = None
 
 
 class Facts:
@@ -179,6 +177,19 @@ _OF_ASKED = frozenset({"weights_bytes", "asked_cache_bytes"})
 """Sums of ``tools.tool_results`` over the instances as asked for."""
 
 
+_OF_ALL = frozenset({"weights_bytes", "shown_weights_bytes", "used_bytes", "free_bytes", "room_bytes"})
+"""Sums over all cards; that of the cache is over instances."""
+
+
+def _is_split(result: Mapping[str, Any]) -> bool:
+    """Whether the rows of a result are of one card among several that share a model: they are less than its sums."""
+    sums, rows = result.get("sums"), result.get("rows")
+    if not isinstance(sums, Mapping) or not isinstance(rows, (list, tuple)):
+        return False
+    shown = sum(_bytes(row.get("weights_bytes")) for row in rows if isinstance(row, Mapping))
+    return 0 < 1.05 * shown < _bytes(sums.get("shown_weights_bytes"))
+
+
 class _Walk:
     """Goes through a result and learns its numbers, each with what stands around it."""
 
@@ -190,6 +201,8 @@ class _Walk:
         if isinstance(data, Mapping):
             self._mapping(data, key, about)
         elif isinstance(data, (list, tuple)):
+            if key == "gpus" and len(data) > 1:
+                about = replace(about, span="part")
             for item in data:
                 self.visit(item, key, about)
         elif isinstance(data, bool) or data is None:
@@ -205,11 +218,13 @@ class _Walk:
             self.visit(data.get("params", {}), "params", about)
             return
         own = self._owner(data, key, about)
+        spans = {"rows": "part", "sizes": "whole"} if _is_split(data) else {}
         for name, value in data.items():
             if name == "sums":
                 self._totals(value, data, own)
             else:
-                self.visit(value, key if name in _BANDS else str(name), own)
+                about = replace(own, span=spans[name]) if name in spans else own
+                self.visit(value, key if name in _BANDS else str(name), about)
         if ("title" in data and "parts" in data) or "footprints" in data:
             self._sums(data.get("parts") or data.get("footprints") or (), own)
         if isinstance(data.get("gpus"), (list, tuple)) and data["gpus"]:
@@ -232,6 +247,8 @@ class _Walk:
             changed["cards"] = frozenset({card})
         if isinstance(precision, str):
             changed["precisions"] = frozenset({precision.lower()})
+        if isinstance(data.get("tp"), int) and data["tp"] > 1:
+            changed["span"] = "part"
         changed["listed"] = about.listed or key in {"rungs", "sizes"}
         if isinstance(data.get("title"), str):
             changed |= self._of_title(data["title"])
@@ -283,22 +300,30 @@ class _Walk:
         for name, value in sums.items():
             parts = [part for part in (asked if name in _OF_ASKED else shown) if isinstance(part, Mapping)]
             models = frozenset(str(part["model"]) for part in parts if "model" in part)
-            self.visit(value, name, replace(about, models=models, parts=len(parts)))
+            many = (
+                len(parts) > 1
+                or _is_split(result)
+                or len(result.get("plan", result).get("as_asked", {}).get("gpus", ())) > 1
+            )
+            span = "whole" if many and name in _OF_ALL else None
+            self.visit(value, name, replace(about, models=models, parts=len(parts), span=span))
 
     def _sums(self, parts: Any, about: Fact) -> None:
         """Add up the weights of all instances: what they take together."""
         rows = [part for part in parts if isinstance(part, Mapping)]
-        sizes = [
-            _bytes(part.get("weights_bytes_per_gpu")) * max(1, len(part.get("gpu_indices") or ())) for part in rows
-        ]
+        copies = [int(part.get("copies") or 1) for part in rows]
+        cards = [max(1, len(part.get("gpu_indices") or ()), int(part.get("tp") or 1)) for part in rows]
+        each = [_bytes(part.get("weights_bytes_per_gpu")) for part in rows]
+        sizes = [size * many * count for size, many, count in zip(each, cards, copies, strict=True)]
         if not rows or not all(sizes):
             return
         models = frozenset(str(part.get("model")) for part in rows)
         formats = frozenset(str(part.get("precision")) for part in rows)
         slack = 0.05 * GIB * len(rows)
-        fact = Fact("bytes", sum(sizes), slack, "weights", models, precisions=formats, old=self._old, parts=len(rows))
-        self._facts.add(fact)
-        self._facts.add(Fact("copies", len(rows), old=self._old))
+        known = {"precisions": formats, "old": self._old, "parts": sum(copies)}
+        span = "whole" if max(cards) > 1 else None
+        self._facts.add(Fact("bytes", sum(sizes), slack * max(cards), "weights", models, span=span, **known))
+        self._facts.add(Fact("copies", sum(copies), old=self._old))
 
     def _cards(self, gpus: Any, about: Fact) -> None:
         """Count the cards, and say how full each is."""
@@ -342,53 +367,6 @@ def _guessed(name: str) -> tuple[str | None, str]:
 
 def _quantity(kind: str, quantities: set[str]) -> str | None:
     return next(iter(quantities)) if kind == "bytes" and len(quantities) == 1 else None
-
-
-def facts_of(state: State, *, whole: bool = True) -> Facts:
-    """Collect what this conversation may state: tool results and the asker's own words.
-
-    Args:
-        state: the conversation.
-        whole: with the results' data and the web's words, which the templates print and cite; a model may state only
-            what the other tools told it.
-    """
-    facts = Facts()
-    turns = _turns(state.get("messages", []))
-    present = max((turn for turn, m in turns if isinstance(m, ToolMessage) and _computes(m)), default=0)
-    for key in ("panel_rig", "known_rig"):
-        facts.add_data(state.get(key) or {})
-    for turn, message in sorted(turns, key=lambda one: -one[0]):
-        if isinstance(message, ToolMessage) and (whole or message.name != "search_web"):
-            old = turn < present and message.name != "look_up_specs"
-            if message.artifact and whole:
-                facts.add_data(message.artifact, old=old)
-            facts.add_result(message.text, old=old)
-    _add_said(facts, [(turn, message.text) for turn, message in turns if isinstance(message, HumanMessage)])
-    return facts
-
-
-def _turns(messages: list[AnyMessage]) -> list[tuple[int, AnyMessage]]:
-    turn, found = 0, list[tuple[int, AnyMessage]]()
-    for message in messages:
-        turn += isinstance(message, HumanMessage)
-        found.append((turn, message))
-    return found
-
-
-def _computes(message: ToolMessage) -> bool:
-    return message.name in {"calculate_vram", "read_engine_log"} and message.status == "success"
-
-
-def _add_said(facts: Facts, said: list[tuple[int, str]]) -> None:
-    """Learn the asker's words: of each kind of figure the last message that has one speaks of the present."""
-    seen: set[str] = set()
-    for _, text in reversed(said):
-        _, found = facts.names.marks(text, tokens_of(text))
-        for figure in found:
-            for value in figure.values:
-                old = figure.kind in seen
-                facts.add(Fact(figure.kind, value, quantity=_SAID.get(figure.kind), old=old))
-        seen |= {figure.kind for figure in found}
 
 
 def _loaded(content: str) -> Any:

@@ -106,6 +106,8 @@ def _made(
     kind, size, factors = unit
     digits = tokens[first].text
     readings = _readings(digits) if tokens[first].is_number else (float(words().numbers[digits]),)
+    if factors != (1,) and len(readings) > 1 and tokens[first + 1].text == "k":
+        readings = readings[:1]
     values = tuple(reading * factor * size for reading in readings for factor in factors)
     slack = _slack(digits, kind, about=_is_about(tokens, first)) * size * max(factors)
     return Figure(text[tokens[first].start : tokens[last].end], kind, values, slack, size, first, last)
@@ -177,6 +179,8 @@ def _joined_before(tokens: Sequence[Token], first: int, *, chained: bool) -> int
     sign = tokens[at].text
     if sign in _DASHES or sign == "/":
         return at - 1 if _is_range(tokens, at) else None
+    if sign in words().sets["whole"]:
+        return at - 1
     return at - 1 if sign in words().sets["join"] or (chained and sign == ",") or sign == "+" else None
 
 

@@ -19,6 +19,8 @@ _MAKERS = frozenset({"nvidia", "amd", "intel", "apple", "geforce", "radeon", "te
 _GENERATION = frozenset({"50", "60", "70", "80", "90"})
 _TAILS = frozenset({"gb", "gib", "гб"})
 _LONGEST_NAME = 12
+_ROUNDING = 0.01
+"""By how much a size in billions with a decimal may differ from the count that it rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Names:
             return Mark("card", frozenset(), at, at + 1)
         sized = tokens[at].is_number and following and following.glued and following.text in _SIZES
         if sized and not _is_amount(tokens, at, at + 2):
-            return Mark("model", frozenset(), at, at + 2)
+            return Mark("model", self._of_size(word), at, at + 2)
         branded = at > 0 and tokens[at - 1].text in words().brands
         plain = len(word) == 4 and word.isdigit() and word[2:] in _GENERATION and not words().units.at(tokens, at + 1)
         if tokens[at].is_number and len(word) in {3, 4} and (branded or plain):
@@ -134,6 +136,12 @@ class Names:
         if family in _stranger_families() and family not in self._families:
             return Mark("model", frozenset(), at, at + 1)
         return None
+
+    def _of_size(self, digits: str) -> frozenset[Any]:
+        """Return the one model that has so many billions of parameters; nothing where none or several have."""
+        count = float(digits.replace(",", "")) * 1e9 if digits.count(".") == 1 and digits.isascii() else 0.0
+        found = [model for model, size in self.sizes.items() if abs(size - count) <= _ROUNDING * size]
+        return frozenset({(found[0], None)}) if len(found) == 1 else frozenset()
 
     def _said(self, tokens: Sequence[Token], taken: set[int]) -> Iterator[Mark]:
         at = 0

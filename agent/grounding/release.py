@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.grounding.check import Checker, PlanFigures
-from agent.grounding.facts import facts_of
+from agent.grounding.conversation import facts_of
 from agent.grounding.links import links_of
 from agent.grounding.pieces import finished
 from agent.state import State, artifact
