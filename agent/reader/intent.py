@@ -203,7 +203,7 @@ def _longest(hits: Iterable[Hit]) -> Iterable[Hit]:
 def _first_after(sheet: Sheet, asker: Hit, nouns: Sequence[Hit], reach: float) -> Hit | None:
     limit = min(asker.end + reach, sheet.sentence(asker.end)[1])
     noun = next((n for n in nouns if n.start >= asker.end and n.start < limit), None)
-    if noun is None and asker.key in {"amount", "mass", "most"}:
+    if noun is None and asker.key in {"amount", "many", "mass", "most"}:
         return next((n for n in nouns if 0 < asker.start - n.end <= _JUST_BEFORE), None)
     between = sheet.low[asker.end : noun.start].strip() if noun else ""
     if asker.key == "which" and between.endswith(_OWNED) and between not in _DIRECT:
