@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run check test proof vllm vllm-test bench eval peers lock clean
+.PHONY: help run check test proof vllm vllm-test bench eval studio peers lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1	\2/p' Makefile
@@ -20,6 +20,7 @@ test:  ## every test that needs no vLLM and no external validator
 proof:  ## every launch file, over a grid of plans, against its target's own parser
 	@sh scripts/install.sh dev
 	@sh scripts/proof.sh
+	@sh scripts/studio.sh
 	@$(BIN)/pytest tests/proof
 
 vllm:  ## install vLLM into an environment of its own, .vllm, for exact figures and for serving
@@ -47,6 +48,11 @@ eval:  ## ask questions whose readings are known and judge the answers; of a mod
 	@sh scripts/install.sh dev
 	@$(BIN)/python scripts/eval.py $(QUESTIONS) $(if $(OUT),--out "$(OUT)") $(if $(PARALLEL),--parallel "$(PARALLEL)")
 
+studio:  ## the graph in LangGraph's development server on http://127.0.0.1:2024
+	@sh scripts/install.sh app
+	@sh scripts/studio.sh
+	@LANGGRAPH_CLI_NO_ANALYTICS=1 LANGSMITH_TRACING=false .studio/bin/langgraph dev --no-browser --host 127.0.0.1
+
 peers:  ## Rigfit beside other calculators on measured start-ups: make peers MEASURED=path/to/measured.jsonl
 	@sh scripts/install.sh dev
 	@sh scripts/peers.sh "$(MEASURED)"
@@ -55,4 +61,4 @@ lock:  ## resolve the dependencies again into the hashed requirements files
 	@sh scripts/lock.sh
 
 clean:  ## remove the environments and caches
-	rm -rf .venv .vllm .peers .proof .bench .eval .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .vllm .peers .proof .bench .eval .studio .langgraph_api .pytest_cache .ruff_cache .hypothesis

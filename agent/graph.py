@@ -6,6 +6,7 @@ written answer are the same for both.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -91,7 +92,18 @@ def build_graph(
 
 async def _read(state: State, runtime: Runtime) -> State:
     """Read the whole conversation again: a later turn may replace, refine or return to what an earlier one said."""
-    turns = [str(m.content) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
+    turns = [str(m.text) for m in state.get("messages", []) if isinstance(m, HumanMessage)][-KEPT_TURNS:]
+    reading = await asyncio.to_thread(_understood, state, turns)
+    offered = state.get("offered_rig")
+    update: State = {"turns": turns, "reading": reading, "draft": None, "result": {}}
+    if runtime.store is not None:
+        update |= await recall(state, reading, turns, Memory(runtime.store))
+    if offered and (is_yes(turns[-1]) or reading.get("wants_this_machine")):
+        update["known_rig"] = offered
+    return update
+
+
+def _understood(state: State, turns: Sequence[str]) -> dict[str, Any]:
     reading = dict(reading_json(read(turns)))
     last = read(turns[-1:])
     reading["wants_news"] = asks_for_news(turns[-1])
@@ -104,13 +116,7 @@ async def _read(state: State, runtime: Runtime) -> State:
     target = target_named(turns[-1])
     if state.get("plan") and (target or asks_to_run(turns[-1])):
         reading.update(intent="config", config_kind=target or reading.get("config_kind"), expect="answer")
-    offered = state.get("offered_rig")
-    update: State = {"turns": turns, "reading": reading, "draft": None, "result": {}}
-    if runtime.store is not None:
-        update |= await recall(state, reading, turns, Memory(runtime.store))
-    if offered and (is_yes(turns[-1]) or reading.get("wants_this_machine")):
-        update["known_rig"] = offered
-    return update
+    return reading
 
 
 def _decide_with(decide: Decider) -> Any:

