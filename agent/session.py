@@ -371,6 +371,16 @@ class Assistant:
         ]
         return {"exported": now(), **await self.memory.export(), "threads": threads}
 
+    async def erase(self) -> None:
+        """Delete all that ``export`` returns, also from the files, and what searches have found.
+
+        Raises:
+            StorageError: not everything is gone.
+        """
+        await self.memory.erase()
+        for file in self.settings.data_dir.glob("search.sqlite*"):
+            await asyncio.to_thread(file.unlink, missing_ok=True)
+
 
 def _refusal(text: str) -> Note | None:
     """Return why a message is not read at all, or None."""

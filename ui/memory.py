@@ -97,7 +97,7 @@ class MemoryView:
         """Delete everything; returns what is left, shown."""
 
         async def erased(assistant: Assistant) -> bool:
-            await assistant.memory.erase()
+            await assistant.erase()
             return True
 
         if await self._try(shown, erased):

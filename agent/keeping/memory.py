@@ -66,5 +66,5 @@ class KeptMemory(Memory):
         try:
             yield
         except self._keeper.database.errors as error:
-            reason = self._keeper.database.reason(error).params.get("reason", type(error).__name__)
+            reason = self._keeper.database.reason(error).params.get("reason", str(error))
             raise StorageError("errors_agent.not_erased", reason=reason) from None

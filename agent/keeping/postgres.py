@@ -17,7 +17,7 @@ from agent.keeping.database import BUSY_WAIT_S, POLL_S, serde
 from tools.domain import Note, note
 from tools.errors import StorageError
 
-CONNECT_S = 3
+CONNECT_S = 5
 """Seconds until a server that says nothing counts as unreachable."""
 _LOOK_S = 0.5
 MAX_CONNECTIONS = 8

@@ -35,6 +35,13 @@ _KEEP_LAST = (
     "DELETE FROM writes WHERE thread_id = ?1 AND checkpoint_id NOT IN "
     "(SELECT checkpoint_id FROM checkpoints WHERE thread_id = ?1)",
 )
+_KNOWN = {
+    "is locked": "errors_agent.store_locked",
+    "readonly": "errors_agent.store_read_only",
+    "disk is full": "errors_agent.store_full",
+    "disk I/O error": "errors_agent.store_full",
+}
+"""What SQLite says (https://www.sqlite.org/rescode.html) and what that is to a person."""
 _ASIDE = ("{stem}.damaged-*", "{stem}.sqlite.v*.bak")
 """Names of the copies that ``tools.storage`` makes."""
 
@@ -58,9 +65,10 @@ class SqliteDatabase:
 
     def reason(self, error: Exception) -> Note:
         """Say in one sentence what went wrong."""
-        if isinstance(error, StorageError):
-            return Note(error.code, error.params)
-        return note("errors_agent.store_failed", reason=str(error))
+        said = note(error.code, **error.params) if isinstance(error, StorageError) else None
+        reason = str(said.params.get("reason", "")) if said else str(error)
+        known = next((code for words, code in _KNOWN.items() if words in reason), None)
+        return Note(known) if known else said or note("errors_agent.store_failed", reason=reason)
 
     async def ready(self, *, patient: bool = True) -> tuple[Note, ...]:
         """Open what is not open and make sure that both files can be written.

@@ -17,6 +17,8 @@ SHOWN = 3
 """Other rigs that are offered beside the one that was taken."""
 _SHORT = 3
 """Words of a message that may be nothing but a name."""
+_WHOLE = 6
+"""Words of a message that may do nothing but give the hardware up; in a longer one "other hardware" is asked about."""
 _LANGUAGES = frozenset({"en", "ru"})
 
 Why = Literal["named", "mine", "assumed"]
@@ -55,11 +57,14 @@ async def recall(state: State, reading: dict[str, Any], turns: Sequence[str], me
     meant = _meant(turns, rigs, has_rig=has_rig)
     if meant is None and rigs and _would_ask(reading) and not has_rig:
         meant = Meant(rigs[0], "assumed")
+    if state.get("panel_rig") and meant and not meant.other and not meant.now:
+        meant = None  # what was set by hand since holds
     preferred = _prefer(reading, await memory.preferences())
     update: State = {"recalled": {"preferred": preferred} if preferred else None}
     if meant is None:
         before = state.get("recalled") or {}
-        if before.get("rig") and state.get("known_rig") and not reading.get("gpus"):
+        holds = state.get("known_rig") and not state.get("panel_rig") and not reading.get("gpus")
+        if before.get("rig") and holds:
             update["recalled"] = {**before, "preferred": preferred}
         return update
     reading["gpus"] = []
@@ -91,11 +96,11 @@ def _meant(turns: Sequence[str], rigs: Sequence[SavedRig], *, has_rig: bool) -> 
         cards = read([turn]).gpus
         if cards or "remember" in keys:
             return None
-        if "other" in keys:
+        if "other" in keys and len(sheet.words) <= _WHOLE:
             return Meant(other=True, now=sheet is sheets[-1])
         named = rig_named(sheet, turn, rigs)
         if named:
-            return Meant(named)
+            return Meant(named, now=sheet is sheets[-1])
         if rigs and "mine" in keys:
             return None if has_rig or places_in(sheet) else Meant(rigs[0], "mine")
     return None

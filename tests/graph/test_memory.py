@@ -74,11 +74,11 @@ def test_the_hardware_named_last_holds(known: Path) -> None:
 
 def test_the_panel_wins_over_my_hardware_but_not_over_a_name(known: Path) -> None:
     panel = one_card("RTX 5090")
-    mine, named = talk(
-        known, "Will Qwen3-30B-A3B fit on my hardware?", "and on my home box?", panel=panel, thread="panel"
-    )
-    assert rig_of(mine) == ["RTX 5090"]
-    assert rig_of(named) == HOME
+    mine, named, later = talk(
+        known, "Will Qwen3-30B-A3B fit on my hardware?", "and on my home box?", "and with 32k context?",
+        panel=panel, thread="panel",
+    )  # fmt: skip
+    assert [rig_of(turn) for turn in (mine, named, later)] == [["RTX 5090"], HOME, ["RTX 5090"]]
 
 
 def test_a_place_that_nothing_is_remembered_of_is_asked_about(known: Path) -> None:
@@ -129,7 +129,7 @@ def test_everything_is_exported_and_nothing_is_left_in_the_files(known: Path) ->
             await assistant.memory.forget_rig("work server")
             assert b"H100" not in (known / "remembered.sqlite").read_bytes()
             assert (known / "remembered.sqlite-wal").stat().st_size == 0
-            await assistant.memory.erase()
+            await assistant.erase()
             return before, await assistant.export()
 
     before, after = asyncio.run(run())

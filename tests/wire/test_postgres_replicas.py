@@ -49,7 +49,7 @@ def settings(postgres: PostgresServer, folder: Path, **changes: Any) -> Settings
     return Settings(data_dir=folder, network=False, **{"database_url": postgres.url, **changes})
 
 
-def test_two_copies_share_threads_and_rigs(pair: tuple[Replica, Replica]) -> None:
+def test_two_copies_share_threads_rigs_and_turns(pair: tuple[Replica, Replica]) -> None:
     first, second = pair
     first.ask("remember 2x RTX 3090 as the attic box", "naming")
     assert second.do(rigs=True) == ["attic box"]
@@ -68,9 +68,7 @@ def test_two_copies_share_threads_and_rigs(pair: tuple[Replica, Replica]) -> Non
     assert sorted(answer for _, answer in history) == sorted(answers)
     assert all("56.9 GiB" in answer for answer in answers)
 
-
-def test_a_copy_that_is_killed_gives_its_turn_to_the_other(pair: tuple[Replica, Replica]) -> None:
-    first, second = pair
+    # one dies in the middle of a turn, and the other goes on with it
     first.send(ask=QUESTION, thread="killed")
     assert first.line().startswith("step ")
     first.kill()
@@ -93,9 +91,8 @@ def test_a_turn_that_another_copy_does_not_end_is_refused(postgres: PostgresServ
     assert asyncio.run(run()) == [False, True, True]
 
 
-def test_a_server_that_goes_away_costs_no_answer_and_no_turn(tmp_path: Path) -> None:
-    server = PostgresServer()
-    server.start()
+def test_a_server_that_goes_away_costs_no_answer_and_no_turn(postgres: PostgresServer, tmp_path: Path) -> None:
+    server = postgres
 
     async def run() -> list[TurnResult]:
         async with Assistant.open(settings(server, tmp_path), rig=None) as assistant:
@@ -107,12 +104,10 @@ def test_a_server_that_goes_away_costs_no_answer_and_no_turn(tmp_path: Path) -> 
             turns.append(await ask(assistant, "and with three of them?"))
         async with Assistant.open(settings(server, tmp_path), rig=None) as assistant:
             assert len((await assistant.history("t")).turns) == 4
-            assert [one.name for one in await assistant.memory.rigs()] == ["attic"]
+            assert "attic" in [one.name for one in await assistant.memory.rigs()]
         return turns
 
     turns = asyncio.run(run())
-    server.stop()
-    server.remove()
     assert [len(turn.notices) for turn in turns] == [0, 1, 0, 1]
     assert "can't be saved" in turns[1].notices[0]
     assert "saved again" in turns[3].notices[0]
@@ -124,7 +119,7 @@ def test_deleting_all_empties_the_tables(postgres: PostgresServer, tmp_path: Pat
         async with Assistant.open(settings(postgres, tmp_path), rig=None) as assistant:
             await ask(assistant, "remember 2x RTX 3090 as attic")
             before = await assistant.export()
-            await assistant.memory.erase()
+            await assistant.erase()
             return before, await assistant.export()
 
     before, after = asyncio.run(run())

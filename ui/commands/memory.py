@@ -106,7 +106,7 @@ def _forget(arguments: Namespace, language: str) -> None:
     if arguments.all and not arguments.yes:
         raise BadValue("recall.sure_cli")
     if arguments.all:
-        _with(lambda assistant: assistant.memory.erase())
+        _with(lambda assistant: assistant.erase())
         _tell(arguments, language, "recall.erased")
         folder = Settings.from_env().data_dir / "files"
         if folder.is_dir() and not arguments.json:
