@@ -118,7 +118,7 @@ class Checker:
             return []
         if _RULE.fullmatch(piece):
             return []
-        row = [self._cell(cell, at) for at, cell in enumerate(cells)]
+        row = [self._cell(cell, at, cells[0]) for at, cell in enumerate(cells)]
         labels = [sentence for sentence in row if not sentence.figures] or [self._columns[0]]
         claims: list[Claim] = []
         for at, sentence in enumerate(row):
@@ -130,10 +130,10 @@ class Checker:
                 claims.append(_of_cell(claim, column, first, named))
         return [self._in_context(claim) for claim in claims]
 
-    def _cell(self, cell: str, at: int) -> Sentence:
-        """Read a cell; a bare number has the unit of its column, or is a card's number there."""
+    def _cell(self, cell: str, at: int, label: str) -> Sentence:
+        """Read a cell; a bare number has the unit of its column or row, or is a card's number there."""
         column = self._columns[at] if at < len(self._columns) else None
-        unit = _unit_of(column.text) if column else ""
+        unit = (_unit_of(column.text) if column else "") or (_named_unit(label) if at else "")
         bare = cell.strip("*` ≈~")
         plain = bool(bare) and bare[0].isdigit() and all(c.isdigit() or c in " ,.–-/\u00a0\u202f" for c in bare)
         if column and plain and unit:
@@ -144,6 +144,11 @@ class Checker:
 
 
 _CELLS = (("models", "model"), ("cards", "card"), ("index", "index"), ("precisions", "precision"))
+
+
+_ONE = frozenset({"a", "one", "single", "per", "один", "одного", "на"})
+"""Words by which a title speaks of one request rather than counts them."""
+_CELL_UNITS = frozenset({"bytes", "tokens", "speed", "seconds", "percent", "requests"})
 
 
 def _is_card(word: str) -> bool:
@@ -170,14 +175,20 @@ def _of_cell(
 
 
 def _unit_of(header: str) -> str:
-    """Return the unit that a column's title names: "Speed, tokens/s", "Weights (GiB)"."""
+    """Return the unit of a column's bare numbers: that which its title names, tokens where it is a context's."""
+    is_context = any(token.text.startswith(("context", "контекст")) for token in tokens_of(header))
+    return "tokens" if is_context else _named_unit(header)
+
+
+def _named_unit(header: str) -> str:
+    """Return the unit that a title names: "Speed, tokens/s", "Weights (GiB)"."""
     tokens = tokens_of(header)
     for at in range(len(tokens)):
         found = words().units.at(tokens, at)
-        if found and found[1][0] in {"bytes", "tokens", "speed", "seconds", "percent"} and found[0] >= len(tokens) - 1:
+        counts = found and found[1][0] == "requests" and any(t.is_number or t.text in _ONE for t in tokens)
+        if found and not counts and found[1][0] in _CELL_UNITS and found[0] >= len(tokens) - 1:
             return header[tokens[at].start :].strip("() ")
-    found = [token.text for token in tokens]
-    return "tokens" if any(word.startswith(("context", "контекст")) for word in found) else ""
+    return ""
 
 
 def _supported(claim: Claim, facts: Facts) -> bool:

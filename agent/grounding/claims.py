@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.grounding.figures import Figure
+from agent.grounding.figures import COUNTED, Figure
 from agent.grounding.names import Mark, Names
 from agent.grounding.words import Token, tokens_of, words
 
@@ -99,16 +99,21 @@ class Sentence:
         """Return whether "each" or "together" is said of a figure: in its own clause, or "each" before it."""
         figure = self.figures[at]
         end = self.figures[at + 1].first if at + 1 < len(self.figures) else len(self.tokens)
-        begin = self.figures[at - 1].last + 1 if at else 0
+        previous = [one for one in self.figures[:at] if one.kind not in COUNTED]
+        begin = previous[-1].last + 1 if previous else 0
         clause = _clause(self.tokens, begin, figure.first)
         behind = _stop(self.tokens, figure, end)
         found: set[str] = set()
         for mark in self.of("flag", begin, end):
-            stays = mark.last <= figure.first and mark.first >= clause and not (at and self._is_behind(at - 1, mark))
+            own = not previous or not self._is_behind(self.figures.index(previous[-1]), mark)
+            stays = mark.last <= figure.first and mark.first >= clause and own
             if stays or (mark.first > figure.last and mark.last <= behind and self._is_behind(at, mark)):
                 found |= mark.value & _SPANS
         if not found and any("each" in m.value for m in self.of("flag", begin, figure.first) if m.last <= clause):
-            found = set() if at and clause > begin else {"each"}
+            found = set() if previous and clause > begin else {"each"}
+        several = [one for one in self.figures[:at] if one.first >= clause and one.kind == "copies" and one.value > 1]
+        if several and not found and figure.kind == "bytes":
+            found = {"together"}
         return frozenset(found | self._multiplied(figure))
 
     def _is_behind(self, at: int, mark: Mark) -> bool:
@@ -178,8 +183,11 @@ def _bind(sentence: Sentence) -> list[_Said]:
 def _begins_anew(sentence: Sentence, start: int, figure: Figure) -> bool:
     """Whether a figure is not of the model that the one before it is of: a sum, a conclusion or a comparison."""
     between = {token.text for token in sentence.tokens[start : figure.first]}
+    if between & words().sets["versus"]:
+        return True
     summed = any("together" in mark.value for mark in sentence.of("flag", start, figure.first))
-    return summed or bool(between & (words().sets["concludes"] | words().sets["versus"]))
+    several = len(sentence.all("model") or ()) > 1
+    return several and (summed or "=" in between or bool(between & words().sets["concludes"]))
 
 
 def _is_compared(sentence: Sentence, start: int, figure: Figure) -> bool:

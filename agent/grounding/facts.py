@@ -23,6 +23,7 @@ KEYS: dict[str, tuple[str, str]] = {
         ("cache_bytes", "kv_pool_bytes_per_gpu", "kv_needed_bytes", "asked_cache_bytes", "kv-cache-memory-bytes"),
         ("kv", "bytes")),
     "kv_bytes_per_token": ("kv_token", "bytes"), "kv_bytes_per_token_per_gpu": ("kv_token", "bytes"),
+    "first_token_s": ("first_token", "seconds"),
     "rest_bytes": ("overhead", "bytes"), "activation_bytes": ("overhead", "bytes"),
     "cuda_graph_bytes": ("overhead", "bytes"), "context_bytes": ("overhead", "bytes"),
     "total_bytes": ("total", "bytes"), "total_bytes_per_gpu": ("total", "bytes"), "bytes_by_gpu": ("total", "bytes"),

@@ -10,9 +10,10 @@ from agent.grounding.words import Token, tokens_of, words
 SIGNIFICANT = 2
 """Digits in which estimates are shown (``tools.units.span``)."""
 _ESTIMATED = frozenset({"speed", "seconds"})
-_COUNTED = frozenset({"cards", "requests", "copies"})
+COUNTED = frozenset({"cards", "requests", "copies"})
 _DASHES = frozenset({"-", "–", "—"})
 _SECONDS = frozenset({"с", "s", "w"})
+_LETTERS = frozenset({"к", "m"})
 _MONEY = frozenset({"$", "€", "₽"})
 
 
@@ -71,7 +72,7 @@ def _figure(text: str, tokens: Sequence[Token], at: int) -> Figure | None:
     if unit is None:
         return None
     end, (kind, size) = unit
-    if not tokens[at].is_number and kind not in _COUNTED:
+    if not tokens[at].is_number and kind not in COUNTED:
         return None
     return _made(text, tokens, (at, end - 1), (kind, size, factors))
 
@@ -79,9 +80,11 @@ def _figure(text: str, tokens: Sequence[Token], at: int) -> Figure | None:
 def _thousands(tokens: Sequence[Token], place: int) -> tuple[tuple[int, ...], int]:
     """Return what a number is multiplied by, and where it goes on; a lone letter must be joined to the number."""
     found = words().thousands.at(tokens, place)
-    if found is None or (tokens[place].text == "к" and not tokens[place].glued):
+    if found is None or (tokens[place].text in _LETTERS and not tokens[place].glued):
         return (1,), place
     end = found[0]
+    if tokens[place].text == "m" and words().units.at(tokens, end) is None:
+        return (1,), place
     dotted = end < len(tokens) and tokens[end].text == "." and tokens[place].text not in {"k", "к"}
     return found[1], end + dotted
 
@@ -108,6 +111,8 @@ def _made(
     readings = _readings(digits) if tokens[first].is_number else (float(words().numbers[digits]),)
     if factors != (1,) and len(readings) > 1 and tokens[first + 1].text == "k":
         readings = readings[:1]
+    if kind in {"tokens", *COUNTED} and factors == (1,):
+        readings = tuple(reading for reading in readings if reading % 1 == 0) or readings
     values = tuple(reading * factor * size for reading in readings for factor in factors)
     slack = _slack(digits, kind, about=_is_about(tokens, first)) * size * max(factors)
     return Figure(text[tokens[first].start : tokens[last].end], kind, values, slack, size, first, last)
@@ -128,7 +133,7 @@ def _slack(digits: str, kind: str, *, about: bool) -> float:
     plain = digits.replace("\u00a0", "").replace("\u202f", "").replace(" ", "")
     decimals = len(plain.replace(",", ".").rpartition(".")[2]) if _decimals(plain) else 0
     slack = 0.5 * 10**-decimals
-    if kind in _COUNTED or not plain[0].isdigit():
+    if kind in COUNTED or not plain[0].isdigit():
         return 0.0
     whole = plain.replace(",", "")
     if not decimals and kind in _ESTIMATED:
@@ -153,7 +158,7 @@ def _shared_units(text: str, tokens: Sequence[Token], taken: Collection[int], fo
     more: list[Figure] = []
     starts = {figure.first for figure in found}
     for figure in found:
-        if figure.kind in _COUNTED:
+        if figure.kind in COUNTED:
             continue
         following, chained = figure, False
         while (at := _joined_before(tokens, following.first, chained=chained)) is not None:
