@@ -18,6 +18,7 @@ from tools.errors import BadValue, SearchUnavailable
 from tools.search.engines import DdgsEngine, SearxngEngine, engines_of
 from tools.search.hits import Found
 from tools.search.kept import PER_MINUTE
+from tools.search.ranking import merge
 from tools.search.web import WebSearch
 from tools.settings import Settings
 
@@ -75,12 +76,11 @@ def settings(folder: Path, **more: object) -> Settings:
     return Settings(data_dir=folder, **{"search_timeout_s": 5.0, "search_pages": 0, **more})  # pyright: ignore
 
 
-def test_two_engines_are_merged_and_a_page_is_named_once(tmp_path: Path) -> None:
+def test_two_engines_are_merged_and_a_page_is_named_once() -> None:
     with getting(html(BRAVE)) as (brave, asked), getting(html(MOJEEK)) as (mojeek, _):
         engines = (DdgsEngine("brave", brave + "/search"), DdgsEngine("mojeek", mojeek + "/search"))
-        hits = WebSearch(settings(tmp_path), engines).search("Qwen3 8B")
-    assert {hit.url for hit in hits} == {"https://brave.example/a", "https://mojeek.example/b"}
-    assert hits[0].url == "https://brave.example/a"
+        answers = [engine.ask("Qwen3 8B", 5.0, "ru-ru") for engine in engines]
+    assert [hit.url for hit in merge("Qwen3 8B", answers, 5)] == ["https://brave.example/a", "https://mojeek.example/b"]
     assert parse_qs(urlsplit(asked[0]).query)["q"] == ["Qwen3 8B"]
 
 

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
+from tools.errors import RigfitError
+
 T = TypeVar("T")
+_BROKEN = (
+    OSError, RigfitError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError,
+    SyntaxError,
+)  # fmt: skip
+"""What a call may raise, the parsers of pages that are not as they were included; the waiting thread decides."""
 
 
 class Came(Generic[T]):
@@ -37,10 +44,13 @@ class AtOnce(Generic[T]):
             threading.Thread(target=self._run, args=(at, call), daemon=True, name=f"search-{at}").start()
 
     def _run(self, at: int, call: Callable[[], T]) -> None:
+        came: Came[T] = Came(at, error=OSError("broken off"))
         try:
-            self._came.put(Came(at, call()))
-        except BaseException as error:  # noqa: BLE001  handed to the waiting thread, which decides
-            self._came.put(Came(at, error=error))
+            came = Came(at, call())
+        except _BROKEN as error:
+            came = Came(at, error=error)
+        finally:
+            self._came.put(came)
 
     def within(self, timeout_s: float) -> Iterator[Came[T]]:
         """Yield what the calls come to that has not been yielded before; stop when the time is over."""

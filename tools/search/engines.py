@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -50,6 +51,7 @@ class DdgsEngine:
         """Ask once; the engine's own status is kept, as its result hides it."""
         from ddgs import exceptions
 
+        etree: Any = import_module("lxml.etree")
         engine: Any = self._class(timeout=max(1, round(timeout_s)))
         answers: list[Any] = []
         send: Callable[..., Any] = engine.http_client.request
@@ -67,6 +69,8 @@ class DdgsEngine:
             raise TimeoutError(self.name) from error
         except exceptions.DDGSException as error:
             raise OSError(str(error)[:SNIPPET_CHARS]) from error
+        except etree.LxmlError:
+            raise OSError(self.name) from None
         page = str(answers[-1].text)[:_READ_CHARS].lower() if answers and not rows else ""
         return Found(
             int(answers[-1].status_code) if answers else 0, rows, refused=any(word in page for word in _PROVE_HUMAN)

@@ -6,7 +6,6 @@ and the connection (DNS rebinding) gains nothing; each redirect is checked like 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,6 +77,8 @@ def fetch(url: str, timeout_s: float, limits: Limits) -> Download:
         OSError: the server can't be reached.
         TimeoutError: it took longer than ``timeout_s``.
     """
+    import asyncio
+
     deadline = time.monotonic() + timeout_s
     for _ in range(MAX_REDIRECTS + 1):
         addresses = _checked(url, deadline, limits)

@@ -91,7 +91,11 @@ def main() -> None:
     asked = json.load(sys.stdin)
     from trafilatura import bare_extraction
 
-    found: Any = bare_extraction(asked["html"], url=asked["url"], with_metadata=True, include_comments=False)
+    # a date that is only guessed from the words of a page is none
+    dates = {"extensive_search": False, "original_date": True, "outputformat": "%Y-%m-%d"}
+    found: Any = bare_extraction(
+        asked["html"], url=asked["url"], with_metadata=True, include_comments=False, date_extraction_params=dates
+    )
     text = _plain(found.text or "") if found else ""
     answer = {"title": (found.title or "") if found else "", "date": (found.date or "") if found else "", "text": text}
     json.dump(answer, sys.stdout)
