@@ -222,7 +222,7 @@ def _word_before(sheet: Sheet, lexicon: Lexicon, mention: GpuMention, text: str,
         mention.start = left + word.start()
         return True
     count = lexicon.numbers.get(said)
-    if count and mention.count is None:
+    if count and mention.count is None and (mention.name or mention.memory_gb or said not in {"a", "an"}):
         mention.count = count
         _extend(sheet, mention, left + word.start())
     return False

@@ -61,7 +61,9 @@ _SECOND_SAME = Lazy(
     r"(?:a |the )?second (?:identical|copy|instance|same)|another (?:copy|instance) of|"
     r"втор\w+ (?:такую же|такой же|копи\w+|экземпляр\w*)"
 )
-_TWICE = Lazy(r"(?<![^\W_])(?:twice|two times|дважды|два раза|в двух экземплярах)(?! as)(?![^\W_])")
+_ORDINALS = {"third": 3, "fourth": 4, "fifth": 5, "треть": 3, "четверт": 4}
+_LATER_SAME = Lazy(r"(?<![^\W_])(third|fourth|fifth|треть|четверт)\w* (?:instance|copy|replica|копи|экземпляр|инстанс)")
+_TWICE = Lazy(r"(?<![^\W_])(?<!loaded\s)(?:twice|two times|дважды|два раза|в двух экземплярах)(?! as)(?![^\W_])")
 _ANOTHER = Lazy(
     r"(?:and|plus|with|и|плюс)\s(?:another|a second|one more|еще одн\w+|втор\w+)(?:\s(?:one|model|"
     r"модел\w*))?(?![^\W\d_])"
@@ -312,8 +314,8 @@ def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequ
         said.models = [replace(said.models[0], copies=said.gpus[0].count)]
     elif said.models and _EACH_ITS_OWN.search(sheet.low) and len(said.models) == 1 and len(said.gpus) < 2:
         _one_card_each(said, total)
-    elif not total and (_SECOND_SAME.search(sheet.low) or _TWICE.search(sheet.low)) and len(said.models) == 1:
-        said.models = [replace(said.models[0], copies=2)]
+    elif not total and (same := _ordinal(sheet)) and len(said.models) == 1:
+        said.models = [replace(said.models[0], copies=same)]
     elif total and len(said.models) == 1 and said.models[0].copies == 1:
         if _ANOTHER.search(sheet.low) and total == 2:
             said.models = [*said.models, ModelAsk("second model")]
@@ -322,6 +324,14 @@ def _total(sheet: Sheet, lexicon: Lexicon, said: Said, flags: Flags, found: Sequ
             said.models = [replace(said.models[0], copies=total)]
     elif flags.copies and total and not said.models:
         said.models = [ModelAsk("unnamed model", copies=total)]
+
+
+def _ordinal(sheet: Sheet) -> int | None:
+    """Read "a second copy", "the third instance of", "twice": how many there are with that one."""
+    later = _LATER_SAME.search(sheet.low)
+    if later:
+        return _ORDINALS[later.group(1)]
+    return 2 if _SECOND_SAME.search(sheet.low) or _TWICE.search(sheet.low) else None
 
 
 def _one_card_each(said: Said, total: int | None) -> None:

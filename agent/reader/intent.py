@@ -34,7 +34,7 @@ _MORE = 0.1
 _OWNED = ("the", "my", "this", "these", "our", "your", "that", "его", "моей", "моя", "мою", "этой", "эта", "наш", "мой")
 _DIRECT = {"the", "is the", "are the"}
 """Between "what" and its noun; any other determiner shows that the noun is not what is asked."""
-_MEASURED = frozenset({"memory", "quant", "users", "context", "copies", "layers", "models", "speed"})
+_MEASURED = frozenset({"gpus", "memory", "quant", "users", "context", "copies", "layers", "models", "speed"})
 """Nouns that a number right before them makes an amount."""
 _TOPIC = frozenset({"models", "model", "gpus", "hardware", "memory", "quant", "context", "layers", "speed"})
 _LOOSE_NOUNS = frozenset({"settings", "model", "file", "gpus"})
@@ -45,6 +45,8 @@ _SUPERLATIVE = Lazy(r"(?:big|larg|strong|smart|great|best)\w*(?:\s(?:of|the|poss
 _COUNTED = Lazy(r"\d\s?[km]?\s?$")
 _QUOTED_NUMBER = Lazy(r"(?:the|total|maximum|max|than) number of$")
 """A number that a message speaks of ("larger than the number of available GPUs")."""
+_FIRM = 3.0
+"""Below this weight "GPU: .." heads a list, and asks for no hardware where a card is named."""
 _WISH = 3.5
 """Below this weight "a model" is a wish, and a model that is named is the one meant."""
 _FLAG = Lazy(r"(?<![\w.-])-{1,2}[a-z][a-z-]+(?![\w-])|(?<![\w.-])[a-z]+(?:_[a-z]+)+(?!\w)")
@@ -214,7 +216,8 @@ def _first_after(sheet: Sheet, asker: Hit, nouns: Sequence[Hit], reach: float) -
 def choose_intent(said: Said) -> str | None:
     """Return the intent of a turn, or None where it shows none ("and with 64k?")."""
     weights = {intent: said.intents[intent] for intent in ORDER if intent in said.intents}
-    if any(g.name or g.memory_gb for g in said.gpus) and {"fit", "config"} & weights.keys():
+    named = any(g.name or g.memory_gb for g in said.gpus)
+    if named and ({"fit", "config"} & weights.keys() or weights.get("hardware_needed", 0) < _FIRM):
         weights.pop("hardware_needed", None)
     if any(m.name and not m.name.endswith("model") for m in said.models) and "hardware_needed" in weights:
         weights.pop("which_model", None)

@@ -15,6 +15,11 @@ from agent.reader.turns import State, fold
 from tools.domain import Reading
 
 _QUESTION = Lazy(r"(?:how (?:much|many)|what|which|сколько|какой|какая|какую|какие|что|чем|where|when|who)\b")
+_GENERAL = Lazy(
+    r"\W*(?:how do(?:es)?|what (?:is|are|does)|why (?:is|are|does|do)|как работает|зачем|почему)(?!\w)"
+    r"(?!.*(?<!\w)(?:i|my|we|our|it|this|мой|моя|мне|я|у меня)(?!\w))"
+)
+"""A question about how things are, and not about somebody's own machine."""
 _FILE_ASKED = 4.0
 _SERVING = Lazy(r"inference|инференс|serving|deploy|serve")
 
@@ -76,7 +81,7 @@ def _default_intent(state: State) -> str:
     asked = _QUESTION.search(said.low)
     if said.gpus_relation == "alternatives" or said.models_relation == "alternatives":
         return "compare"
-    if said.models or (said.gpus and not asked) or said.on_topic:
+    if said.models or (said.gpus and not asked) or (said.on_topic and not _GENERAL.match(said.low)):
         return "fit"
     return "other"
 

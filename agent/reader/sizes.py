@@ -147,14 +147,15 @@ def _inherits(sheet: Sheet, start: int, earlier: list[ModelMention]) -> str | No
 
 def find_kinds(sheet: Sheet, named: list[ModelMention]) -> list[ModelMention]:
     """Unnamed embedding or re-ranking models, and an LLM beside them."""
-    if any("embedding" in m.words for m in named):
-        return []
+    embeds = any("embedding" in m.words for m in named)
     found: dict[str, ModelMention] = {}
     reranks = len(named) > 1 or _RERANKS.search(sheet.low)
     for match in sheet.find(_KIND):
         if _ASKED_KIND.search(sheet.low[: match.start()]):
             continue
         kind = "reranking model" if re.match(r"re-?rank|реранк", match.group(1)) else "embedding model"
+        if embeds and kind == "embedding model":
+            continue
         counted = _COUNTED.search(sheet.low[: match.start()]) if match.group(1).endswith("er") else None
         listed = reranks and _LISTED_KIND.search(sheet.low[: match.start()])
         if counted or listed or re.search("model|serv|модел|сервис", match.group()):

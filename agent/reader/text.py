@@ -24,7 +24,8 @@ from agent.reader.sheet import Sheet
 from tools.domain import GpuAsk
 
 _BARE_COUNT = Lazy(
-    r"(?:на|on|with|с|если|if|for|of|по)\s(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[^\W\d_]{2,12})"
+    r"(?:на|on|with|с|если|if|if i (?:had|have|get|buy|use|add)|for|of|по)\s"
+    r"(?:(?:just|only|них|будет|их|всего|только)\s)*(\d{1,3}|[^\W\d_]{2,12})"
     r"(?:\s(?:of (?:them|these)|штук\w*|таких|instead|тогда))*[\s?.!)]*$"
 )
 _AND_COUNT = Lazy(
