@@ -67,7 +67,8 @@ class RulesDecider:
         if is_thanks(state.get("turns", [""])[-1]):
             return AIMessage(content="")
         made = {call["name"] for call in tool_calls(state)}
-        for stage in self._stages if not made & ANSWERS_ALONE else (_besides,):
+        alone = () if "read_engine_log" in made else (_besides,)
+        for stage in alone if made & ANSWERS_ALONE else self._stages:
             calls = [(n, a) for n, a in stage(state) if n not in made and n in self._available]
             if calls:
                 return AIMessage(
