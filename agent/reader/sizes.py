@@ -34,6 +34,10 @@ _FILE_SIZE = Lazy(
     r"гб|гиг\w*|мб)(?![^\W\d_])"
     r"|(?:file|weights|файл\w*|веса)\s(?:of\s|size\s|are\s|is\s|на\s|в\s|же\s|всего\s|размером\s|весит\s){0,2}(\d+(?:\.\d+)?)\s?(gb|gib|гб|гиг\w*)(?![^\W\d_])"
 )
+_WISHED_FOR = Lazy(
+    r"(?:посовет\w*|подскаж\w*|порекоменд\w*|подбер\w*|подобрать|как(?:ую|ая|ие|ой)|лучш\w+|recommend|suggest|best|which)\s(?:\w+\s){0,2}$"
+)
+"""A model that is asked for has no file yet: "посоветуй модель на 8 гб" names a card."""
 _KIND = Lazy(
     r"(?<![\w-])(embedding|embeddings|re-?rank(?:ing|er)|эмбеддинг\w*|эмбединг\w*|"
     r"реранк\w*|embedder|эмбеддер)(?:[- ](?:models?|services?|server|модел\w*|сервис\w*))?(?![\w-])"
@@ -72,6 +76,8 @@ def find_file_sized(sheet: Sheet) -> list[ModelMention]:
     """Models known by the size of their file ("a 38 GB model"), which says nothing of parameters."""
     found: list[ModelMention] = []
     for match in sheet.find(_FILE_SIZE):
+        if _WISHED_FOR.search(sheet.low[max(0, match.start() - 32) : match.start()]):
+            continue
         sheet.claim(*match.span())
         said = sheet.text[match.start() : match.end()].strip()
         found.append(ModelMention(ModelAsk(f"model ({said})"), *match.span(), by_file=True))
