@@ -195,6 +195,21 @@ def test_engines_start_in_order_with_their_cards_and_stop_together(stages: Stage
     assert not is_open(port + 1)
 
 
+def test_engines_end_also_where_nobody_reads_what_the_script_says(stages: Stages, port: int):
+    """As it is where a terminal was closed, or the program that it wrote to has ended."""
+    stage = stages(pair(gpus=(1,)))
+    for seen, number, code in (("Ready", signal.SIGHUP, 129), ("Starting b", None, 141)):
+        process = stage.start()
+        stage.until(seen)
+        assert process.stdout
+        process.stdout.close()
+        if number:
+            process.send_signal(number)
+        assert process.wait(60) == code
+        assert not is_open(port)
+        assert not is_open(port + 1)
+
+
 def test_what_waits_starts_when_it_is_named(stages: Stages, port: int):
     stage = stages(pair(awake=False))
     stage.start()

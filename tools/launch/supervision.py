@@ -35,12 +35,14 @@ pids=()
 # shellcheck disable=SC2317,SC2329  # the traps call it
 stop() {{
     trap - EXIT
-    trap '' INT TERM
-    echo {say(job, "launch.stopping")}
+    trap '' HUP INT PIPE TERM
+    echo {say(job, "launch.stopping")} 2>/dev/null || true
 {stopping}
 }}
 trap stop EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE
 trap 'exit 143' TERM
 
 all_alive() {{
