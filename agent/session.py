@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -41,6 +40,7 @@ from agent.graph import build_graph
 from agent.keeping.database import database_of
 from agent.keeping.keeper import Keeper
 from agent.keeping.memory import KeptMemory
+from agent.message import MAX_CHARS, MOST_CHARS, clean, refusal_of
 from agent.recall.tool import label, remember_tool
 from agent.telemetry import turn_spans
 from agent.threads import ThreadStore
@@ -56,11 +56,6 @@ from tools.specs.probes import Probes
 from tools.toolkit import build_tools
 from tools.workbench import Workbench
 
-MAX_CHARS = 20_000
-"""Longest message that is read, in characters, about 200 lines; a longer log is cut to its telling lines."""
-MOST_CHARS = 8_000_000
-"""Longest message whose telling lines are looked for; a longer one is refused unread."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _RECURSION_LIMIT = 40
 _KEPT_GRAPHS = 8
 _PLAN_CHARS = 200
@@ -150,10 +145,10 @@ class Assistant:
         Yields:
             Events as of ``agent.events``; ``Finished`` is always the last.
         """
-        words = _clean(text) if len(text) <= MOST_CHARS else text
+        words = clean(text) if len(text) <= MOST_CHARS else text
         if MAX_CHARS < len(words) <= MOST_CHARS:
             words = await asyncio.to_thread(excerpt, words, MAX_CHARS) or words
-        refusal = _refusal(words)
+        refusal = refusal_of(words)
         if refusal:
             yield AnswerText(say(language_hint, refusal.code, **refusal.params))
             yield Finished(_refused(thread_id, language_hint, refusal))
@@ -382,22 +377,8 @@ class Assistant:
             await asyncio.to_thread(file.unlink, missing_ok=True)
 
 
-def _refusal(text: str) -> Note | None:
-    """Return why a message is not read at all, or None."""
-    if not text.strip():
-        return Note("errors_agent.empty_message")
-    if len(text) > MAX_CHARS:
-        return Note("errors_agent.message_too_long", {"chars": len(text), "limit": MAX_CHARS})
-    return None
-
-
-def _clean(text: str) -> str:
-    """Drop what no one types: control characters except line breaks and tabs, and lone surrogates."""
-    return _CONTROL.sub("", text).encode("utf-8", "ignore").decode("utf-8")
-
-
 def _refused(thread_id: str, language: Language, refusal: Note) -> TurnResult:
     return TurnResult(thread_id, say(language, refusal.code, **refusal.params), language, {})
 
 
-__all__ = ["MAX_CHARS", "Assistant", "RigSource"]
+__all__ = ["MAX_CHARS", "MOST_CHARS", "Assistant", "RigSource"]
