@@ -14,6 +14,7 @@ from agent.answer.choices import less_quoted, next_questions, without_plan
 from agent.answer.markdown import quote_markdown, render
 from agent.answer.recalled import other_rigs, recalled_rig
 from agent.answer.view import build_view
+from agent.answer.web import is_only_found
 from agent.grounding import Checker, facts_of, pieces
 from agent.state import State, TurnRecord, this_turn, tool_calls
 from prompts import text as say
@@ -61,6 +62,7 @@ def write_answer(state: State) -> Answer:
     view = build_view(state)
     language = view["language"]
     template = _template(view)
+    view = {**view, "asks": [], "offered": None} if template == "news" else view
     draft = state.get("draft") or {"text": "", "shown": ""}
     checked = {key: draft[key] for key in _CHECKED} if draft["text"] else None
     body = draft["text"] or render(language, template, view)
@@ -111,8 +113,8 @@ def _template(view: Mapping[str, Any]) -> str:
         return "knowledge"
     if view["failures"]:
         return "problem"
-    if view["knowledge"] and not view["plan"]:
-        return "knowledge"
+    if is_only_found(view):
+        return "news"
     if reading.get("expect") == "scope":
         return "help" if view["greeting"] else "scope"
     if reading.get("expect") == "correct" and not view["plan"]:

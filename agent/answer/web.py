@@ -23,6 +23,14 @@ def web_rows(state: State) -> list[dict[str, Any]]:
     return [{**row, "note": _note(row, language)} for row in compared(found.get("pages") or (), known)]
 
 
+def is_only_found(view: Mapping[str, Any]) -> bool:
+    """Tell whether what the search found is the answer: news, or a search for what no catalogue has."""
+    reading, search = view["reading"], view["search"]
+    if not search or not search["hits"] or view["plan"]:
+        return False
+    return bool(reading.get("wants_news")) or not (reading.get("models") or reading.get("gpus"))
+
+
 def _note(row: Mapping[str, Any], language: str) -> dict[str, Any] | None:
     if row["agrees"] is None:
         return None

@@ -79,7 +79,17 @@ def test_news_are_searched_for_without_being_told_to_search(tmp_path: Path) -> N
     with page_server() as (url, queries):
         result = ask(tmp_path, url, "Any news about Qwen4?")
     assert queries == ["Qwen4 news release"]
-    assert "](https://example.org/qwen)" in result.answer_markdown
+    assert result.answer_markdown.startswith("I searched the web for “Qwen4 news release” and found:")
+    assert "](https://example.org/qwen) (found 20" in result.answer_markdown
+    assert "“30.5B parameters, 3.3B active”" in result.answer_markdown
+    assert result.asks == ()
+
+
+def test_what_no_catalogue_has_is_looked_for_in_the_askers_words(tmp_path: Path) -> None:
+    with page_server() as (url, queries):
+        result = ask(tmp_path, url, "Поищи в интернете про режим сна в vLLM 0.33")
+    assert queries == ["режим сна vLLM 0.33"]
+    assert result.answer_markdown.startswith("Поискал в сети по запросу «режим сна vLLM 0.33» и нашёл:")
 
 
 def test_what_is_known_is_not_searched_for(tmp_path: Path) -> None:
