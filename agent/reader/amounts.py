@@ -36,7 +36,7 @@ _WAS = Lazy(
 _MEMORY_AFTER = Lazy(r"\s?(?:of\s)?memory(?![^\W\d_])")
 _DISK_AFTER = Lazy(r"\s?(?:of\s)?(?:\w+\s)?(?:disk|ssd|nvme|hdd|storage|drive|диск\w*|ссд|места)(?![^\W\d_])")
 _CPU_BEFORE = Lazy(
-    r"(?:epyc|xeon|(?:raspberry|orange)\s?pi|nuc|threadripper|ryzen|\bi[3579]|\d{4}x(?:3d)?)(?:[\s-]\w+)?(?:\s?,\s?|\s(?:with|and|с|и)\s|\s)$"
+    r"(?:epyc|xeon|(?:raspberry|orange)\s?pi|nuc|threadripper|ryzen|\bi[3579]|\d{4}x(?:3d)?)(?:[\s-]\w+){0,4}?(?:\s?,\s?|\s(?:with|and|с|и)\s|\s)$"
 )
 _DISK_BEFORE = Lazy(r"(?:disk|ssd|nvme|hdd|storage|диск\w*|ссд)[\s:]*(?:на\s|of\s)?$")
 _VRAM_AFTER = Lazy(

@@ -173,7 +173,7 @@ def _measured(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[
 def _headed(sheet: Sheet, lexicon: Lexicon, nouns: Sequence[Hit]) -> Iterator[tuple[str, float]]:
     """A noun that heads a sentence or ends a question: "vllm flags for ..", "..., speed?"."""
     for noun in nouns:
-        if noun.key in lexicon.alone and _stands_alone(sheet, noun):
+        if noun.key in lexicon.alone and _stands_alone(sheet, noun) and sheet.low[: noun.start][-1:] != "-":
             start, end = sheet.sentence(noun.start)
             heads = _HEAD.fullmatch(sheet.low[start : noun.start]) and _HEADED.match(sheet.low[noun.end : end + 1])
             before = sheet.low[start : noun.start]

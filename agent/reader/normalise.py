@@ -44,7 +44,9 @@ _XTX = Lazy(r"(?<=\d)(\s?)(хтх|хт)(?![^\W_])", re.IGNORECASE)
 _TIMES_BEFORE = Lazy(r"(?<=\d)(\s?)[х*](?=\s?[^\W_])", re.IGNORECASE)
 _TIMES_AFTER = Lazy(r"(?<=[\dA-Za-z)])(\s?)[х*](?=\s?\d)", re.IGNORECASE)
 _TIMES_FIRST = Lazy(r"(?<![^\W_])[хx](?=\s?\d{1,2}(?![\d]))", re.IGNORECASE)
-_GLUED_BEFORE = Lazy(r"(?<![\w.])(\d{1,4})x(?=[^\W_])(?!tx?(?![^\W_])|\d+(?:\.\d+)?[bб])", re.IGNORECASE)
+_GLUED_BEFORE = Lazy(
+    r"(?<![\w.])(?!\d{4}x\d{1,2}(?!\d))(\d{1,4})x(?=[^\W_])(?!tx?(?![^\W_])|\d+(?:\.\d+)?[bб])", re.IGNORECASE
+)
 _GLUED_AFTER = Lazy(r"(?<=[a-z\d)])(?<!\db)(?<!\br)(?<!\bm)x(?=\d{1,3}(?![\d.]*[^\W_]))", re.IGNORECASE)
 _DECIMAL = Lazy(r"(?<=\d),(?=\d{1,2}(?!\d|,))")
 _UNIT = Lazy(r"(?<=\d)([ -]?)(б|к|м|т)(?![^\W_])", re.IGNORECASE)

@@ -47,7 +47,7 @@ _OF_THEM = Lazy(
 )
 """Read "what about two of them for 32k"."""
 _GET_SEVERAL = Lazy(
-    r"(?:get|buy|grab|take|use|have|add|put|купить|взять|поставить|брать)(?:ting|ing)?\s(two|three|four|[2-8]|две|три|четыре)"
+    r"(?:,|get|buy|grab|take|use|have|add|put|купить|взять|поставить|брать)(?:ting|ing)?\s(two|three|four|[2-8]|две|три|четыре)"
     r"(?=\s(?:for|of|to|and|instead|together|для|под|и|вместе)(?![^\W\d_])|[.,?!\s]*$)"
 )
 """Read "the 2080 Ti, does it make sense to get two?"."""
@@ -56,6 +56,8 @@ _ALL_OF = Lazy(
     r"(?!\w|\s?(?:gb|g\b|x))"
 )
 """Read "33b over all 3"."""
+_NEXT_CARD = Lazy(r"[,;]?\s?gpu\s?\d\s?[:=]?")
+"""Read "GPU 0: A6000, GPU 1: A6000"."""
 _NO_COUNT = frozenset({"a", "an", "both", "single", "обе", "оба", "pair", "пару"})
 _ALONE = Lazy(r"\s*(\d{1,3}(?:\.\d)?)[\s.!?]*")
 _ONE_MORE = Lazy(
@@ -191,7 +193,7 @@ def _finish_gpus(
     if every and every.start() > gpus[0].end:
         gpus[0].count = words.number(every.group(1))
     got = _GET_SEVERAL.search(sheet.low) if len(gpus) == 1 and gpus[0].name and gpus[0].count is None else None
-    if got and got.start() > gpus[0].end:
+    if got and got.start() >= gpus[0].end:
         gpus[0].count = words.number(got.group(1))
     if not gpus and "no_gpu" not in said.keys:
         gpus = _implied(sheet, flags, several=copies.speaks_of_several(sheet, words) or bool(models))
@@ -243,7 +245,7 @@ def _listed(sheet: Sheet, one: GpuMention, other: GpuMention) -> bool:
     """Read "3090, 3090 and 4090": a card named again right away is one more."""
     between = sheet.low[one.end : other.start].strip() if one.end <= other.start else "?"
     same = one.name is not None and (one.name, one.memory_gb) == (other.name, other.memory_gb)
-    return same and between in {",", "+", "and", "и", "plus"}
+    return same and (between in {",", "+", "and", "и", "plus"} or bool(_NEXT_CARD.fullmatch(between)))
 
 
 def _same_card(one: GpuMention, other: GpuMention) -> bool:
