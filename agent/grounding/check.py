@@ -86,7 +86,11 @@ class Checker:
                 claim, models=heading.all("model"), cards=heading.all("card"), precisions=heading.all("precision")
             )
             claim = replace(claim, flags=claim.flags | (heading.flags & {"each", "together"}))
-        return claim if claim.models is not None or claim.is_free else replace(claim, context=named or self._subject)
+        return (
+            claim
+            if claim.models is not None or claim.is_free
+            else replace(claim, context=_either(named, self._subject))
+        )
 
     def _counted(self, claims: Sequence[Claim]) -> frozenset[Any] | None:
         """Return the one model that has as many parameters as a sentence says: a name like any other."""
@@ -148,7 +152,13 @@ _CELLS = (("models", "model"), ("cards", "card"), ("index", "index"), ("precisio
 
 _ONE = frozenset({"a", "one", "single", "per", "один", "одного", "на"})
 """Words by which a title speaks of one request rather than counts them."""
+_ONLY_NAMED = frozenset({"ram", "download"})
+"""Quantities that are never meant where they are not named: they repeat the sizes of weights."""
 _CELL_UNITS = frozenset({"bytes", "tokens", "speed", "seconds", "percent", "requests"})
+
+
+def _either(one: frozenset[Any] | None, other: frozenset[Any] | None) -> frozenset[Any] | None:
+    return one | other if one and other else one or other
 
 
 def _is_card(word: str) -> bool:
@@ -166,7 +176,10 @@ def _of_cell(
     """Give a cell's figure what its column and its row say."""
     if column is not None:
         own = {kind: column.all(mark) for kind, mark in _CELLS}
-        claim = with_cells(claim, **own, quantities=column.all("quantity"))
+        counted, row = column.all("quantity"), first.all("quantity") if first else None
+        if counted == {"total"} and row:
+            counted, claim = row, replace(claim, flags=claim.flags | {"together"})
+        claim = with_cells(claim, **own, quantities=counted)
         claim = replace(claim, flags=claim.flags | column.flags)
     if first is not None:
         claim = with_cells(claim, quantities=first.all("quantity"), **{k: first.all(m) for k, m in _CELLS})
@@ -236,11 +249,13 @@ def _present(fact: Fact, claim: Claim) -> bool:
 
 
 def _of_quantity(fact: Fact, claim: Claim) -> bool:
+    if fact.quantity in _ONLY_NAMED and fact.quantity not in claim.said | (claim.quantities or frozenset()):
+        return False
     named = (claim.quantities or frozenset()) & QUANTITIES.get(claim.figure.kind, frozenset())
     if not named or fact.quantity is None or (claim.whole and fact.quantity in {"card", "said_memory"}):
         return True
-    if named == {"total"} and "weights" in claim.said:
-        named = frozenset({"total", "weights"})
+    if named == {"total"}:
+        named |= claim.said
     if named >= {"weights", "kv"}:
         named |= {"total"}
     return any(fact.quantity in _SAME[quantity] for quantity in named)

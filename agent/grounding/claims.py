@@ -138,14 +138,15 @@ class Sentence:
         before = self.tokens[figure.first - 1].text if figure.first else ""
         flags = (self.flags - _SPANS) | self._near(at)
         following = self.tokens[figure.last + 1].text if figure.last + 1 < len(self.tokens) else ""
+        formats = said.values.get("precision")
         if before in words().sets["change_from"] and following in words().sets["change_to"]:
-            flags |= {"earlier"}
+            flags, formats = flags | {"earlier"}, None
         return Claim(
             figure,
             models=said.values.get("model"),
             cards=said.values.get("card"),
             index=said.values.get("index"),
-            precisions=said.values.get("precision"),
+            precisions=formats,
             quantities=said.values.get("quantity"),
             flags=flags,
             whole=before in words().sets["whole"] or before == "/",
@@ -170,6 +171,7 @@ def _bind(sentence: Sentence) -> list[_Said]:
             for mark in [*behind, *(before if kind == "quantity" or not behind else [])]:
                 said.join(kind, mark.value)
             anew = kind == "model" and _begins_anew(sentence, start, figure)
+            anew = anew or (kind == "precision" and _is_compared(sentence, start, figure))
             if kind not in said.values and kind in previous.values and not anew and (kind != "quantity" or joined):
                 said.values[kind] = previous.values[kind]
         said.is_free = bool(at) and "model" not in said.values and _is_compared(sentence, start, figure)
@@ -240,7 +242,8 @@ def _last_group(sentence: Sentence, kind: str, first: int, last: int) -> list[Ma
     found = sentence.of(kind, first, last)
     if kind == "quantity":
         formats = [mark for mark in sentence.of("precision", first, last) if _of_cache(sentence, mark)]
-        return [mark for mark in found if not any(0 <= one.first - mark.last < _NEAR for one in formats)]
+        stated = [mark for mark in found if not any(0 <= one.first - mark.last < _NEAR for one in formats)]
+        return [mark for mark in found if mark.first >= _condition(sentence, last)] if stated else []
     if kind == "precision":
         found = [mark for mark in found if not _of_cache(sentence, mark)]
     group = found[-1:]
@@ -249,6 +252,13 @@ def _last_group(sentence: Sentence, kind: str, first: int, last: int) -> list[Ma
             break
         group.insert(0, mark)
     return group
+
+
+def _condition(sentence: Sentence, last: int) -> int:
+    """Return where the condition ends that a sentence begins with, if before a figure: "If you need more room, ..."."""
+    if not sentence.tokens or sentence.tokens[0].text not in words().sets["condition"]:
+        return 0
+    return next((at for at in range(last) if sentence.tokens[at].text == ","), 0)
 
 
 def _of_cache(sentence: Sentence, mark: Mark) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,9 @@ _ESTIMATED = frozenset({"speed", "seconds"})
 COUNTED = frozenset({"cards", "requests", "copies"})
 _DASHES = frozenset({"-", "–", "—"})
 _SECONDS = frozenset({"с", "s", "w"})
-_LETTERS = frozenset({"к", "m"})
+_LARGE = frozenset({"m", "b"})
+_LETTERS = frozenset({"к", *_LARGE})
+_BARE = re.compile(r"\d{1,4}[.,]\d")
 _MONEY = frozenset({"$", "€", "₽"})
 
 
@@ -58,7 +61,8 @@ def figures_in(text: str, tokens: Sequence[Token], taken: Collection[int]) -> tu
         for figure in [_figure(text, tokens, at)]
         if figure
     ]
-    return tuple(sorted([*found, *_shared_units(text, tokens, taken, found)], key=lambda figure: figure.first))
+    found += _shared_units(text, tokens, taken, found)
+    return tuple(sorted([*found, *_bare(text, tokens, taken, found)], key=lambda figure: figure.first))
 
 
 def _figure(text: str, tokens: Sequence[Token], at: int) -> Figure | None:
@@ -72,6 +76,8 @@ def _figure(text: str, tokens: Sequence[Token], at: int) -> Figure | None:
     if unit is None:
         return None
     end, (kind, size) = unit
+    if kind in COUNTED and factors != (1,):
+        kind = "tokens"
     if not tokens[at].is_number and kind not in COUNTED:
         return None
     return _made(text, tokens, (at, end - 1), (kind, size, factors))
@@ -83,7 +89,7 @@ def _thousands(tokens: Sequence[Token], place: int) -> tuple[tuple[int, ...], in
     if found is None or (tokens[place].text in _LETTERS and not tokens[place].glued):
         return (1,), place
     end = found[0]
-    if tokens[place].text == "m" and words().units.at(tokens, end) is None:
+    if tokens[place].text in _LARGE and words().units.at(tokens, end) is None:
         return (1,), place
     dotted = end < len(tokens) and tokens[end].text == "." and tokens[place].text not in {"k", "к"}
     return found[1], end + dotted
@@ -171,6 +177,17 @@ def _shared_units(text: str, tokens: Sequence[Token], taken: Collection[int], fo
             )
             more.append(following)
             chained = True
+    return more
+
+
+def _bare(text: str, tokens: Sequence[Token], taken: Collection[int], found: Sequence[Figure]) -> list[Figure]:
+    """Return the numbers that are left without a unit after a size: "47.7 GiB (29.0 for weights, 16.6 for the cache)"."""
+    inside = {at for figure in found for at in range(figure.first, figure.last + 1)} | set(taken)
+    more: list[Figure] = []
+    for at, token in enumerate(tokens[:-1]):
+        sizes = [figure for figure in found if figure.kind == "bytes" and figure.last < at]
+        if sizes and at not in inside and _BARE.fullmatch(token.text) and tokens[at + 1].text in words().sets["share"]:
+            more.append(_made(text, tokens, (at, at), ("bytes", sizes[-1].unit, (1,))))
     return more
 
 

@@ -12,7 +12,7 @@ from grounding_scenes import refused, scene
 
 _FOLDER = Path(__file__).with_name("written_answers")
 _PLACE = re.compile(r"⟨(.*?)⟩")
-HALVES = ("worked_on", "blind", "fresh")
+HALVES = ("worked_on", "blind", "fresh", "last")
 
 
 def answers(half: str) -> Iterator[tuple[str, str, str]]:
