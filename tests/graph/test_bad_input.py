@@ -128,7 +128,7 @@ def test_database_that_turns_unwritable_costs_no_answer(tmp_path: Path) -> None:
     first, second = talk(tmp_path, "а если вторую в int4?", "и с контекстом 16к")
     assert first.plan is not None
     assert first.plan.verdict == "fits"
-    assert any("disk is full" in n for n in (*first.notices, *second.notices))
+    assert any("на диске нет места" in n for n in (*first.notices, *second.notices))
     assert second.plan is not None
     assert {i.context for i in second.plan.request.instances} == {16_384}
 
