@@ -86,8 +86,8 @@ _DEFINES = re.compile(
 )
 _REASONS = re.compile(
     r"\b(?:why|how\s+(?:does|do|is|are|come)|difference|differs?|vs|versus|what\s+for|should\s+i|which|when"
-    r"|can\s+i\s+(?:mix|combine|pair)|(?:mix|combine|pair)\s+(?:a|an|my|two|different)|smarter|cost|prices?"
-    r"|можно\s+ли\s+(?:объедин\w+|смеш\w+|совме\w+)|объедин\w+|умнее|стоит|стоимость|цен[аы]"
+    r"|can\s+i\s+(?:mix|combine|pair)|(?:mix|combine|pair)\s+(?:a|an|my|two|different)|smarter|cost|prices?|supported|supports?|how\s+to"
+    r"|можно\s+ли\s+(?:объедин\w+|смеш\w+|совме\w+)|объедин\w+|умнее|поддержива\w+|стоит|стоимость|цен[аы]"
     r"|почему|зачем|чем|отлич\w+|разниц\w+|как\s+работа\w+|для\s+чего|нужен\s+ли|нужна\s+ли|нужно\s+ли|откуда|какой|какую)\b",
     re.IGNORECASE,
 )

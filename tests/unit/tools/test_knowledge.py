@@ -72,6 +72,7 @@ PARAPHRASES = {
     "quant_quality": ("does quantization hurt quality?", "насколько падает качество в 4 битах?", "is 4 bit good enough"),
     "mixing_cards": ("can I mix a 3090 and a 4090?", "можно ли объединить 3090 и 4060?", "can I combine two different cards"),
     "cpu_inference": ("can I run a model on the CPU", "можно ли запустить модель без видеокарты", "inference without a GPU"),
+    "comfortable_speed": ("how many tokens per second is comfortable?", "сколько токенов в секунду комфортно", "is 20 tokens per second enough"),
     "token": ("what is a token?", "сколько слов в токене", "how many pages is 32k context"),
     "base_instruct": ("what is an instruct model", "чем base отличается от instruct?", "base vs instruct"),
     "several_machines": ("one model over several machines", "одна модель на нескольких машинах", "multi-node inference"),
