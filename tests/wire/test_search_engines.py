@@ -21,6 +21,7 @@ from tools.search.kept import PER_MINUTE
 from tools.search.ranking import merge
 from tools.search.web import WebSearch
 from tools.settings import Settings
+from ui.cli import run
 
 BRAVE = """<html><body><div data-type="web">
 <a href="https://brave.example/a"><div class="title">Qwen3 from Brave</div></a>
@@ -112,8 +113,9 @@ def test_a_searxng_without_json_says_what_to_change(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"results": {}}', "[" * 100_000, '{"results": ' + "9" * 5000])
 def test_a_searxng_that_talks_nonsense_is_no_answer(tmp_path: Path, body: str) -> None:
-    with getting(lambda _: (200, "application/json", body)) as (url, _), pytest.raises(SearchUnavailable):
+    with getting(lambda _: (200, "application/json", body)) as (url, _), pytest.raises(SearchUnavailable) as error:
         WebSearch(settings(tmp_path), (SearxngEngine(url),)).search("qwen3")
+    assert error.value.code == "errors_search.unreadable"
 
 
 def test_no_searxng_there_is_offline(tmp_path: Path) -> None:
@@ -192,3 +194,20 @@ def test_an_engine_that_hangs_is_left_behind(tmp_path: Path) -> None:
     with pytest.raises(SearchUnavailable) as error:
         WebSearch(settings(tmp_path, search_timeout_s=0.3), (Counting(hang=True),)).search("other")
     assert error.value.code == "errors_search.timeout"
+
+
+def test_the_command_line_prints_hits_and_fails_where_there_can_be_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RIGFIT_DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("RIGFIT_NETWORK", raising=False)
+    with page_server() as (url, _):
+        monkeypatch.setenv("RIGFIT_SEARCH_URL", url)
+        assert run(["search", "qwen3", "30b", "--json"]) == 0
+    hit = json.loads(capsys.readouterr().out)["hits"][0]
+    assert (hit["title"], hit["url"]) == ("Qwen3-30B-A3B card", "https://example.org/qwen")
+    with page_server(status=429) as (url, _):
+        monkeypatch.setenv("RIGFIT_SEARCH_URL", url)
+        with pytest.raises(SearchUnavailable) as error:
+            run(["search", "llama"])
+    assert error.value.exit_code == 3

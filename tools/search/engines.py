@@ -70,7 +70,7 @@ class DdgsEngine:
         except exceptions.DDGSException as error:
             raise OSError(str(error)[:SNIPPET_CHARS]) from error
         except etree.LxmlError:
-            raise OSError(self.name) from None
+            raise ValueError(self.name) from None
         page = str(answers[-1].text)[:_READ_CHARS].lower() if answers and not rows else ""
         return Found(
             int(answers[-1].status_code) if answers else 0, rows, refused=any(word in page for word in _PROVE_HUMAN)
@@ -96,7 +96,8 @@ class SearxngEngine:
 
         Raises:
             BadValue: it does not give JSON.
-            OSError: it can't be reached, or its answer is no list of results.
+            OSError: it can't be reached.
+            ValueError: its answer is no list of results.
         """
         asked = {"q": query, "format": "json", "language": "ru" if region.startswith("ru") else "en", "safesearch": "1"}
         answer = fetch(f"{self._url}?{urlencode(asked)}", timeout_s, _ANY_ADDRESS)
@@ -111,10 +112,10 @@ def _rows(body: bytes) -> list[Row]:
     try:
         data: Any = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise OSError("the answer is no JSON") from error
+        raise ValueError("the answer is no JSON") from error
     results = cast("dict[str, Any]", data).get("results") if isinstance(data, dict) else None
     if not isinstance(results, list):
-        raise OSError("the answer has no results")
+        raise ValueError("the answer has no results")
     rows = [cast("dict[str, Any]", one) for one in cast("list[Any]", results) if isinstance(one, dict)]
     return [
         Row(

@@ -52,7 +52,11 @@ class Found:
 
 
 class Engine(Protocol):
-    """One search engine. Raises ``OSError`` where it can't be reached and ``TimeoutError`` where it does not answer."""
+    """One search engine.
+
+    It raises ``OSError`` where it can't be reached, ``TimeoutError`` where it does not answer, and others where what it
+    answers can't be read.
+    """
 
     name: str
 

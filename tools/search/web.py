@@ -92,7 +92,8 @@ class WebSearch:
 
         Raises:
             BadValue: the query is empty, or a setting is wrong.
-            SearchUnavailable: ``errors_search.off``, ``.offline``, ``.blocked``, ``.timeout`` or ``.too_many``.
+            SearchUnavailable: ``errors_search.off``, ``.offline``, ``.blocked``, ``.unreadable``,
+                ``.timeout`` or ``.too_many``.
         """
         query = one_line(query, QUERY_CHARS)
         if not query:
@@ -151,10 +152,12 @@ class WebSearch:
         return answers, errors, len(answers) + len(errors) < len(engines)
 
     def _give_up(self, errors: Sequence[BaseException], late: bool) -> None:
-        """Say why nothing came back; a broken engine's parser counts as not reached."""
+        """Say why nothing came back."""
         told = next((error for error in errors if isinstance(error, RigfitError)), None)
         if told:
             raise told
+        if any(not isinstance(error, OSError) for error in errors):
+            raise SearchUnavailable("errors_search.unreadable")
         self._offline_until = self._clock() + OFFLINE_MEMORY_S
         if late or any(isinstance(error, TimeoutError) for error in errors):
             raise SearchUnavailable("errors_search.timeout", seconds=self._settings.search_timeout_s)
