@@ -27,6 +27,7 @@ def ask(folder: Path, search_url: str, llm_url: str | None = None) -> TurnResult
             hub_endpoint="http://127.0.0.1:9",
             hub_timeout_s=1.0,
             search_url=search_url,
+            search_pages=0,
             llm_url=llm_url,
             llm_model="scripted",
         )

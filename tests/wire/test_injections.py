@@ -10,6 +10,7 @@ import html
 import json
 import re
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,7 @@ EVERYWHERE = pytest.mark.parametrize("channel", list(QUESTIONS))
 EVERYBODY = pytest.mark.parametrize("decider", DECIDERS)
 
 
+@cache
 def live(markdown: str) -> list[str]:
     """Everything in a Markdown text that leads out or loads: links, images, tags, and what a page would make a link."""
     found: list[str] = []

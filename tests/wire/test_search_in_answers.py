@@ -23,7 +23,9 @@ CARD = """<html><head><title>GeForce RTX 3090 Specs</title></head><body><article
 </article></body></html>"""
 
 
-def ask(folder: Path, search_url: str, *questions: str, llm: str | None = None, seconds: float = 60) -> TurnResult:
+def ask(
+    folder: Path, search_url: str, *questions: str, llm: str | None = None, seconds: float = 60, pages: int = 2
+) -> TurnResult:
     async def run() -> TurnResult:
         last: Event | None = None
         settings = Settings(
@@ -31,6 +33,7 @@ def ask(folder: Path, search_url: str, *questions: str, llm: str | None = None, 
             hub_endpoint="http://127.0.0.1:9",
             hub_timeout_s=1.0,
             search_url=search_url,
+            search_pages=pages,
             search_timeout_s=seconds,
             search_networks=("127.0.0.0/8",),
             llm_url=llm,
@@ -70,14 +73,14 @@ def test_a_model_that_nobody_knows_is_searched_for_and_quoted(
 
 def test_a_card_that_nobody_knows_is_searched_for(tmp_path: Path) -> None:
     with page_server() as (url, queries):
-        result = ask(tmp_path, url, "Will Qwen3-8B fit on an RTX 9090?")
+        result = ask(tmp_path, url, "Will Qwen3-8B fit on an RTX 9090?", pages=0)
     assert queries == ["RTX 9090 specifications memory bandwidth"]
     assert "](https://example.org/qwen)" in result.answer_markdown
 
 
 def test_news_are_searched_for_without_being_told_to_search(tmp_path: Path) -> None:
     with page_server() as (url, queries):
-        result = ask(tmp_path, url, "Any news about Qwen4?")
+        result = ask(tmp_path, url, "Any news about Qwen4?", pages=0)
     assert queries == ["Qwen4 news release"]
     assert result.answer_markdown.startswith("I searched the web for “Qwen4 news release” and found:")
     assert "](https://example.org/qwen) (found 20" in result.answer_markdown
@@ -87,14 +90,14 @@ def test_news_are_searched_for_without_being_told_to_search(tmp_path: Path) -> N
 
 def test_what_no_catalogue_has_is_looked_for_in_the_askers_words(tmp_path: Path) -> None:
     with page_server() as (url, queries):
-        result = ask(tmp_path, url, "Поищи в интернете про режим сна в vLLM 0.33")
+        result = ask(tmp_path, url, "Поищи в интернете про режим сна в vLLM 0.33", pages=0)
     assert queries == ["режим сна vLLM 0.33"]
     assert result.answer_markdown.startswith("Поискал в сети по запросу «режим сна vLLM 0.33» и нашёл:")
 
 
 def test_what_is_known_is_not_searched_for(tmp_path: Path) -> None:
     with page_server() as (url, queries):
-        ask(tmp_path, url, "Will Qwen3-8B fit on an RTX 3090?", "и на 4090?")
+        ask(tmp_path, url, "Will Qwen3-8B fit on an RTX 3090?", "и на 4090?", pages=0)
     assert queries == []
 
 
@@ -127,7 +130,7 @@ def test_a_model_that_writes_gets_the_quotes_and_its_answer_cites_them(tmp_path:
 
 def test_a_search_that_hangs_does_not_hold_the_answer(tmp_path: Path) -> None:
     with page_server(delay=8) as (url, _):
-        result = ask(tmp_path, url, "Please search: will Qwen3-8B fit on an RTX 3090?", seconds=0.3)
+        result = ask(tmp_path, url, "Please search: will Qwen3-8B fit on an RTX 3090?", seconds=0.3, pages=0)
     assert result.plan is not None
     assert "did not answer" in result.answer_markdown
     assert "calculate_vram" in names(result)
