@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from tools import rough
-from tools.domain import Gpu
+from tools.domain import Gpu, note
 from tools.picking.eligible import DAYS, FOUR_BIT_WORTH, HALVED_DAYS
 from tools.picking.picks import FIRST, Pick, Use, engine_for, pace_of, picks
 from tools.plan.engines import display_name
 from tools.plan.limits import gigabytes
-from tools.workbench import Workbench
+from tools.workbench import Workbench, notes_json
 
 CONTEXT: dict[Use, int] = {
     "chat": 8192, "code": 16_384, "long_context": 32_768, "speed": 8192, "quality": 8192,
@@ -33,7 +33,7 @@ def picked(bench: Workbench, request: Mapping[str, Any]) -> dict[str, Any]:
     """Return models to take on the request's cards, or in its RAM, for what it is wanted for.
 
     Returns:
-        ``{picks, largest}``: ``picks`` is None where no card is known.
+        ``{picks, largest}``; where no card is known ``picks`` is None and ``asks`` has the model.
 
     Raises:
         RequestError: a card that is not known was named, or a number is out of bounds.
@@ -43,7 +43,7 @@ def picked(bench: Workbench, request: Mapping[str, Any]) -> dict[str, Any]:
     largest = rough.largest(cards)
     gpus = cards or _ram(said)
     if not gpus:
-        return {"picks": None, "largest": largest}
+        return {"picks": None, "largest": largest, "asks": notes_json([note("agent.ask_model")])}
     use = cast("Use", said.get("use") if said.get("use") in FIRST else "chat")
     context, users = said.get("context") or CONTEXT[use], said.get("users") or USERS
     engine = engine_for(gpus, said.get("engine") or (None if cards else IN_RAM))
