@@ -55,7 +55,8 @@ async def recall(state: State, reading: dict[str, Any], turns: Sequence[str], me
     rigs = await memory.rigs()
     has_rig = bool(state.get("panel_rig") or state.get("known_rig"))
     meant = _meant(turns, rigs, has_rig=has_rig)
-    if meant is None and rigs and _would_ask(reading) and not has_rig:
+    naming = "remember" in keys_in(sheet_of(turns[-1]))
+    if meant is None and rigs and _would_ask(reading) and not (has_rig or naming):
         meant = Meant(rigs[0], "assumed")
     if state.get("panel_rig") and meant and not meant.other and not meant.now:
         meant = None  # what was set by hand since holds

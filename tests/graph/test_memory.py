@@ -98,8 +98,8 @@ def test_what_the_conversation_is_about_can_be_named(tmp_path: Path) -> None:
     assert rig_of(later) == ["RTX 5090"] * 2
 
 
-def test_nothing_to_remember_is_said(tmp_path: Path) -> None:
-    (turn,) = talk(tmp_path, "remember this as home")
+def test_nothing_to_remember_is_said(known: Path) -> None:
+    (turn,) = talk(known, "remember the unicorn card as attic")
     assert "name the card" in turn.answer_markdown
 
 
