@@ -11,7 +11,6 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
 
-from agent.decide import make_decider
 from agent.decide.rules import RulesDecider
 from agent.events import Finished, TurnResult
 from agent.graph import build_graph
@@ -75,22 +74,23 @@ class Expected:
         read = dict(question.read)
         if intent in question.intents:
             read["intent"] = intent
-        rules = make_decider(self.bench.settings, self._tools)
-        assert isinstance(rules, RulesDecider)
-        graph = build_graph(_Knowing(rules, read, several=len(question.turns) > 1), self._tools)
+        rules = _Knowing(frozenset(tool.name for tool in self._tools), read, several=len(question.turns) > 1)
+        graph = build_graph(rules, self._tools)
         said = [HumanMessage(words) for words in question.turns]
         values = await graph.ainvoke({"messages": said, "language_hint": "en"}, {"recursion_limit": 40})
         return list(values["result"]["tool_calls"])
 
 
-class _Knowing:
+class _Knowing(RulesDecider):
     """The rules, with what is right in the place of what was read."""
 
-    def __init__(self, rules: RulesDecider, read: Mapping[str, Any], *, several: bool) -> None:
-        self._rules, self._read, self._several = rules, dict(read), several
+    def __init__(self, available: frozenset[str], read: Mapping[str, Any], *, several: bool) -> None:
+        super().__init__(available)
+        self._read, self._several = dict(read), several
 
     async def __call__(self, state: State) -> AIMessage:
         reading = {**state.get("reading", {}), **self._read}
         if self._read and not self._several:
             reading["names_now"] = bool(reading.get("models") or reading.get("gpus"))
-        return await self._rules({**state, "reading": reading})
+            reading["models_now"] = bool(reading.get("models"))
+        return await super().__call__({**state, "reading": reading})
