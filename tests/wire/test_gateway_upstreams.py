@@ -52,6 +52,27 @@ def test_a_stream_that_has_begun_is_never_asked_for_again() -> None:
     run(test)
 
 
+def test_what_an_engine_that_dies_had_not_begun_to_answer_goes_to_another_once() -> None:
+    """Its only engine is never asked a second time: a request that ends engines would end it again and again."""
+
+    async def dying(request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "POST" and request.transport is not None:
+            request.transport.close()
+        return await fine(request)
+
+    async def test() -> None:
+        async with recording(dying) as one, recording() as two:
+            both = (Upstream("m", one.url), Upstream("m", two.url), Upstream("alone", one.url))
+            async with fronted(upstreams=both, check_s=60) as client:
+                assert (await client.post({"model": "m"}))[0] == 200
+                assert (len(one.got), len(two.got)) == (1, 1)
+                status, answer, _ = await client.post({"model": "alone"})
+                assert (status, answer["error"]["code"]) == (503, "engine_unreachable")
+                assert (len(one.got), len(two.got)) == (2, 1)
+
+    run(test)
+
+
 def test_an_endpoint_without_health_is_asked_for_its_models() -> None:
     async def test() -> None:
         engine = SimulatedEngine("a", has_health=False)
