@@ -84,11 +84,10 @@ def tool_calls(state: State) -> list[Any]:
 
 
 def artifact(state: State, tool: str) -> dict[str, Any] | None:
-    """Return the newest successful artifact of a tool in this turn."""
-    for message in reversed(tool_results(state)):
-        if message.name == tool and message.status == "success" and isinstance(message.artifact, dict):
-            return message.artifact
-    return None
+    """Return the newest successful artifact of a tool in this turn, of calculations the newest that made a plan."""
+    done = [m.artifact for m in reversed(tool_results(state)) if m.name == tool and m.status == "success"]
+    found = [one for one in done if isinstance(one, dict)]
+    return next((one for one in found if one.get("plan")), found[0] if found else None)
 
 
 def failures(state: State) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from tools.errors import BadValue
 
 GATEWAY_KEYS = "RIGFIT_API_KEYS"
 """The variable that holds what the gateway's clients must show."""
+LOCAL = "local:"
+"""What an ``llm_url`` begins with that is no address but the path of a GGUF file."""
 _LLM_TOKENS = (128, 1_000_000)
 """Least and most of ``llm_max_tokens``."""
 
@@ -31,7 +33,8 @@ class Settings:
         searxng_url: a SearXNG of one's own (``RIGFIT_SEARXNG_URL``).
         search_pages: how many of the pages found are read, 0 to 2 (``RIGFIT_SEARCH_PAGES``).
         search_networks: private networks whose pages may be read too (``RIGFIT_SEARCH_NETWORKS``, CIDR with commas).
-        llm_url: OpenAI-compatible endpoint that decides and writes instead of the rules (``RIGFIT_LLM_URL``).
+        llm_url: OpenAI-compatible endpoint that decides and writes instead of the rules, or ``local:`` and the path of
+            a GGUF file (``RIGFIT_LLM_URL``).
         llm_model: model name at that endpoint (``RIGFIT_LLM_MODEL``).
         llm_key_env: name of the environment variable that holds that endpoint's key; never the key itself.
         llm_max_tokens: longest message of that model, what it thinks included (``RIGFIT_LLM_MAX_TOKENS``).

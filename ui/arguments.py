@@ -6,6 +6,7 @@ import re
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from tools.errors import BadValue
@@ -74,7 +75,7 @@ class Parser(ArgumentParser):
 
     def add_llm(self) -> None:
         """Add who decides and writes instead of the built-in rules; ``with_llm`` reads it."""
-        self.add("--llm-url", "an OpenAI-compatible endpoint that decides and writes", metavar="URL")
+        self.add("--llm-url", "an OpenAI-compatible endpoint that decides and writes, or local:FILE", metavar="URL")
         self.add("--llm-model", "a model of that endpoint (default: the only one it has)", metavar="NAME")
 
     def add_plan(self) -> None:
@@ -112,14 +113,28 @@ def with_llm(settings: Settings, arguments: Namespace) -> Settings:
     """Return the settings with the endpoint of a command line.
 
     Raises:
-        BadValue: the address is none of HTTP, or a model is named and no endpoint.
+        BadValue: the address is none of HTTP, the file can't be run, or a model is named and no endpoint.
     """
+    from tools.settings import LOCAL
+
     url = arguments.llm_url or settings.llm_url
     if arguments.llm_model and not url:
         raise BadValue("errors_ui.llm_without_url")
-    if url and not re.match(r"https?://[^/\s]", url):
+    if url and url.startswith(LOCAL):
+        _check_file(Path(url.removeprefix(LOCAL)).expanduser())
+    elif url and not re.match(r"https?://[^/\s]", url):
         raise BadValue("errors_ui.bad_llm_url", value=url)
     return replace(settings, llm_url=url, llm_model=arguments.llm_model or settings.llm_model)
+
+
+def _check_file(path: Path) -> None:
+    """Say before a page opens that a model in a file can't answer on it."""
+    from importlib.util import find_spec
+
+    if not path.is_file():
+        raise BadValue("errors_ui.no_llm_file", path=str(path))
+    if find_spec("xllamacpp") is None:
+        raise BadValue("errors_ui.no_llm_extra")
 
 
 PLAN_WORDS = (

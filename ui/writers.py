@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agent.decide import ModelAt
 from prompts import text
-from tools.settings import GATEWAY_KEYS, Settings
+from tools.settings import GATEWAY_KEYS, LOCAL, Settings
 
 if TYPE_CHECKING:
     from serving.runs import EngineRecord, RunRecord
@@ -49,6 +50,9 @@ def writers(settings: Settings) -> tuple[Writer, ...]:
 
 
 def _configured(settings: Settings) -> Writer:
+    if settings.llm_url and settings.llm_url.startswith(LOCAL):
+        name = settings.llm_model or PurePath(settings.llm_url).stem
+        return Writer(CONFIGURED, "ui.writer_here", {"model": name[:_NAME_CHARS]})
     host = urlsplit(settings.llm_url or "").netloc.rpartition("@")[2]
     if settings.llm_model is None:
         return Writer(CONFIGURED, "ui.writer_endpoint", {"host": host})

@@ -96,7 +96,7 @@ def _from_memory(state: State, view: Mapping[str, Any], template: str) -> list[s
     """Return what was remembered beside the answer, and which remembered hardware it takes."""
     notes = [] if template == "remembered" else list(view["remembered"])
     taken = recalled_rig(state) if view["plan"] else None
-    lines = [quote_markdown(say(view["language"], n["code"], **n["params"])) for n in notes]
+    lines: list[str] = [quote_markdown(say(view["language"], n["code"], **n["params"])) for n in notes]
     return [*lines, f"*{quote_markdown(say(view['language'], taken['code'], **taken['params']))}*"] if taken else lines
 
 

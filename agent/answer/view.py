@@ -96,8 +96,8 @@ def _date(state: State) -> str:
 
 
 def _pressing(state: State, made: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """Return the failures an answer must begin with: a look-up's is settled where the calculation went through."""
-    tools = {"calculate_vram", "remember"} if made else {"calculate_vram", "look_up_specs", "remember"}
+    """Return the failures an answer must begin with: others are settled where a calculation went through."""
+    tools = {"remember"} if made else {"calculate_vram", "look_up_specs", "remember"}
     found = [f for f in failures(state) if f["tool"] in tools]
     return list({(f["code"], str(f["params"].get("name"))): f for f in found}.values())
 

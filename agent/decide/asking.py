@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from openai import APIStatusError
 
 _TOO_LONG = re.compile(r"context[ _](?:length|window|size)", re.IGNORECASE)
-_LENGTH = re.compile(r"context length is (\d{1,9})\b")
-"""As vLLM has it (vllm/renderers/params.py, 0.32.0), and OpenAI."""
+_LENGTH = re.compile(r"context (?:length is|size \()\s?(\d{1,9})\b")
+"""As vLLM has it (vllm/renderers/params.py, 0.32.0), and OpenAI; and llama.cpp (tools/server/server-context.cpp)."""
 _LIMIT, _NEWER_LIMIT = "max_tokens", "max_completion_tokens"
 """An answer's longest in tokens: the name that every server knows, and the one that OpenAI's thinking models insist on
 (https://platform.openai.com/docs/api-reference/chat/create)."""

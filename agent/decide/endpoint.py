@@ -15,7 +15,7 @@ from langchain_core.tools import BaseTool
 from agent.decide.asking import Asking, Form, Said, next_form, refused_context
 from agent.decide.prompt import size
 from tools.errors import ModelUnavailable
-from tools.settings import Settings
+from tools.settings import LOCAL, Settings
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -159,12 +159,11 @@ class Endpoint:
             from langchain_openai import ChatOpenAI
             from pydantic import SecretStr
 
-            if self.model is None:
-                self.model = await self._only_model()
+            url, key = await self._reached()
             chat = ChatOpenAI(
-                model=self.model,
-                base_url=self._settings.llm_url,
-                api_key=SecretStr(self._settings.llm_key() or "none"),
+                model=self.model or "default",
+                base_url=url,
+                api_key=SecretStr(key or "none"),
                 temperature=0,
                 streaming=True,
                 stream_usage=self._settings.otlp_url is not None,
@@ -173,6 +172,12 @@ class Endpoint:
             )
             self._asking = Asking(chat, self._tools)
         return self._asking
+
+    async def _reached(self) -> tuple[str | None, str | None]:
+        """Return the endpoint's address and key, once the model there is known."""
+        if self.model is None:
+            self.model = await self._only_model()
+        return self._settings.llm_url, self._settings.llm_key()
 
     async def _only_model(self) -> str:
         """Return the name of the one model that the endpoint has.
@@ -233,6 +238,8 @@ def model_names(answer: Mapping[str, Any]) -> tuple[str, ...]:
 
 def address(url: str | None) -> str:
     """Return an endpoint's address without credentials."""
+    if url and url.startswith(LOCAL):
+        return url
     parts = urlsplit(url or "")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 

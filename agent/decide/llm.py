@@ -18,8 +18,9 @@ from langgraph.config import get_stream_writer
 
 from agent.decide.aloud import Showing, opens_thinking
 from agent.decide.asking import Said
-from agent.decide.endpoint import Endpoint
+from agent.decide.due import BY_RULES, due, without_vain
 from agent.decide.heard import Heard, hear, with_reason
+from agent.decide.local import endpoint_of
 from agent.decide.prompt import prompt_of, size
 from agent.decide.rules import RulesDecider
 from agent.decide.unasked import asked_for
@@ -46,7 +47,7 @@ class LlmDecider:
     """
 
     def __init__(self, settings: Settings, tools: Sequence[BaseTool], rules: RulesDecider) -> None:
-        self._endpoint, self._rules = Endpoint(settings, tools), rules
+        self._endpoint, self._rules = endpoint_of(settings, tools), rules
         self._tools, self._max_tokens = frozenset(tool.name for tool in tools), settings.llm_max_tokens
         self._thinks: bool | None = None
 
@@ -89,8 +90,9 @@ class LlmDecider:
         except ModelUnavailable as error:
             params = {key: str(value) for key, value in error.params.items()}
             return await self._by_rules(state, [{"code": error.code, "params": params}])
-        wanted, unasked = asked_for(heard.calls, state, (await self._rules(state)).tool_calls)
-        wanted = wanted or await self._owed(state)
+        wanted, unasked = asked_for(heard.calls, state, (await due(self._rules, state)).tool_calls)
+        owed = [] if wanted else await self._owed(state)
+        wanted = wanted or owed
         if unasked and not (wanted or heard.words):
             params = {"model": self.name, "tools": ", ".join(unasked)}
             return await self._by_rules(state, [{"code": "errors_agent.llm_unasked", "params": params}])
@@ -99,7 +101,8 @@ class LlmDecider:
             code = "llm_wrong_call" if heard.wrong else "llm_used_up" if heard.is_cut else "llm_empty"
             return await self._by_rules(state, [{"code": f"errors_agent.{code}", "params": cut}])
         if wanted:
-            return AIMessage(content="", tool_calls=wanted, additional_kwargs={"llm": self.name})
+            known = {"llm": self.name, BY_RULES: bool(owed)}
+            return AIMessage(content="", tool_calls=wanted, additional_kwargs=known)
         notices = [{"code": "errors_agent.llm_cut", "params": cut}] if heard.is_cut else []
         return AIMessage(content=heard.words, additional_kwargs={"llm": self.name, "notices": notices})
 
@@ -140,16 +143,16 @@ class LlmDecider:
 
     async def _owed(self, state: State) -> list[Any]:
         """Return what a question about models or cards must be answered from, where a model would answer without."""
-        reading, made = state.get("reading", {}), {call["name"] for call in tool_calls(state)}
+        reading, made = state.get("reading", {}), {call["name"] for call in tool_calls(without_vain(state))}
         if not (reading.get("names_now") or reading.get("wants_search")):
             return []
-        calls = (await self._rules(state)).tool_calls
+        calls = (await due(self._rules, state)).tool_calls
         computed = made & {"calculate_vram", "read_engine_log"}
         return [call for call in calls if not computed or call["name"] == "search_web"]
 
     async def _by_rules(self, state: State, notices: list[dict[str, Any]]) -> AIMessage:
-        message = await self._rules(state)
-        return message.model_copy(update={"additional_kwargs": {"fallback": True, "notices": notices}})
+        message = await due(self._rules, state)
+        return message.model_copy(update={"additional_kwargs": {"fallback": True, BY_RULES: True, "notices": notices}})
 
 
 def _not_now() -> None:

@@ -98,7 +98,7 @@ class Sentence:
     def _near(self, at: int) -> frozenset[str]:
         """Return whether "each" or "together" is said of a figure: in its own clause, or "each" before it."""
         figure = self.figures[at]
-        end = self.figures[at + 1].first if at + 1 < len(self.figures) else len(self.tokens)
+        end = self._next(at)
         previous = [one for one in self.figures[:at] if one.kind not in COUNTED]
         begin = previous[-1].last + 1 if previous else 0
         clause = _clause(self.tokens, begin, figure.first)
@@ -119,11 +119,15 @@ class Sentence:
     def _is_behind(self, at: int, mark: Mark) -> bool:
         """Whether a mark stands with the figure before it: right behind it, or with nothing else to stand with."""
         figure = self.figures[at]
-        following = self.figures[at + 1].first if at + 1 < len(self.figures) else None
-        stop = _stop(self.tokens, figure, len(self.tokens) if following is None else following)
+        following = self._next(at)
+        stop = _stop(self.tokens, figure, following)
         if mark.last > stop:
             return False
-        return following is None or stop < following or mark.first - figure.last <= 2
+        return following == len(self.tokens) or stop < following or mark.first - figure.last <= 2
+
+    def _next(self, at: int) -> int:
+        """Return where the figure after one begins, cards and copies left out."""
+        return next((one.first for one in self.figures[at + 1 :] if one.kind not in COUNTED), len(self.tokens))
 
     def _multiplied(self, figure: Figure) -> set[str]:
         """Read "2 x 29.0 GiB = 58.1 GiB"."""
@@ -222,13 +226,20 @@ def _attached(sentence: Sentence, kind: str, first: int, stop: int) -> list[Mark
     """Return the marks behind a figure that belong to it: right there, or after a preposition or a bracket."""
     found = sentence.of(kind, first, stop)
     if not found or kind == "quantity":
-        return found
+        return [mark for mark in found if mark.last <= _opened(sentence.tokens, first, stop)]
     found = [mark for mark in found if not _names_next(sentence, mark)]
     if not found:
         return []
     between = {token.text for token in sentence.tokens[first : found[0].first]}
     plain = found[0].first - first <= 1 and kind == "precision"
     return found if plain or found[0].first == first or between & (words().sets["attach"] | _OPEN) else []
+
+
+def _opened(tokens: Sequence[Token], first: int, stop: int) -> int:
+    """Return where a bracket opens that the next figure stands in: "46.5 GiB (weights 29.0 GiB ...)"."""
+    inside = [token.text for token in tokens[first:stop]]
+    is_closed = ")" in inside or stop == len(tokens) or tokens[stop].text == ")"
+    return stop if is_closed or "(" not in inside else first + inside.index("(")
 
 
 def _names_next(sentence: Sentence, mark: Mark) -> bool:

@@ -181,7 +181,7 @@ def _shared_units(text: str, tokens: Sequence[Token], taken: Collection[int], fo
 
 
 def _bare(text: str, tokens: Sequence[Token], taken: Collection[int], found: Sequence[Figure]) -> list[Figure]:
-    """Return the numbers that are left without a unit after a size: "47.7 GiB (29.0 for weights, 16.6 for the cache)"."""
+    """Return the numbers that are left without a unit after a size: "47.7 GiB (29.0 for weights, 16.6 for cache)"."""
     inside = {at for figure in found for at in range(figure.first, figure.last + 1)} | set(taken)
     more: list[Figure] = []
     for at, token in enumerate(tokens[:-1]):

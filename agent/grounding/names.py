@@ -14,7 +14,7 @@ from agent.grounding.words import Phrases, Token, tokens_of, words
 
 _SEPARATORS = frozenset({"-", "/", "_", ":"})
 _SIZES = frozenset({"b", "б", "в"})
-_PUBLISHED = frozenset({"tokens", "токенов", "parameters", "params", "active", "weights", "параметров"})
+_PUBLISHED = frozenset({"tokens", "токенов", "parameters", "params", "active", "параметров"})
 _MAKERS = frozenset({"nvidia", "amd", "intel", "apple", "geforce", "radeon", "tesla", "instinct"})
 _GENERATION = frozenset({"50", "60", "70", "80", "90"})
 _TAILS = frozenset({"gb", "gib", "гб"})

@@ -11,7 +11,7 @@ from talking import names, one_card, talk
 from agent.answer.markdown import gib, group, precision_said
 from tools.capacity import ladder
 from tools.domain import Gpu, Plan
-from tools.picking.picks import Pick, picks
+from tools.picking.picks import Pick, Use, picks
 from tools.picking.result import CONTEXT
 from tools.plan.costs import slowest
 from tools.plan.planner import make_plan
@@ -51,11 +51,10 @@ def row(pick: Pick, language: str) -> str:
     ],
 )
 def test_a_model_is_chosen_for_a_card(
-    tmp_path: Path, question: str, count: int, name: str, use: str, users: int, language: str
+    tmp_path: Path, question: str, count: int, name: str, use: Use, users: int, language: str
 ) -> None:
     [turn] = talk(tmp_path, question)
-    wanted = next(word for word in CONTEXT if word == use)
-    expected = picks([card(name)] * count, context=CONTEXT[wanted], users=users, use=wanted)
+    expected = picks([card(name)] * count, context=CONTEXT[use], users=users, use=use)
     first, *_ = turn.answer_markdown.splitlines()
     assert expected[0].model.rpartition("/")[2] in first
     for pick in expected:

@@ -11,9 +11,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-import xllamacpp as x  # pyright: ignore[reportMissingImports]
+x: Any = import_module("xllamacpp")
 
 
 def _kind(word: str) -> Any:

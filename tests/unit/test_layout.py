@@ -79,8 +79,11 @@ def test_only_settings_reads_the_environment() -> None:
 
 
 def test_broad_except_only_at_the_edge() -> None:
+    """The page and the commands answer for everything; the graph for its tools, which may raise anything."""
     for package in set(PACKAGES) - {"ui"}:
         for path in modules(package):
+            if path == ROOT / "agent/graph.py":
+                continue
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 broad = isinstance(node, ast.ExceptHandler) and (
                     node.type is None or (isinstance(node.type, ast.Name) and node.type.id.endswith("Exception"))

@@ -134,3 +134,17 @@ def test_a_question_of_another_kind_is_the_models_own(tmp_path: Path) -> None:
         result = ask(tmp_path, url, QUESTION, "And why is it worse?")
     assert result.answer_markdown == "It rounds more coarsely."
     assert result.tool_calls == ()
+
+
+@pytest.mark.parametrize(
+    "vain", [{}, {"models": [{"name": "Qwen3", "size_b": 30}]}, {"gpus": [{"name": "no such card"}]}]
+)
+def test_a_call_that_came_to_nothing_is_made_again_with_what_was_asked(tmp_path: Path, vain: dict[str, object]) -> None:
+    with scripted_llm(call("calculate_vram", **vain), say("No: 30.9 GiB are missing.")) as (url, _):
+        result = ask(tmp_path, url, QUESTION)
+    assert result.plan is not None
+    assert result.answer_markdown.endswith("No: 30.9 GiB are missing.")
+    with scripted_llm(call("calculate_vram", **vain)) as (url, _):
+        result = ask(tmp_path / "circles", url, QUESTION)
+    assert result.plan is not None
+    assert "113.7" in result.answer_markdown

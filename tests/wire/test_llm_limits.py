@@ -133,7 +133,7 @@ def test_a_model_that_always_wants_something_else_is_bounded(tmp_path: Path) -> 
 def test_a_model_that_calls_in_thousands_is_bounded(tmp_path: Path) -> None:
     many = [("look_up_specs", json.dumps({"models": [{"name": f"Qwen3-{size}B"}]})) for size in range(300)]
     turn, _ = ask(tmp_path, calls(*many), PLAN, say(ANSWER), tokens=5000)
-    assert len(turn.tool_calls) <= 5
+    assert len(turn.tool_calls) <= 7
     assert "30.9 GiB" in turn.answer_markdown
 
 

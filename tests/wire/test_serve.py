@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from serve_process import ON_CPU, QWENS, RIGFIT, Place, Served, ask, free_port, is_alive
+from serve_process import ON_CPU, QWENS, RIGFIT, Place, Served, ask, free_port, is_alive, until
 
 
 @pytest.fixture
@@ -137,6 +138,53 @@ def test_models_take_turns_by_being_stopped_and_started(place: Place) -> None:
             most = max(most, len(alive))
         assert most == 1
         assert len(place.events("ready")) == 3
+
+
+ON_A_CARD = """
+import sys
+from pathlib import Path
+from serving.run import Anything, compose, serve
+from serving.runs import Runs
+from serving.wish import Wish
+from tools.settings import Settings
+from ui.commands.serve_plan import job_of, plan_from_file, vllm_command
+from ui.commands.serve_progress import Progress
+import json
+
+plan, settings = json.loads(Path(sys.argv[1]).read_text()), Settings.from_env()
+job = job_of(plan_from_file(plan), None, cpu=False, language="en", again="")
+run = compose(job, Wish(port=int(sys.argv[2]), min_awake_s=0.1), plan=plan, command=vllm_command(settings))
+names = [spec.name for spec in run.specs]
+said = Progress("en", run.config.models, names, (), as_json=False, put=sys.stderr.write, live=False)
+serve(run, Runs(settings.data_dir), Path(sys.argv[3]), Anything(), said)
+"""
+"""``rigfit serve`` without its look at whether this machine has the plan's cards."""
+
+
+def test_ps_shows_who_sleeps(place: Place) -> None:
+    planned = place.rigfit("plan", *QWENS, "--gpu", "RTX 3060", "--residency", "swap", "--json")
+    plan = place.folder / "plan.json"
+    plan.write_text(planned.stdout)
+
+    def stages() -> dict[str, str]:
+        runs = place.json("ps")["runs"]
+        return {engine["models"][0]: engine["stage"] for engine in runs[0]["engines"]} if runs else {}
+
+    with (place.folder / "said").open("w") as errors:
+        words = [sys.executable, "-c", ON_A_CARD, str(plan), str(place.port), str(place.folder / "locks")]
+        process = subprocess.Popen(words, stdout=errors, stderr=errors, env=place.environment)
+    try:
+        until(lambda: sorted(stages().values()) == ["asleep", "ready"], within_s=60)
+        for name in ("qwen3-0.6b", "qwen3-1.7b"):
+            assert place.ask(name)[0] == 200
+            until(lambda name=name: stages().get(name) == "ready")
+            until(lambda: sorted(stages().values()) == ["asleep", "ready"])
+        assert place.json("stop")["runs"][0]["stopped"]
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        until(lambda: not place.living())
 
 
 def test_logs_follow_what_comes(place: Place) -> None:

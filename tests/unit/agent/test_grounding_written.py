@@ -12,7 +12,7 @@ from grounding_scenes import refused, scene
 
 _FOLDER = Path(__file__).with_name("written_answers")
 _PLACE = re.compile(r"⟨(.*?)⟩")
-HALVES = ("worked_on", "blind", "fresh", "last")
+HALVES = ("worked_on", "blind", "fresh", "last", "held")
 
 
 def answers(half: str) -> Iterator[tuple[str, str, str]]:
@@ -47,10 +47,10 @@ def missed(half: str) -> list[str]:
     return [f"{kind}: {text}" for kind, name, text in rows if not refused(text, scene(name).state)]
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_right_answers_are_let_through(half: str) -> None:
-    found = stopped(half)
-    assert len(found) <= 0.02 * sum(not kind for kind, _, _ in answers(half)), "\n---\n".join(found)
+def test_right_answers_are_let_through() -> None:
+    found = [text for half in HALVES for text in stopped(half)]
+    right = sum(not kind for half in HALVES for kind, _, _ in answers(half))
+    assert len(found) <= 0.01 * right, "\n---\n".join(found)
 
 
 @pytest.mark.parametrize("half", HALVES)

@@ -84,7 +84,17 @@ PARAPHRASES = {
     "smarter": ("which model is smarter, Qwen3-32B or Llama-3.3-70B?", "какая модель умнее", "benchmark scores of models"),
     "parsers": ("what is a reasoning parser", "что такое парсер рассуждений", "what does --tool-call-parser do"),
 }  # fmt: skip
-NOT_IN_IT = ("what is the capital of France?", "what is a flux capacitor?", "Qwen3-32B on a 3090?", "which model for my 4070", "что такое осень", "what is love", "", "why?", "привет")
+NOT_IN_IT = (
+    "what is the capital of France?",
+    "what is a flux capacitor?",
+    "Qwen3-32B on a 3090?",
+    "which model for my 4070",
+    "что такое осень",
+    "what is love",
+    "",
+    "why?",
+    "привет",
+)
 OPERATIONS = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Pow: operator.pow,

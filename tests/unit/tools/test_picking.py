@@ -9,7 +9,7 @@ import pytest
 
 from tools.domain import Gpu
 from tools.picking.eligible import DAYS, active_of, dense_equal, eligible, strength
-from tools.picking.picks import FIRST, LEAST, MOST, READABLE, engine_for, picks
+from tools.picking.picks import FIRST, LEAST, MOST, READABLE, Use, engine_for, picks
 from tools.plan.planner import make_plan
 from tools.plan.resolve import resolve_arguments
 from tools.specs.gpus import GpuCatalogue
@@ -92,9 +92,8 @@ def test_the_reasons_are_true() -> None:
 
 
 @pytest.mark.parametrize("use", FIRST)
-def test_the_pick_for_the_use_comes_first(use: str) -> None:
-    wanted = next(word for word in FIRST if word == use)
-    assert FIRST[wanted] in picks([card("RTX 5090")], context=8192, users=1, use=wanted)[0].reasons
+def test_the_pick_for_the_use_comes_first(use: Use) -> None:
+    assert FIRST[use] in picks([card("RTX 5090")], context=8192, users=1, use=use)[0].reasons
 
 
 def test_more_users_never_make_the_pick_stronger() -> None:
