@@ -65,7 +65,9 @@ def test_who_is_chosen_answers_that_message(settings: Settings) -> None:
     with scripted_llm(PLAN, say("It does not fit: the weights alone take 113.7 GiB."), models=[MODEL]) as (url, script):
         running(settings, url)
         first, second = answered(settings, (QUESTION, key_of(settings)), ("and with 64k context?", CONFIGURED))
-    assert first == "It does not fit: the weights alone take 113.7 GiB."
+    written, _, mark = first.partition("\n\n")
+    assert written.replace("\u00a0", " ") == "It does not fit: the weights alone take 113.7 GiB."
+    assert "Figures checked: 1" in mark
     assert script.requests[0]["model"] == MODEL
     assert len(script.requests) == 2
     assert "**" in second
