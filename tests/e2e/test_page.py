@@ -42,6 +42,7 @@ def test_bad_hardware_is_one_sentence(open_page: Open) -> None:
     page.locator("#rf-rig > button").click()
     page.locator("#rf-card input").fill("RTX 3090")
     page.locator("#rf-card input").press("Enter")
+    expect(page.locator("#rf-rig > button")).to_contain_text("RTX 3090")
     count = page.get_by_label("How many")
     count.fill("-5")
     count.press("Enter")
