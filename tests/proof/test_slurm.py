@@ -39,7 +39,7 @@ CASES = accepted("slurm")
 
 STAND_IN = """\
 #!{python}
-import http.server, json, os, signal, sys, threading
+import http.server, json, os, signal, sys, threading, time
 
 words = sys.argv[1:]
 log = os.path.join(os.environ["RIGFIT_STATE"], f"said-{{os.getpid()}}.json")
@@ -75,6 +75,7 @@ if "--headless" not in words:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Engine)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 done.wait(100)
+time.sleep(2)  # as vLLM takes to end
 tell(stopped=True)
 """
 
@@ -143,6 +144,11 @@ class Run:
         lines = (self.folder / f"job-{self.job}" / "engines").read_text(encoding="utf-8").splitlines()
         return {name: (node, port) for name, node, port in (line.split() for line in lines)}
 
+    def tell(self) -> None:
+        """Ask the engines to end, as SLURM may do several times while they are still ending."""
+        subprocess.run(["scancel", "--signal=TERM", self.job], check=True)
+        time.sleep(0.3)
+
     def end(self) -> None:
         subprocess.run(["scancel", self.job], check=True)
         until = time.monotonic() + 60
@@ -200,6 +206,8 @@ def test_engines_run_in_order_on_their_cards_and_stop_cleanly(slurm: None, tmp_p
     ports = {name: port for name, (_, port) in run.engines().items()}
     assert len(set(ports.values())) == 2
     assert (tmp_path / f"job-{run.job}" / "api-key").stat().st_mode & 0o077 == 0
+    for _ in range(3):
+        run.tell()
     run.end()
     assert run.all_stopped()
 

@@ -198,7 +198,7 @@ def test_engines_start_in_order_with_their_cards_and_stop_together(stages: Stage
 def test_engines_end_also_where_nobody_reads_what_the_script_says(stages: Stages, port: int):
     """As it is where a terminal was closed, or the program that it wrote to has ended."""
     stage = stages(pair(gpus=(1,)))
-    for seen, number, code in (("Ready", signal.SIGHUP, 129), ("Starting b", None, 141)):
+    for seen, number, code in (("Ready", signal.SIGHUP, 129), ("Starting a", None, 141)):
         process = stage.start()
         stage.until(seen)
         assert process.stdout

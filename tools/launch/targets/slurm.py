@@ -234,7 +234,8 @@ if ((rank == 0)); then
 fi
 code=0
 wait "$pid" || code=$?
-wait "$pid" 2>/dev/null || true
+{comments(job.say("launch_cluster.until_ended"))}
+while kill -0 "$pid" 2>/dev/null; do wait "$pid" 2>/dev/null || true; done
 exit "$code"
 """
 
