@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kept_models import models, plan_of
-from running import engine_specs, running
+from running import Running, engine_specs, running
 
 from prompts import text
 from serving.engine_state import Stage
@@ -49,24 +49,35 @@ def refused_by_vllm(spec: EngineSpec) -> tuple[float, ...]:
     return tuple(map(float, found.groups()))
 
 
+def refused_by_fleet(two: Running, spec: EngineSpec) -> dict[str, float]:
+    """Have the fleet refuse a start; returns the GiB that it names."""
+    assert not two.do(two.fleet.start(spec.name))
+    assert Stage.STARTING not in two.stages(spec.name)
+    reason = two.state(spec.name).reason
+    assert reason
+    print("\n" + text("en", reason.code, **reason.params))
+    return {name: float(str(reason.params[name]).removesuffix(" GiB")) for name in ("free", "total", "wanted")}
+
+
 @pytest.mark.timeout(600)
 def test_the_second_is_refused_before_it_starts(tmp_path: Path):
     first, second = engine_specs(plan_of(*models("tiny")))
     first, second = with_share(first, 0.3), with_share(second, 0.9)
     with running((first, second), tmp_path, start=False) as two:
         assert two.do(two.fleet.start(first.name))
-        assert not two.do(two.fleet.start(second.name))
+        before = refused_by_fleet(two, second)
         state = two.state(second.name)
-        assert Stage.STARTING not in two.stages(second.name)
         assert state.reason
-        print("\n" + text("en", state.reason.code, **state.reason.params))
         node, free, total, share, wanted = refused_by_vllm(second)
         print(node, free, total, share, wanted)
-        said = {
-            name: float(str(state.reason.params[name]).removesuffix(" GiB")) for name in ("free", "total", "wanted")
-        }
-        assert (said["total"], said["wanted"]) == (total, wanted)
-        assert said["free"] - 2 < free < said["free"] + 1  # it looks once its own processes have taken theirs
+        after = refused_by_fleet(two, second)  # a machine's memory may grow meanwhile; where it does not, all are equal
+        for name, told in (("total", total), ("wanted", wanted)):
+            assert min(before[name], after[name]) <= told <= max(before[name], after[name])
+        assert wanted == pytest.approx(share * total, abs=0.01)
+        grown = max(0.0, after["total"] - before["total"])
+        assert (
+            before["free"] - 2 < free < before["free"] + 1 + grown
+        )  # it looks once its own processes have taken theirs
         assert state.reason.params["node"] == node
         assert f"{share:g}" in state.reason.params["flag"]
         assert two.state(first.name).stage is Stage.READY
