@@ -147,7 +147,8 @@ class PastTurn:
     Attributes:
         plan: the turn's plan, rebuilt; None where it made none or it can't be rebuilt.
         files: those of the turn's files that still exist.
-        llm, grounded, checked, taken_out: as of ``TurnResult``; of a turn that was stored without them ``llm`` is "".
+        llm, grounded, checked, taken_out, suggestions: as of ``TurnResult``; of a turn that was stored without them
+            ``llm`` is "".
     """
 
     user: str
@@ -160,6 +161,7 @@ class PastTurn:
     grounded: bool = True
     checked: int = 0
     taken_out: int = 0
+    suggestions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

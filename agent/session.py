@@ -311,7 +311,8 @@ class Assistant:
             files = tuple(path for path in map(Path, record["files"]) if path.is_file())
             plan = self._plan(record["plan"])
             said = (record["user"], record["answer"], steps, plan, files, record["language"])
-            turns.append(PastTurn(*said, **record.get("figures", {})))
+            chips = tuple(record.get("suggestions", ()))
+            turns.append(PastTurn(*said, **record.get("figures", {}), suggestions=chips))
         known = values.get("panel_rig") or values.get("known_rig")
         return History(thread_id, tuple(turns), self.workbench.rig_from_json(known) if known else None)
 

@@ -23,6 +23,7 @@ class TurnRecord(TypedDict):
     plan: dict[str, Any] | None
     files: list[str]
     figures: NotRequired[dict[str, Any]]
+    suggestions: NotRequired[list[str]]
 
 
 class State(TypedDict, total=False):

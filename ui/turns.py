@@ -127,12 +127,13 @@ class Turn:
 
 
 def past_messages(turns: Sequence[PastTurn]) -> list[Message]:
-    """Return a stored conversation as it was shown."""
+    """Return a stored conversation as it was shown: follow-up questions stand under the last answer only."""
     shown: list[Message] = []
     for turn in turns:
         shown.append(user_message(turn.user))
         shown += [step_message(step, turn.language) for step in turn.steps]
-        shown.append(answer_message(turn.answer_markdown, mark=figures_mark(turn, turn.language)))
+        chips = turn.suggestions if turn is turns[-1] else ()
+        shown.append(answer_message(turn.answer_markdown, chips, figures_mark(turn, turn.language)))
     return shown
 
 

@@ -54,6 +54,7 @@ class Answer:
             "plan": self.plan,
             "files": [str(path) for path in self.files],
             "figures": {key: self.result[key] for key in ("llm", *_CHECKED)},
+            "suggestions": self.result["suggestions"],
         }
 
 

@@ -91,6 +91,17 @@ def test_examples_and_follow_ups_are_a_click(open_page: Open) -> None:
     page.get_by_text("Will two Qwen3-30B run at once on my 98 GB card?").click()
     finished(page, 1)
     assert "113.7 GiB" in last_answer(page)
-    chip = page.locator("#rf-chat .option, #rf-chat .options button").first
-    chip.click()
+    chips = page.locator("#rf-chat .option, #rf-chat .options button")
+    offered = chips.all_inner_texts()
+    assert offered
+    page.reload()
+    finished(page, 1)
+    expect(chips).to_have_text(offered)
+    chips.first.click()
     finished(page, 2)
+    expect(page.locator("#rf-chat .user-row").last).to_contain_text(offered[0])
+    expect(chips.first).to_be_visible()
+    page.reload()
+    finished(page, 2)
+    assert page.locator("#rf-chat .bot-row").first.locator(".option, .options button").count() == 0
+    expect(chips.first).to_be_visible()

@@ -37,6 +37,8 @@ def test_hardware_is_named_changed_by_a_click_saved_and_deleted(
 
     say(page, "На домашнем пойдёт Qwen3-30B-A3B?")
     assert "вашего железа «домашний»: 2 × NVIDIA GeForce RTX 3090" in last_answer(page)
+    page.reload()
+    finished(page, 2)
     page.get_by_text("На «work <b>server</b>»").click()
     finished(page, 3)
     assert "RTX PRO 6000" in last_answer(page)

@@ -28,6 +28,8 @@ def test_history_after_a_restart(tmp_path: Path) -> None:
     assert [s.name for s in history.turns[0].steps] == [c["name"] for c in first.tool_calls]
     assert history.turns[0].plan == first.plan
     assert history.turns[1].files == second.artifacts
+    assert [t.suggestions for t in history.turns] == [first.suggestions, second.suggestions]
+    assert first.suggestions
     assert [t.thread_id for t in threads] == ["t"]
     assert threads[0].title == FOUNDING_CARD[:80]
 

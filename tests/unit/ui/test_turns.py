@@ -41,6 +41,11 @@ def test_a_stored_conversation_looks_as_it_did() -> None:
     assert [message["content"] for message in messages] == ["q", "ok", "a", "q2", "a2"]
 
 
+def test_follow_up_questions_come_back_under_the_last_answer_only() -> None:
+    messages = past_messages([PastTurn("q", "a", suggestions=("64k?",)), PastTurn("q2", "a2", suggestions=("fp8?",))])
+    assert [message.get("options") for message in messages] == [None, None, None, [{"value": "fp8?"}]]
+
+
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=60))
 def test_what_was_typed_is_never_markup(words: str) -> None:
     allowed = {"paragraph_open", "paragraph_close", "inline", "text", "text_special", "softbreak", "hardbreak"}
