@@ -36,7 +36,7 @@ from agent.recall.tool import decided_by_asker, wish_given
 from agent.recall.turn import recall
 from agent.rigs import current_rig, is_yes
 from agent.smalltalk import asks_to_run, target_named
-from agent.state import KEPT_TURNS, TOOL_FAILED, State, artifact, this_turn
+from agent.state import COUNT, KEPT_TURNS, TOOL_FAILED, State, artifact, this_turn
 from agent.transcripts.thread import now
 from agent.wishes import engines_named, use_of
 from prompts import text
@@ -154,9 +154,15 @@ async def _run_tool(
     summary = summarise(message, given["language"])
     message.additional_kwargs["step"] = {"seconds": round(seconds, 4), "summary": summary}
     writer(StepFinished(name, seconds, ok, summary, call_id))
-    if isinstance(message.artifact, dict) and message.artifact.get("plan"):
+    if isinstance(message.artifact, dict) and message.artifact.get("plan") and not _is_beside(request.state, args):
         writer(PlanMade(message.artifact["request"]))
     return message
+
+
+def _is_beside(state: State, args: Mapping[str, Any]) -> bool:
+    """Whether a calculation only counts cards for a comparison, whose own plan is the one that is shown."""
+    before = artifact(state, "calculate_vram")
+    return args.get("question") == COUNT and bool(before and before.get("compared"))
 
 
 async def _call(request: ToolCallRequest, tool: BaseTool, given: dict[str, Any]) -> ToolMessage:

@@ -9,6 +9,8 @@ from langgraph.graph.message import add_messages
 
 KEPT_TURNS = 40
 """Turns of a thread that are read together; older ones stay in the history only."""
+COUNT = "how_many_gpus"
+"""The question of a calculation that counts cards."""
 TOOL_FAILED = "errors_agent.tool_failed"
 """Code of a tool that broke, whatever it raised."""
 
@@ -85,10 +87,22 @@ def tool_calls(state: State) -> list[Any]:
 
 
 def artifact(state: State, tool: str) -> dict[str, Any] | None:
-    """Return the newest successful artifact of a tool in this turn, of calculations the newest that made a plan."""
+    """Return the newest successful artifact of a tool in this turn, of calculations the newest that made a plan.
+
+    What was only counted beside a comparison is none of them.
+    """
     done = [m.artifact for m in reversed(tool_results(state)) if m.name == tool and m.status == "success"]
-    found = [one for one in done if isinstance(one, dict)]
+    beside = counted(state) if tool == "calculate_vram" else []
+    found = [one for one in done if isinstance(one, dict) and not any(one is other for other in beside)]
     return next((one for one in found if one.get("plan")), found[0] if found else None)
+
+
+def counted(state: State) -> list[dict[str, Any]]:
+    """Return this turn's counts of the cards it takes, which were made because no set-up of a comparison fits."""
+    done = [m.artifact for m in tool_results(state) if m.name == "calculate_vram" and m.status == "success"]
+    made = [one for one in done if isinstance(one, dict)]
+    first = next((i for i, one in enumerate(made) if one.get("compared")), len(made))
+    return [one for one in made[first + 1 :] if one.get("question") == COUNT]
 
 
 def failures(state: State) -> list[dict[str, Any]]:

@@ -43,5 +43,17 @@ def next_questions(view: Mapping[str, Any], language: str) -> list[str]:
     ]
 
 
+def enough_cards(view: Mapping[str, Any], language: str) -> list[str]:
+    """Return the follow-up to a comparison that no card won: its model on the cards with the least memory in all."""
+    counted, rows = view["counted"], view["compared"]["rows"] if view["compared"] else []
+    able = [need for need in counted["least"].values() if need] if counted else []
+    if not able or len(rows[0]["models"]) != 1:
+        return []
+    least = min(able, key=lambda need: need["count"] * need["total_bytes"])
+    cards = _card({"name": least["card"], "count": least["count"]})
+    model = rows[0]["models"][0].replace(" ", "-")
+    return [say(language, "agent.chip_pick", model=model, precision=least["precision"], cards=cards)]
+
+
 def _card(card: Mapping[str, Any]) -> str:
     return f"{card['count']}x {card['name']}" if card["count"] > 1 else str(card["name"])

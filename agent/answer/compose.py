@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, ToolMessage
 
-from agent.answer.choices import less_quoted, next_questions, without_plan
+from agent.answer.choices import enough_cards, less_quoted, next_questions, without_plan
 from agent.answer.markdown import quote_markdown, render
 from agent.answer.recalled import other_rigs, recalled_rig
 from agent.answer.view import build_view
@@ -200,9 +200,10 @@ def _suggestions(view: Mapping[str, Any], language: str) -> list[str]:
         return [say(language, "agent.chip_this_machine")]
     if not view["plan"]:
         return next_questions(view, language)
+    more = enough_cards(view, language)
     codes = ["agent.chip_context"]
     if len(view["asked"]["footprints"]) > 1:
         codes.insert(0, "agent.chip_second_int4")
     if view["fits"] and not view["files"]:
         codes.append("agent.chip_compose")
-    return [say(language, code) for code in codes]
+    return [*more, *(say(language, code) for code in codes)]

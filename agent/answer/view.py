@@ -10,7 +10,7 @@ from agent.answer.recalled import preferred, recalled_rig, remembered_notes
 from agent.answer.web import web_rows
 from agent.rigs import current_rig
 from agent.smalltalk import is_thanks
-from agent.state import TOOL_FAILED, State, artifact, failures
+from agent.state import TOOL_FAILED, State, artifact, counted, failures
 from prompts import text as say
 
 FOUR_BIT = frozenset({"gptq-int4", "awq", "w4a16", "nvfp4", "mxfp4", "bnb-4bit"})
@@ -62,6 +62,7 @@ def build_view(state: State) -> dict[str, Any]:
         "question": reading.get("intent", "other"),
         "uncovered": _uncovered(reading, planned=plan is not None),
         "needs": _needs_table(made["needs"]) if made else None,
+        "counted": _needs_table([need for one in counted(state) for need in one["needs"]]),
         "assumed": [*preferred(state), *_assumed(made)] if made and made["plan"] else _assumed(made),
         "capped": [a for a in made["assumptions"] if a["code"] == "plan.context_capped"] if made else [],
         "absent": _absent(made),

@@ -8,11 +8,12 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
+from agent.decide.counting import cards_to_count
 from agent.decide.searching import search_query
 from agent.logs import is_about_log, log_arguments, log_in
 from agent.rigs import current_rig
 from agent.smalltalk import asks_to_explain, asks_what_is, is_thanks
-from agent.state import State, artifact, failures, tool_calls
+from agent.state import COUNT, State, artifact, failures, tool_calls
 from tools.knowledge import MAX_QUESTION, find, is_outside
 from tools.launch.generate import TARGETS as LAUNCH_TARGETS
 from tools.rough import is_unnamed
@@ -60,7 +61,7 @@ class RulesDecider:
 
     def __init__(self, available: frozenset[str]) -> None:
         self._available = available
-        self._stages: tuple[Callable[[State], list[Call]], ...] = (_log, _explain, _facts, _plan, _files)
+        self._stages: tuple[Callable[[State], list[Call]], ...] = (_log, _explain, _facts, _plan, _count, _files)
 
     async def __call__(self, state: State) -> AIMessage:
         """Return the first stage's calls that were not made yet in this turn; none when all is done."""
@@ -69,7 +70,8 @@ class RulesDecider:
         made = {call["name"] for call in tool_calls(state)}
         alone = () if "read_engine_log" in made else (_besides,)
         for stage in alone if made & ANSWERS_ALONE else self._stages:
-            calls = [(n, a) for n, a in stage(state) if n not in made and n in self._available]
+            again = stage is _count
+            calls = [(n, a) for n, a in stage(state) if (again or n not in made) and n in self._available]
             if calls:
                 return AIMessage(
                     content="",
@@ -174,6 +176,15 @@ def _plan(state: State) -> list[Call]:
     if reading.get("expect") == "scope" or not (reading.get("models") or has_cards):
         return []
     return [("calculate_vram", plan_arguments(reading))]
+
+
+def _count(state: State) -> list[Call]:
+    """Count each of the cards that were compared where one of each is not enough."""
+    asked = {**state.get("reading", {}), "intent": COUNT, "gpus_relation": None, "nodes": None}
+    return [
+        ("calculate_vram", plan_arguments({**asked, "gpus": [{**card, "count": None}]}))
+        for card in cards_to_count(state)
+    ]
 
 
 def _unknown(failure: Mapping[str, Any]) -> bool:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from talking import names, one_card, talk
+from talking import names, one_card, talk, talk_events
 
 from agent.answer.markdown import gib, group, precision_said
+from agent.events import PlanReady
 from tools.capacity import ladder
 from tools.domain import Gpu, Plan
+from tools.needs import cards_needed
 from tools.picking.picks import Pick, Use, picks
 from tools.picking.result import CONTEXT
 from tools.plan.costs import slowest
@@ -117,6 +119,41 @@ def test_two_models_on_a_card_are_laid_side_by_side(tmp_path: Path, question: st
         assert f"≈ {band}" in turn.answer_markdown
     assert turn.answer_markdown.count("3090") >= 1
     assert turn.grounded
+
+
+@pytest.mark.parametrize(
+    ("question", "model", "cards"),
+    [
+        ("H100 or H200 for DeepSeek-R1?", "deepseek-ai/DeepSeek-R1", ("H100", "H200")),
+        ("4090 или 5090 для Llama 3.3 70B в bf16?", "meta-llama/Llama-3.3-70B-Instruct@bf16", ("RTX 4090", "RTX 5090")),
+    ],
+)
+def test_where_one_of_each_is_too_few_it_says_how_many_would_do(
+    tmp_path: Path, question: str, model: str, cards: tuple[str, ...]
+) -> None:
+    [(turn, events)] = talk_events(tmp_path, question)
+    name, _, word = model.partition("@")
+    found = cards_needed(
+        [(ModelCatalogue.load().find(name).spec, word or "any")], GpuCatalogue.load(), context=8192, users=4,
+        cards=[card(one) for one in cards],
+    )  # fmt: skip
+    _, said, *_ = [line for line in turn.answer_markdown.splitlines() if line]
+    for need in found:
+        count = need.count or ("more than 8" if turn.language == "en" else "больше 8")
+        assert f"{count} ({precision_said(need.precision, turn.language)})" in said.partition(need.card)[2]
+    assert turn.plan is not None
+    assert [event for event in events if isinstance(event, PlanReady)] == [PlanReady(turn.plan)]
+    assert len(turn.plan.request.rig.gpus) == 1
+    assert turn.grounded
+    [_, more] = talk(tmp_path / "more", question, turn.suggestions[0])
+    assert more.plan is not None
+    assert more.plan.as_asked.verdict == "fits"
+    assert any(len(more.plan.request.rig.gpus) == need.count for need in found)
+
+
+def test_cards_are_not_counted_where_one_of_them_is_enough(tmp_path: Path) -> None:
+    [turn] = talk(tmp_path, "3090 or H200 for Llama 3.3 70B?")
+    assert names(turn).count("calculate_vram") == 1
 
 
 @pytest.mark.parametrize("question", ["compare Qwen3-30B-A3B and Qwen3-32B", "сравни qwen3-30b-a3b и qwen3-32b"])
