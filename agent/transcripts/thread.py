@@ -1,8 +1,8 @@
 """Between a stored thread and a transcript: what is handed out, and what an imported conversation may be.
 
 The asker's words of a file are read like words typed here, and nothing more comes of them. The answers of a file are
-shown as such: their links are dead, no figure of theirs supports another, and a model that answers next is not given
-them.
+shown as such, without links and pictures; no figure of theirs supports another, and a model that answers next is not
+given them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
+from agent.grounding.links import Links
+from agent.grounding.pieces import pieces
 from agent.state import State, TurnRecord
 from agent.transcripts.transcript import Said, Transcript, one_line, tidied
 from prompts import text as say
 from tools.logs.paste import excerpt
 
 _TITLE_CHARS = 80
-_ALIVE = re.compile(r"(?<=\])(?=[(\[:])|(?<=:)(?=//)|(?<=www)(?=\.)|(?=@)|(?<=mailto)(?=:)", re.IGNORECASE)
-"""Where Markdown begins a link's address."""
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_ADDRESS = re.compile(r"(?<=:)(?=//)")
+"""Where an address becomes a link by itself."""
+_FENCE = re.compile(r" {0,3}(?:```|~~~)")
 
 
 def now() -> str:
@@ -114,7 +116,8 @@ def _records(messages: Sequence[AnyMessage], language: str) -> list[TurnRecord]:
 
 
 def _record(user: str, answers: Sequence[str], language: str) -> TurnRecord:
-    shown = "\n\n".join([f"*{say(language, 'transcripts.from_file')}*", *map(harmless, answers)]) if answers else ""
+    told = f"*{say(language, 'transcripts.from_file')}*"
+    shown = "\n\n".join([told, *(harmless(one, language) for one in answers)]) if answers else ""
     return {"user": user, "answer": shown, "language": language, "steps": [], "plan": None, "files": []}
 
 
@@ -122,10 +125,17 @@ def _language(words: str) -> str:
     return "ru" if re.search("[а-яё]", words, re.IGNORECASE) else "en"
 
 
-def harmless(markdown: str) -> str:
-    r"""Return Markdown whose links, pictures and HTML are text.
+def harmless(markdown: str, language: str) -> str:
+    r"""Return a foreign answer as any other is shown: no picture, no link, no HTML; no address was a search hit here.
 
-    >>> harmless("![x](http://e.org) <img src=x>")
-    '![x]\\(http:\\//e.org) &lt;img src=x>'
+    Addresses of this machine, which that filter leaves, are plain text outside of fenced code.
+
+    >>> harmless("![x](http://e.org) <img src=x>", "en")
+    'x &lt;img src=x>'
     """
-    return _TAG.sub("&lt;", _ALIVE.sub(r"\\", markdown))
+    links = Links(frozenset(), language)
+    return "".join(_inert(links.clean(piece)) for piece in pieces(markdown))
+
+
+def _inert(piece: str) -> str:
+    return piece if _FENCE.match(piece) else _ADDRESS.sub(r"\\", piece)

@@ -40,15 +40,23 @@ def test_nothing_of_an_opened_file_is_alive(open_page: Open, tmp_path: Path) -> 
     hostile.write_text(
         ">[!nexus_user] **User**\n> <img src=x onerror=alert(1)> 24 GB\n"
         ">[!nexus_agent] **Assistant**\n> <img src=x onerror=alert(2)> [here](https://example.org) https://example.org/a\n"
-        "> ![p](https://example.org/p.png) <script>alert(3)</script>\n",
+        "> ![p](https://example.org/p.png) <script>alert(3)</script>\n"
+        "> > ![q][r] <https://example.org> www.example.org a@example.org http://127.0.0.1:1/x\n>\n"
+        "> [r]: https://example.org/q.png\n>\n"
+        "> ```\n> ![c](https://example.org/c.png)\n> ```\n"
+        "> ```a`b\n> ![d](https://example.org/d.png) [e](https://example.org/e)\n",
         encoding="utf-8",
     )
     page = open_page("en")
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     page.locator("#rf-talk input[type=file]").last.set_input_files(hostile)
     finished(page, 1)
-    assert "example.org" in last_answer(page)
-    assert page.locator("#rf-chat .message img[src*=example], #rf-chat .message a, #rf-chat script").count() == 0
+    assert "link left out" in last_answer(page)
+    assert page.locator("#rf-chat .bot-row a, #rf-chat .bot-row img[src^=http], #rf-chat script").count() == 0
+    assert page.locator("#rf-chat img[src*=example]").count() == 0
+    page.reload()
+    finished(page, 1)
+    assert page.locator("#rf-chat .bot-row a, #rf-chat img[src*=example]").count() == 0
     page.locator("#rf-talk input[type=file]").last.set_input_files(
         {"name": "notes.md", "mimeType": "text/markdown", "buffer": b"nothing of a conversation"}
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from agent.events import Finished, History, TurnResult
 from agent.session import Assistant
 from agent.transcripts.files import read_transcript, write_transcript
+from agent.transcripts.transcript import Said, Transcript
 from tools.errors import BadValue
 from tools.settings import Settings
 from ui.cli import run
@@ -119,3 +122,40 @@ def test_what_can_not_be_done_is_said(
     with pytest.raises(BadValue) as refused:
         run(["threads", *words])
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("kind", ["md", "json"])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "[click here](https://evil.example/a)",
+        "![chart](https://evil.example/a.png?q=secret)",
+        "[![x](https://evil.example/a)](https://evil.example/a)",
+        "![x][r]\n\n[r]: https://evil.example/a",
+        '<img src="https://evil.example/a"><a href="https://evil.example/a">free</a>',
+        "<https://evil.example/a> www.evil.example/a leak@evil.example",
+        "[run](javascript:alert(1)) [local](http://127.0.0.1:8000/x) http://127.0.0.1:8000/x",
+        "```a`b\n![x](https://evil.example/a)",
+        "`a` ![x](https://evil.example/a) `b`",
+        "\\\\[x](https://evil.example/a)",
+    ],
+)
+def test_no_link_of_an_imported_answer_is_alive(tmp_path: Path, hostile: str, kind: str) -> None:
+    said = (Said("user", "Will Qwen3-8B fit on a 3090?"), Said("agent", f"It takes 16 GiB.\n\n{hostile}"))
+    file = write_transcript(Transcript(said, "t"), "md" if kind == "md" else "json")
+
+    async def converse() -> tuple[str, str]:
+        async with Assistant.open(settings(tmp_path), rig=None) as assistant:
+            await assistant.adopt(read_transcript(file.encode()).transcript, thread_id="two")
+            [turn] = (await assistant.history("two")).turns
+            return turn.answer_markdown, write_transcript(await assistant.transcript("two"), "json")
+
+    shown, exported = asyncio.run(converse())
+    assert "It takes 16 GiB." in shown
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    found = [inner for token in parser.parse(shown) for inner in (token, *(token.children or ()))]
+    alive = {"link_open", "image", "html_inline", "html_block"}
+    assert not [token for token in found if token.type in alive]
+    assert "https://evil" not in shown
+    assert "www.evil" not in shown
+    assert json.dumps(hostile)[1:-1] in exported  # nothing of the file is lost
