@@ -37,7 +37,7 @@ from agent.events import (
     TurnResult,
 )
 from agent.graph import build_graph
-from agent.keeping.database import database_of
+from agent.keeping.database import BUSY_WAIT_S, database_of
 from agent.keeping.keeper import Keeper
 from agent.keeping.memory import KeptMemory
 from agent.message import MAX_CHARS, MOST_CHARS, clean, refusal_of
@@ -89,12 +89,17 @@ class Assistant:
         self._decide = make_decider(settings, self._tools)
         self._graph = self._graph_for(self._decide)
         self._others: OrderedDict[ModelAt, Any] = OrderedDict()
-        self._callbacks = list(callbacks)
+        self._callbacks, self._busy_wait_s = list(callbacks), BUSY_WAIT_S
 
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings, *, rig: RigSource = "detect", probes: Probes | None = None
+        cls,
+        settings: Settings,
+        *,
+        rig: RigSource = "detect",
+        probes: Probes | None = None,
+        busy_wait_s: float = BUSY_WAIT_S,
     ) -> AsyncIterator[Assistant]:
         """Open the store and the catalogues and warm what a first answer needs.
 
@@ -103,6 +108,7 @@ class Assistant:
             rig: hardware to plan for where a question names none; ``"detect"`` offers this machine's when the card is
                 asked for; None knows nothing of this machine.
             probes: who is asked about this machine; by default the machine itself.
+            busy_wait_s: how long another program's turn of the same thread is waited for before a message is refused.
 
         Yields:
             The assistant. A store that can't be opened is no error: it goes on in memory and says so in the first turn.
@@ -113,6 +119,7 @@ class Assistant:
         try:
             async with turn_spans(settings) as callbacks:
                 assistant = cls(settings, workbench, keeper, rig if isinstance(rig, Rig) else None, callbacks)
+                assistant._busy_wait_s = busy_wait_s
                 await asyncio.to_thread(workbench.warm)
                 yield assistant
         finally:
@@ -156,7 +163,7 @@ class Assistant:
         # both streams are closed where they are used, so that a turn that is broken off has stored what it came to
         # before the next one begins
         async with (
-            self._store.turn(thread_id) as held,
+            self._store.turn(thread_id, self._busy_wait_s) as held,
             aclosing(self._turn(words, thread_id, language_hint, rig, model)) as turn,
         ):
             if not held:

@@ -9,6 +9,8 @@ import resource
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.events import Finished, TurnResult
+from agent.events import AnswerText, Finished, Language, TurnResult
 from agent.keeping.database import database_of
 from agent.session import Assistant
 from tools.errors import StorageError
@@ -212,3 +214,67 @@ def test_a_turn_of_another_program_is_waited_for_and_then_refused(tmp_path: Path
             return [*taken, same]
 
     assert asyncio.run(run()) == [False, True, True]
+
+
+@contextmanager
+def answered_elsewhere(folder: Path, thread: str) -> Iterator[None]:
+    """Another process that is at a thread's turn, as a second copy of the program would be."""
+    program = (
+        "import asyncio, sys; from pathlib import Path; from agent.keeping.sqlite import SqliteDatabase\n"
+        "async def hold():\n"
+        "    async with SqliteDatabase(Path(sys.argv[1])).turn(sys.argv[2]) as held:\n"
+        "        print(held, flush=True); sys.stdin.read()\n"
+        "asyncio.run(hold())"
+    )
+    command = [sys.executable, "-c", program, str(folder), thread]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "True"
+        yield
+        process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "answered elsewhere"), ("ru", "сейчас отвечают в другом окне")])
+def test_a_message_to_a_thread_that_is_answered_elsewhere_is_refused_in_one_sentence(
+    tmp_path: Path, language: Language, said: str
+) -> None:
+    async def run() -> list[tuple[TurnResult, str]]:
+        turns: list[tuple[TurnResult, str]] = []
+        async with Assistant.open(here(tmp_path), rig=None, busy_wait_s=0.2) as assistant:
+
+            async def ask_it(text: str, thread: str = "t") -> None:
+                asked = assistant.ask(text, thread_id=thread, language_hint=language)
+                events = [event async for event in asked]
+                assert isinstance(events[-1], Finished)
+                shown = "".join(event.markdown_chunk for event in events if isinstance(event, AnswerText))
+                turns.append((events[-1].result, shown))
+
+            await ask_it(QUESTION)
+            with answered_elsewhere(tmp_path, "t"):
+                await ask_it(NEXT)
+                await ask_it(QUESTION, "another thread")
+            await ask_it(NEXT)
+        return turns
+
+    first, refused, other, later = asyncio.run(run())
+    assert said in refused[0].answer_markdown
+    assert refused[1] == refused[0].answer_markdown
+    assert refused[0].answer_markdown.count(".") == 1
+    assert refused[0].language == language
+    assert refused[0].plan is None
+    assert refused[0].tool_calls == ()
+    assert all(turn.plan is not None for turn, _ in (first, other, later))
+    assert said_in(tmp_path) == [QUESTION, NEXT]  # the refused message left no trace
+
+
+def test_a_locked_file_is_told_in_the_askers_language(tmp_path: Path) -> None:
+    async def run() -> TurnResult:
+        async with Assistant.open(here(tmp_path), rig=None) as assistant:
+            await ask(assistant, QUESTION)
+            with locked(tmp_path):
+                return await ask(assistant, "Пойдёт ли Qwen3-8B на RTX 3090?", "other")
+
+    turn = asyncio.run(run())
+    [notice] = turn.notices
+    assert "занят другой программой" in notice
+    assert turn.plan is not None
