@@ -75,9 +75,7 @@ def test_the_second_is_refused_before_it_starts(tmp_path: Path):
             assert min(before[name], after[name]) <= told <= max(before[name], after[name])
         assert wanted == pytest.approx(share * total, abs=0.01)
         grown = max(0.0, after["total"] - before["total"])
-        assert (
-            before["free"] - 2 < free < before["free"] + 1 + grown
-        )  # it looks once its own processes have taken theirs
+        assert before["free"] - 2 < free < before["free"] + 1 + grown  # looks when its processes have theirs
         assert state.reason.params["node"] == node
         assert f"{share:g}" in state.reason.params["flag"]
         assert two.state(first.name).stage is Stage.READY
